@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from whyray.catalog import Job, Study, jobs, studies
+from whyray.catalog import Job, ResultRow, Study, jobs, studies
 from whyray.catalog.studies import Received
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -68,3 +68,21 @@ def result(name: str, *destinations: str) -> jobs.NewResult:
         sha256="0" * 64,
         destinations=destinations,
     )
+
+
+def result_row(session: Session, sop_instance_uid: str, *, study: int = 1) -> ResultRow:
+    """A result with this UID, of a new job over this study."""
+    row = ResultRow(
+        job_id=job(session, study=study).id,
+        sop_instance_uid=sop_instance_uid,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
+        series_instance_uid="2.25.9",
+        kind="sc",
+        description="overlay",
+        key=f"key-{sop_instance_uid}",
+        sha256="0" * 64,
+        created_at=NOON,
+    )
+    session.add(row)
+    session.flush()
+    return row

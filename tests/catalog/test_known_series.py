@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from catalog.rows import NOON, received
+from catalog.rows import NOON, received, result_row
 from whyray.catalog import Catalog, Instance, Received, Study, sqlite_url, studies, tallies
 from whyray.catalog.known_series import NotPlain, add_to_known_series
 
@@ -80,6 +80,27 @@ def test_of_a_batch_with_anything_else_in_it_nothing_is_entered(catalog: Catalog
         enter(catalog, [received(2), odd])
     with catalog.read() as session:
         assert rows(session) == before
+
+
+def test_what_whyray_made_and_does_not_say_so_is_left_to_who_marks_it(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        result_row(session, received(3).sop_instance_uid)
+        before = rows(session)
+    with pytest.raises(NotPlain):
+        enter(catalog, [received(2), received(3)])
+    with catalog.begin() as session:
+        assert rows(session) == before
+        assert [studies.marked(session, received(number)).own_result for number in (2, 3)] == [False, True]
+        assert studies.marked(session, received(2, own_result=True)).own_result
+
+
+def test_the_same_instance_twice_in_a_batch_is_not_entered_twice(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        studies.add_instance(session, received(1), NOON)
+    with pytest.raises(NotPlain):
+        enter(catalog, [received(2), received(2, copy=1)])
+    with catalog.read() as session:
+        assert [row[2] for row in rows(session)[0]] == [received(1).sop_instance_uid]
 
 
 def test_what_the_driver_raises_is_told_as_the_databases(catalog: Catalog) -> None:

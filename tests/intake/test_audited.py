@@ -12,6 +12,7 @@ from intake.conftest import Running
 from intake.scu import NoAssociationError, Sender, encode, small
 from intake.web import dicomweb, multipart, part10, post_to
 from peers import until
+from whyray.catalog import Study
 from whyray.config import Peer
 
 Listen = Callable[..., Running]
@@ -43,6 +44,26 @@ def test_each_study_of_an_association_has_a_beginning_and_an_end(listen: Listen)
     assert told == [(a, 1, "4711"), (b, 1, "4712"), (a, 2, "4711"), (b, 1, "4712")]
     source, here = trail(running.catalog)[0].participants
     assert (source.ae_title, source.address, here.ae_title) == ("CT_1", "127.0.0.1", "WHYRAY")
+
+
+def test_the_end_of_an_association_is_noted_and_audited_together_or_audited_alone(listen: Listen) -> None:
+    running = listen()
+    one = of_patient(1, "a")
+    with running.sender() as sender:
+        assert sender.store(encode(one), one.SOPInstanceUID).Status == 0
+        with running.catalog.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE studies RENAME COLUMN released_at TO gone")
+    assert ended(running, 2) == [("transfer.begin", 0, "SENDER"), ("transfer", 0, "SENDER")]
+    with running.catalog.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE studies RENAME COLUMN gone TO released_at")
+    two = of_patient(2, "a")
+    with running.sender() as sender:
+        assert sender.store(encode(two), two.SOPInstanceUID).Status == 0
+        sender.association.release()
+        until(lambda: running.scp.associations == 0)
+    assert [kind for kind, _, _ in ended(running, 4)] == ["transfer.begin", "transfer"] * 2
+    with running.catalog.read() as session:
+        assert session.query(Study).one().released_at is not None
 
 
 def test_what_was_refused_has_a_message_of_its_own_and_a_broken_association_is_told(listen: Listen) -> None:

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from catalog.rows import received
+from catalog.rows import received, result_row
 from peers import until
-from whyray.catalog import Arrival, Catalog, Instance
-from whyray.intake.catalog_batch_writer import CatalogBatchWriter, _Entry
+from whyray.catalog import Arrival, Catalog, Instance, Study
+from whyray.intake.catalog_batch_writer import CatalogBatchWriter, Entered, _Entry
 
 PATIENCE = 20.0
 
@@ -45,7 +45,7 @@ def entered(catalog: Catalog) -> int:
         return session.scalar(select(func.count(Instance.id))) or 0
 
 
-def together(writer: CatalogBatchWriter, number: int, go_on: Callable[[], None]) -> list[Future[Arrival]]:
+def together(writer: CatalogBatchWriter, number: int, go_on: Callable[[], None]) -> list[Future[Entered]]:
     """Enter so many instances from a thread each, and let go once all of them wait."""
     with ThreadPoolExecutor(number) as threads:
         answers = [threads.submit(writer.enter, received(each)) for each in range(number)]
@@ -58,7 +58,7 @@ def test_who_was_entered_with_others_answers_without_the_turn_of_the_processes(c
     writer, turn = CatalogBatchWriter(catalog), Turn()
     writer._turn = turn
     answers = together(writer, 5, turn.give)
-    assert [each.result() for each in answers] == [Arrival.NEW] * 5
+    assert [each.result().arrival for each in answers] == [Arrival.NEW] * 5
     assert turn.taken == 1
     assert entered(catalog) == 5
 
@@ -71,7 +71,7 @@ class Failing(CatalogBatchWriter):
         self.tried: list[int] = []
         self._error, self._of, self._times = error, of, times
 
-    def _in_one_transaction(self, batch: list[_Entry]) -> list[Arrival]:
+    def _in_one_transaction(self, batch: list[_Entry]) -> list[Entered]:
         self.tried.append(len(batch))
         uids = {entry.received.sop_instance_uid for entry in batch}
         if self._of in uids or (self._of is None and len(self.tried) <= self._times):
@@ -93,7 +93,7 @@ def test_a_catalog_that_can_not_be_written_is_told_to_all_after_one_attempt(cata
     assert [each.exception() for each in answers] == [error] * 5
     assert writer.tried == [5]
     turn.give()
-    assert writer.enter(received(9)) is Arrival.NEW
+    assert writer.enter(received(9)).arrival is Arrival.NEW
 
 
 def test_the_turn_is_left_after_a_transaction_that_could_not_be_written(catalog: Catalog) -> None:
@@ -103,7 +103,7 @@ def test_the_turn_is_left_after_a_transaction_that_could_not_be_written(catalog:
     writer._waiting.extend(batch)
     turn.give()
     turn.give()
-    assert writer.enter(received(1)) is Arrival.NEW
+    assert writer.enter(received(1)).arrival is Arrival.NEW
     assert [each.answer.exception() for each in batch] == [LOCKED] * 64
     assert (writer.tried, turn.taken) == ([64, 1], 2)
 
@@ -133,7 +133,7 @@ def test_what_no_transaction_survives_leaves_nobody_without_an_answer(catalog: C
     assert sorted(type(each).__name__ for each in errors) == ["CutOff"] * 4 + ["KeyboardInterrupt"]
     assert not writer._waiting
     turn.give()
-    assert writer.enter(received(9)) is Arrival.NEW
+    assert writer.enter(received(9)).arrival is Arrival.NEW
 
 
 def test_who_does_not_get_the_turn_is_not_entered_after_being_told_so(catalog: Catalog) -> None:
@@ -147,5 +147,23 @@ def test_who_does_not_get_the_turn_is_not_entered_after_being_told_so(catalog: C
         writer.enter(received(1))
     writer._turn = turn
     turn.give()
-    assert writer.enter(received(2)) is Arrival.NEW
+    assert writer.enter(received(2)).arrival is Arrival.NEW
     assert entered(catalog) == 1
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known series", "new series"])
+def test_what_the_catalog_knows_as_whyrays_own_is_entered_as_that(catalog: Catalog, *, known: bool) -> None:
+    with catalog.begin() as session:
+        result_row(session, received(5).sop_instance_uid, study=2)
+    writer = CatalogBatchWriter(catalog)
+    if known:
+        assert writer.enter(received(1)) == (Arrival.NEW, False)
+    assert writer.enter(received(5)) == (Arrival.NEW, True)
+    assert writer.enter(received(5, copy=1)) == (Arrival.DUPLICATE, True)
+    assert writer.enter(received(6)) == (Arrival.NEW, False)
+    with catalog.read() as session:
+        found = dict(session.execute(select(Instance.sop_instance_uid, Instance.own_result)).all())
+        study = session.scalars(select(Study).where(Study.study_instance_uid == "1.2.1")).one()
+    assert found[received(5).sop_instance_uid] is True
+    assert found[received(6).sop_instance_uid] is False
+    assert study.received_sequence == 1 + known

@@ -30,7 +30,7 @@ def test_a_process_that_stands_still_in_the_turn_keeps_nobody_from_the_catalog(
     turn = writer._turn = CatalogTurn(shared, patience=0.0)
     with another_s_turn(shared) as let_go:
         for number in range(3):
-            assert writer.enter(received(number)) is Arrival.NEW
+            assert writer.enter(received(number)).arrival is Arrival.NEW
             assert not turn.has_it
         (told,) = warnings(caplog)
         assert "another process of intake has had the turn to write to the catalog" in told
@@ -86,5 +86,5 @@ def test_where_no_lock_can_be_had_the_database_alone_arbitrates(
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("whyray.intake.catalog_turn.lockf", no_lock)
-    assert CatalogBatchWriter(catalog, shared_turn_file()).enter(received(1)) is Arrival.NEW
+    assert CatalogBatchWriter(catalog, shared_turn_file()).enter(received(1)).arrival is Arrival.NEW
     assert "No locks available" in warnings(caplog)[0]

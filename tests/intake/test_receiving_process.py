@@ -423,7 +423,7 @@ def test_an_instance_that_comes_while_the_listener_stops_is_entered(listening: L
         listening.scp.stop(grace=0.0)
         let_go()
         assert waits.result() is Arrival.NEW
-        assert writer.enter(received(2)) is Arrival.NEW
+        assert writer.enter(received(2)).arrival is Arrival.NEW
 
 
 def test_a_process_that_says_what_nobody_understands_is_replaced(listening: Listening) -> None:

@@ -23,11 +23,13 @@ from pydicom.uid import (
     MRImageStorage,
 )
 from pynetdicom import AE, evt
+from sqlalchemy import select
 
+from catalog.rows import result_row
 from intake.conftest import Running
 from intake.scu import NoAssociationError, Sender, digest, encode, small, uid
 from peers import until
-from whyray.catalog import Catalog, Study, studies
+from whyray.catalog import Catalog, Instance, Study, studies
 from whyray.intake.incoming_instance import IncomingInstance
 from whyray.routing import is_own_result
 from whyray.storage import FolderStorage
@@ -164,6 +166,23 @@ def test_own_results_are_stored_and_marked_and_do_not_wake_the_study(listen: Lis
     with running.sender() as sender:
         assert sender.store(encode(foreign), foreign.SOPInstanceUID).Status == 0
     assert [each.own_result for each in running.instances()] == [True, False]
+
+
+def test_a_result_that_came_back_without_whyrays_name_is_known_by_the_catalog(listen: Listen, catalog: Catalog) -> None:
+    running = listen()
+    with catalog.begin() as session:
+        result_row(session, uid("1", 2))
+    with running.sender() as sender:
+        assert sender.store(encode(small(2)), uid("1", 2)).Status == 0
+    with catalog.read() as session:
+        study = session.query(Study).filter_by(study_instance_uid=uid("1")).one()
+        assert (study.received_sequence, study.released_at) == (0, None)
+    with running.sender() as sender:
+        assert [sender.store(encode(small(number)), uid("1", number)).Status for number in (1, 2, 3)] == [0, 0, 0]
+    with catalog.read() as session:
+        found = session.execute(select(Instance.sop_instance_uid, Instance.own_result))
+        assert {one: own for one, own in found if own} == {uid("1", 2): True}
+        assert session.query(Study).filter_by(study_instance_uid=uid("1")).one().received_sequence == 2
 
 
 def test_the_end_of_an_association_is_noted_for_the_studies_it_brought(listen: Listen, catalog: Catalog) -> None:
@@ -303,11 +322,12 @@ def test_while_the_catalog_is_down_nothing_is_acknowledged_and_after_it_all_is_w
     assert len(running.instances()) == 1
 
 
+@pytest.mark.parametrize("asks_itself", [True, False], ids=["asked by the loop guard", "asked as it is entered"])
 def test_while_the_catalog_can_not_say_what_is_whyrays_own_the_peer_is_told_to_come_again(
-    listen: Listen, catalog: Catalog
+    listen: Listen, catalog: Catalog, *, asks_itself: bool
 ) -> None:
     def is_own(header: Dataset) -> bool:
-        return is_own_result(header, None, lambda uid: studies.is_own(catalog, uid)) is not None
+        return is_own_result(header, None, lambda uid: asks_itself and studies.is_own(catalog, uid)) is not None
 
     running = listen(is_own=is_own)
     with running.sender() as sender:

@@ -66,7 +66,7 @@ def test_what_is_written_is_read_and_the_digest_leaves_the_prefix_out(
     writer = storage.writer(prefix=prefix)
     for piece in pieces:
         writer.write(piece)
-    assert writer.path.read_bytes() == prefix + b"".join(pieces)
+    assert Path(writer.path).read_bytes() == prefix + b"".join(pieces)
     stored = writer.commit()
     assert storage.open(stored.key).read() == prefix + b"".join(pieces)
     assert stored.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()
@@ -77,19 +77,19 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after_it(
     storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    sync, rename = os.fsync, Path.rename
+    sync, rename = os.fsync, os.rename
 
     def record_sync(handle: int) -> None:
         target = Path(f"/proc/self/fd/{handle}").readlink()
         steps.append(f"sync {target.parent.name if target.is_file() else 'folder ' + target.name}")
         sync(handle)
 
-    def record_rename(source: Path, target: Path) -> Path:
+    def record_rename(source: str, target: str) -> None:
         steps.append("rename")
-        return rename(source, target)
+        rename(source, target)
 
     monkeypatch.setattr(os, "fsync", record_sync)
-    monkeypatch.setattr(Path, "rename", record_rename)
+    monkeypatch.setattr(os, "rename", record_rename)
     shard = storage.put(b"first").key[:2]
     assert steps == ["sync incoming", "sync folder store", "rename", f"sync folder {shard}"]
     steps.clear()

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Table, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import InternalError
@@ -31,6 +31,9 @@ acting_from: ContextVar[str | None] = ContextVar("acting_from", default=None)
 BEGINNING = "0" * 64
 """What stands for the hash before the first record."""
 _CHAIN_LOCK = 0x77687961
+_RECORDS = cast(Table, AuditRecord.__table__)
+_LAST = select(_RECORDS.c.number, _RECORDS.c.hash).order_by(_RECORDS.c.number.desc()).limit(1)
+_APPEND = insert(_RECORDS)
 _BATCH = 500
 
 
@@ -101,15 +104,18 @@ def append_waiting(session: Session) -> None:
     session.flush()
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
-    last = session.scalar(select(AuditRecord).order_by(AuditRecord.number.desc()).limit(1))
+    # without objects: each association that brings instances does this twice
+    connection = session.connection()
+    last = connection.execute(_LAST).first()
     number, former = (last.number, last.hash) if last is not None else (0, BEGINNING)
     keys: SealingKeys | None = session.info.get(SEALING)
+    rows = []
     for event in waiting:
         number += 1
         content = _content(number, event, keys)
         former = _hash(former, content)
-        session.add(AuditRecord(number=number, content=content, hash=former))
-    session.flush()
+        rows.append({"number": number, "content": content, "hash": former})
+    connection.execute(_APPEND, rows)
     waiting.clear()
 
 

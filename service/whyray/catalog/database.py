@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,10 @@ class BareTransaction:
     def execute(self, statement: Prepared, **values: Any) -> None:
         """Execute a statement that gives no answer."""
         statement.execute(self.cursor, self.dialect, **values)
+
+    def execute_each(self, statement: Prepared, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Execute a statement with each of many sets of values; says how many rows that changed."""
+        return statement.execute_each(self.cursor, self.dialect, rows)
 
     def row(self, statement: Prepared, **values: Any) -> Sequence[Any] | None:
         """The first row of an answer; None where it is empty."""

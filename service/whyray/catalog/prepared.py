@@ -5,7 +5,7 @@ SQLAlchemy takes five to ten times as long for such a statement as SQLite does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,6 +19,13 @@ class Cursor(Protocol):
     def execute(self, operation: str, parameters: Any = ..., /) -> Any:
         """Execute a statement."""
 
+    def executemany(self, operation: str, parameters: Any, /) -> Any:
+        """Execute a statement with each of many sets of parameters."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statements changed, together."""
+
     def fetchone(self) -> Any:
         """Return the next row of the answer; None after the last."""
 
@@ -30,6 +37,13 @@ class _Compiled:
     positional: bool
     constants: dict[str, Any]
     processors: dict[str, Callable[[Any], Any]]
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """These values, as the driver takes them."""
+        given = self.constants | values
+        for name, process in self.processors.items():
+            given[name] = process(given[name])
+        return [given[name] for name in self.names] if self.positional else given
 
 
 @dataclass
@@ -46,10 +60,13 @@ class Prepared:
     def execute(self, cursor: Cursor, dialect: Dialect, **values: Any) -> None:
         """Execute it with values for its parameters; the cursor has the answer."""
         compiled = self._compiled.get(dialect.name) or self._compile(dialect)
-        given = compiled.constants | values
-        for name, process in compiled.processors.items():
-            given[name] = process(given[name])
-        cursor.execute(compiled.words, [given[name] for name in compiled.names] if compiled.positional else given)
+        cursor.execute(compiled.words, compiled.parameters(values))
+
+    def execute_each(self, cursor: Cursor, dialect: Dialect, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Execute it with each of many sets of values; says how many rows that changed."""
+        compiled = self._compiled.get(dialect.name) or self._compile(dialect)
+        cursor.executemany(compiled.words, [compiled.parameters(values) for values in rows])
+        return cursor.rowcount
 
     def _compile(self, dialect: Dialect) -> _Compiled:
         compiled: Any = self.statement.compile(

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -39,7 +39,8 @@ from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
-_RESULT = Prepared(select(ResultRow.id).where(ResultRow.sop_instance_uid == bindparam("uid")).limit(1))
+_OF_RESULT = select(ResultRow.id).where(ResultRow.sop_instance_uid == bindparam("uid")).limit(1)
+_RESULT = Prepared(_OF_RESULT)
 _WORKING = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING)
 
 
@@ -125,6 +126,9 @@ _OPEN = _TOUCH.values(
     ),
 )
 """Gives routing something to deal with."""
+_RELEASE = (
+    update(_STUDIES).where(_STUDIES.c.study_instance_uid == bindparam("uid")).values(released_at=bindparam("now"))
+)
 
 
 def add_instance(session: Session, received: Received, now: datetime) -> Arrival:
@@ -231,7 +235,8 @@ def _study(connection: Connection, uid: str, now: datetime) -> int:
 
 def release(session: Session, study_uids: Collection[str], now: datetime) -> None:
     """Note that an association which brought instances of these studies has ended."""
-    session.execute(update(Study).where(Study.study_instance_uid.in_(study_uids)).values(released_at=now))
+    if study_uids:
+        session.connection().execute(_RELEASE, [{"uid": uid, "now": now} for uid in sorted(study_uids)])
 
 
 def unsettled(session: Session) -> list[Study]:
@@ -297,8 +302,15 @@ def input_digest(instances: Iterable[Instance]) -> str:
 
 
 def is_own(catalog: Catalog, sop_instance_uid: str) -> bool:
-    """Whether the catalog says that WhyRay made this object; asked of each instance that comes."""
+    """Whether the catalog says that WhyRay made this object."""
     return catalog.row(_RESULT, uid=sop_instance_uid) is not None
+
+
+def marked(session: Session, received: Received) -> Received:
+    """The same object, marked as WhyRay's own where the catalog says that it is; asked before it is entered."""
+    if received.own_result or not session.connection().execute(_OF_RESULT, {"uid": received.sop_instance_uid}).all():
+        return received
+    return replace(received, own_result=True)
 
 
 def holds(session: Session, sop_instance_uid: str, sop_class_uid: str) -> bool:

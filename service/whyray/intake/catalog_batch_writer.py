@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
+from typing import NamedTuple
 
 from whyray.base.failures import is_outage_of_database
 from whyray.catalog import AuditEvent, Catalog, audit, known_series, studies
@@ -23,11 +24,18 @@ class CutOff(Exception):  # noqa: N818
     """The transaction was cut off in the middle by something that is no error of its own."""
 
 
+class Entered(NamedTuple):
+    """How the catalog took an instance, and whether that is one that WhyRay made: as was given, or as it knows."""
+
+    arrival: studies.Arrival
+    own_result: bool
+
+
 @dataclass(frozen=True, eq=False)
 class _Entry:
     received: studies.Received
     audited: AuditEvent | None = None
-    answer: Future[studies.Arrival] = field(default_factory=Future)
+    answer: Future[Entered] = field(default_factory=Future)
 
 
 class CatalogBatchWriter:
@@ -44,7 +52,7 @@ class CatalogBatchWriter:
         self._turn = CatalogTurn(shared if catalog.engine.dialect.name == "sqlite" else None)
         self._known: set[str] = set()
 
-    def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
+    def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> Entered:
         """Return when the instance is durable in the catalog; raises what the catalog raises if it can't be.
 
         `audited` is appended to the audit trail with it.
@@ -101,7 +109,7 @@ class CatalogBatchWriter:
         # one order for all processes, so that two of them never wait for each other's studies
         batch.sort(key=lambda entry: (entry.received.study_instance_uid, entry.received.sop_instance_uid))
         try:
-            arrivals = self._in_one_transaction(batch)
+            all_entered = self._in_one_transaction(batch)
         except Exception as error:
             if _is_of_catalog(error):
                 raise
@@ -109,8 +117,8 @@ class CatalogBatchWriter:
             for entry in batch:
                 self._enter_alone(entry)
             return
-        for entry, arrival in zip(batch, arrivals, strict=True):
-            entry.answer.set_result(arrival)
+        for entry, entered in zip(batch, all_entered, strict=True):
+            entry.answer.set_result(entered)
 
     def _enter_alone(self, entry: _Entry) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -124,29 +132,30 @@ class CatalogBatchWriter:
                 if attempt == _ATTEMPTS:
                     entry.answer.set_exception(error)
 
-    def _in_one_transaction(self, batch: list[_Entry]) -> list[studies.Arrival]:
+    def _in_one_transaction(self, batch: list[_Entry]) -> list[Entered]:
         if all(self._is_plain(entry) for entry in batch):
             with suppress(known_series.NotPlain), self._catalog.begin_bare() as transaction:
                 now = self._catalog.clock()
                 known_series.add_to_known_series(transaction, [entry.received for entry in batch], now)
-                return [studies.Arrival.NEW] * len(batch)
-        arrivals = self._with_objects(batch)
+                return [Entered(studies.Arrival.NEW, entry.received.own_result) for entry in batch]
+        entered = self._with_objects(batch)
         if len(self._known) > _MOST_REMEMBERED:
             self._known.clear()
         self._known.update(entry.received.series_instance_uid for entry in batch)
-        return arrivals
+        return entered
 
     def _is_plain(self, entry: _Entry) -> bool:
         """Whether it is probably the next of a series whose first this process has entered."""
         return entry.audited is None and entry.received.series_instance_uid in self._known
 
-    def _with_objects(self, batch: list[_Entry]) -> list[studies.Arrival]:
+    def _with_objects(self, batch: list[_Entry]) -> list[Entered]:
         with self._catalog.begin() as session:
             now = self._catalog.clock()
             for entry in batch:
                 if entry.audited is not None:
                     audit.record(session, entry.audited)
-            return [studies.add_instance(session, entry.received, now) for entry in batch]
+            marked = [studies.marked(session, entry.received) for entry in batch]
+            return [Entered(studies.add_instance(session, one, now), one.own_result) for one in marked]
 
 
 def _is_of_catalog(error: Exception) -> bool:

@@ -281,7 +281,7 @@ def start_listener(
     ----------
     is_own
         Whether WhyRay made this object itself, from a header that has the UIDs, Manufacturer, Manufacturer's Model
-        Name, Device UID and Contributing Equipment Sequence, where the object has them.
+        Name, Device UID and Contributing Equipment Sequence, where the object has them. The catalog is asked besides.
     report_to
         Where a peer that asks for storage commitment listens for the report; see `ReportTo`. Peers that it does not
         know are told on the association on which they asked, if they keep it open.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydicom import Dataset
@@ -40,8 +40,8 @@ _log = logging.getLogger("whyray.intake")
 class InstanceReceiver:
     """Takes instances in: storage first, then the catalog, then the status.
 
-    `is_own` is the loop guard; `routed` says whether routes are asked about what comes this way; `on_release` is called
-    when what brought instances has ended in good order.
+    `is_own` is the loop guard, as far as the instance itself says it; `routed` says whether routes are asked about what
+    comes this way; `on_release` is called when what brought instances has ended in good order.
     """
 
     storage: Storage
@@ -97,7 +97,7 @@ class InstanceReceiver:
     ) -> Received:
         try:
             own = self.is_own(identity.header)
-        except SQLAlchemyError as error:  # the catalog knows what WhyRay made
+        except SQLAlchemyError as error:
             raise catalog_down(f"the catalog could not be asked: {type(error).__name__}") from error
         try:
             stored = incoming.commit()
@@ -120,14 +120,14 @@ class InstanceReceiver:
         )
         try:
             begun = transfer.first(identity.study_instance_uid, identity.sop_class_uid, identity.patient_id)
-            arrival = self.batch_writer.enter(received, begun)
+            entered = self.batch_writer.enter(received, begun)
         except Exception as error:  # of the database
             # Whether the row was committed is not known when a connection breaks: the bytes stay until the sweep of
             # orphans has asked the catalog.
             raise catalog_down(f"the catalog could not be written: {type(error).__name__}") from error
-        if arrival is Arrival.DUPLICATE:
+        if entered.arrival is Arrival.DUPLICATE:
             self.storage.delete(stored.key)
-        return received
+        return received if entered.own_result == own else replace(received, own_result=True)
 
     def report(self, refused: Refused, calling_ae: str, *, service: str = "C-STORE") -> None:
         """Log an instance that was refused, and enter it as an event."""
@@ -195,14 +195,19 @@ class InstanceReceiver:
         except Exception as error:  # of the database; an event must not cost an instance
             _log.error("an event could not be entered (%s): %s: %s", type(error).__name__, kind, message)
 
-    def released(self, study_uids: set[str]) -> None:
-        """Note the end of an association that brought instances of these studies."""
+    def released(self, study_uids: set[str], happened: Sequence[AuditEvent] = ()) -> None:
+        """Note the end of an association that brought instances of these studies; `happened` is appended to the audit
+        trail with it.
+        """
         try:
             with self.batch_writer.turn(), self.catalog.begin() as session:
                 release(session, study_uids, self.catalog.clock())
+                for event in happened:
+                    audit.record(session, event)
         except Exception as error:  # of the database
             # routing then waits for quiet instead of the release
             _log.error("the end of an association could not be entered: %s", type(error).__name__)
+            self.audit(happened)
             return
         self.on_release()
 
@@ -262,7 +267,8 @@ def on_released(event: Any, receiver: InstanceReceiver) -> None:
     """The peer ended the association in good order: what it brought is likely to be whole."""
     association: ObjectReceiver = event.assoc.dimse
     if association.study_uids:
-        receiver.released(association.study_uids)
+        happened = [] if association.transfer is None else association.transfer.end()
+        receiver.released(association.study_uids, happened)
 
 
 def on_closed(event: Any, receiver: InstanceReceiver) -> None:

@@ -246,7 +246,8 @@ class UpperLayer:
         """Let something be received after what is in the buffer, of which `count` bytes are wanted in one piece."""
         there = self._end - self._start
         if self._start and (not there or self._start + count > len(self._buffer)):
-            self._buffer[:there] = self._buffer[self._start : self._end]
+            with memoryview(self._buffer) as room:
+                room[:there] = room[self._start : self._end]
             self._start, self._end = 0, there
         if self._end == len(self._buffer):
             self._buffer += bytes(min(len(self._buffer), _PIECE))

@@ -242,13 +242,14 @@ class FolderWriter:
         prefix: bytes,
         keys: SealingKeys | None = None,
     ) -> None:
-        self._root, self._shards, self._token, self._suffix = root, shards, token, suffix
+        self._root, self._incoming, self._shards, self._token, self._suffix = root, incoming, shards, token, suffix
         self._keys, self._sealer = keys, None if keys is None else Sealer(keys)
         self._digest = hashlib.sha256()
         self._size = 0
-        self.path = incoming / f"{os.getpid()}-{_BEGUN}-{next(_NUMBERS)}"
+        # paths as text: making a Path of each takes longer than some of what is done with it
+        self.path = f"{incoming}/{os.getpid()}-{_BEGUN}-{next(_NUMBERS)}"
         self._over = False
-        self._file = _guarded(lambda: FileIO(self.path, "xb"), self.path)
+        self._file = _guarded(lambda: FileIO(self.path, "xb"), incoming)
         if prefix:
             self._append(prefix)
 
@@ -259,12 +260,12 @@ class FolderWriter:
 
     def _append(self, data: bytes | memoryview) -> None:
         written = data if self._sealer is None else self._sealer.update(data)
-        _guarded(lambda: _write_all(self._file, written), self.path)
+        _guarded(lambda: _write_all(self._file, written), self._incoming)
         self._size += len(data)
 
     def open(self) -> BinaryIO:
         """What has been written so far; see `Writer.open`."""
-        file = self.path.open("rb")
+        file = Path(self.path).open("rb")  # noqa: SIM115
         if self._keys is None or self._sealer is None:
             return file
         sealer = self._sealer
@@ -274,10 +275,10 @@ class FolderWriter:
     def commit(self) -> Stored:
         """Sync the file, give it its name, sync the folder: in this order; see `Writer.commit`."""
         sha256 = self._digest.hexdigest()
-        shard = self._root / sha256[:2]
-        key = f"{shard.name}/{sha256}-{self._token()}{self._suffix}"
+        shard = sha256[:2]
+        key = f"{shard}/{sha256}-{self._token()}{self._suffix}"
         try:
-            _guarded(lambda: self._publish(shard, self._root / key), self.path)
+            _guarded(lambda: self._publish(f"{self._root}/{shard}", f"{self._root}/{key}"), self._incoming)
         except BaseException:
             self.discard()
             raise
@@ -285,15 +286,15 @@ class FolderWriter:
 
     def replace(self, target: Path) -> None:
         """Make the object durable in the place of one that is there."""
-        _guarded(lambda: self._publish(target.parent, target), self.path)
+        _guarded(lambda: self._publish(target.parent, target), self._incoming)
 
-    def _publish(self, shard: Path, target: Path) -> None:
+    def _publish(self, shard: Path | str, target: Path | str) -> None:
         if self._sealer is not None:
             _write_all(self._file, self._sealer.finish())
         os.fsync(self._file.fileno())
         self._file.close()
         self._shards.make()
-        self.path.rename(target)
+        os.rename(self.path, target)  # noqa: PTH104
         self._over = True
         _sync_folder(shard)
 
@@ -305,7 +306,7 @@ class FolderWriter:
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+            os.unlink(self.path)  # noqa: PTH108
 
 
 @contextmanager
@@ -328,7 +329,7 @@ def _write_all(file: FileIO, data: bytes | memoryview) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path | str) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
