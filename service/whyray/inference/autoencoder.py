@@ -103,9 +103,15 @@ class Autoencoder:
         parts = [decoder(whole[item : item + 1], weights[item : item + 1])[1] for item in range(len(whole))]
         return np.concatenate(parts).reshape(len(whole), -1)
 
-    @cached_property
+    @property
     def _differentiated_decoder(self) -> GradientSession | None:
-        """(latents, weights of pictures) → (pictures, gradient); None where that can't be made, or is not proven."""
+        """(latents, weights of pictures) → (pictures, gradient); None where that can't be made, or is not proven.
+
+        Made once for the model, which is held longer than what is made of it for each image.
+        """
+        return self.model.once(("differentiated decoder",), self._differentiate_decoder)
+
+    def _differentiate_decoder(self) -> GradientSession | None:
         from whyray.inference.differentiated import differentiated_decoder, judged_by_the_graph
 
         def proven(decoder: GradientSession) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import BoolArray, DoubleArray, FloatArray
 from whyray.base.errors import ExplanationError
 from whyray.explain import (
     Case,
@@ -198,11 +199,27 @@ def _against_chance(explanation: RegionShares, question: Question) -> Iterator[M
 
 def random_region(image: BoolArray, voxels: int, rng: np.random.Generator) -> BoolArray:
     """So many voxels of the image where a smooth random field is largest: compact like an organ, anywhere."""
-    smooth = ndimage.gaussian_filter(rng.standard_normal(image.shape), [size / 10 for size in image.shape], mode="wrap")
+    waves = np.fft.rfftn(rng.standard_normal(image.shape))
+    for axis, size in enumerate(image.shape):
+        passed = _smoothing(size)[: waves.shape[axis]]
+        waves *= passed.reshape([-1 if each == axis else 1 for each in range(image.ndim)])
+    smooth = np.fft.irfftn(waves, s=image.shape, axes=range(image.ndim))
     smooth[~image] = -np.inf
     chosen = np.zeros(image.size, bool)
-    chosen[np.argsort(-smooth.ravel())[:voxels]] = True
+    chosen[np.argpartition(-smooth.ravel(), min(voxels, image.size - 1))[:voxels]] = True
     return chosen.reshape(image.shape)
+
+
+@lru_cache(maxsize=8)
+def _smoothing(size: int) -> DoubleArray:
+    """(size,): what a Gaussian of a tenth of an axis that goes round leaves of each wave along it.
+
+    By waves since so wide a filter takes five times as long place by place.
+    """
+    start = np.zeros(size)
+    start[0] = 1.0
+    kernel = ndimage.gaussian_filter1d(start, size / 10, mode="wrap")
+    return np.asarray(np.fft.fft(kernel).real, np.float64)
 
 
 def covered_effects(case: Case, masks: Sequence[BoolArray], fill: Fill) -> NDArray[np.float64]:
