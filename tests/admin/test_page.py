@@ -174,7 +174,7 @@ def test_a_filter_offers_what_the_api_offers_and_keeps_what_was_chosen(client: T
 def test_an_overlay_is_shown_small_and_opens_large_with_finding_probability_and_trust(still: Page) -> None:
     still.open("results")
     still.press(".gallery li:nth-child(2) button")
-    for text in ("Cardiomegaly", "87 %", "reliable", "Grad-CAM", "Not for diagnostic use"):
+    for text in ("Cardiomegaly", "87%", "reliable", "Grad-CAM", "Not for diagnostic use"):
         still.shows(text, "#large")
     size = "return document.querySelector('#large img')?.naturalWidth"
     still.until(lambda: still.driver.execute_script(size) == 800, "the picture at full resolution")
@@ -209,7 +209,7 @@ def test_a_radiologist_accepts_and_rejects_a_result_from_its_large_view(scene: S
         "local",
     )
     page.open("feedback").shows("the explanation points at the wrong place")
-    page.shows("0.0 % (0.0 % to 79 %)")
+    page.shows("0% (0% to 79%)")
     assert page.find("svg.chart").get_attribute("aria-label") == "Verdicts: 1 weeks, at most 1 verdicts in one"
     assert float(page.find("svg.chart rect.rejected").get_attribute("height")) > 0
     assert page.complaints() == []

@@ -65,7 +65,7 @@ def test_each_panel_shows_its_own_map_over_the_same_slice(templates):
         "Grad-CAM",
         f"{method_title('rise')} · use with caution",
     ]
-    assert [panel.caption for panel in targets.page.panels[1:]] == ["Cardiomegaly   80 %", "Nodule   60 %"]
+    assert [panel.caption for panel in targets.page.panels[1:]] == ["Cardiomegaly   80%", "Nodule   60%"]
     for each in (methods, targets):
         assert {panel.frame for panel in each.page.panels} == {centre_of(made.image)[0]}
         plain, *overlaid = [panel.picture.astype(int) for panel in each.page.panels]

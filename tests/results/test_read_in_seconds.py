@@ -250,7 +250,7 @@ def test_the_first_page_says_what_was_found_by_probability_what_was_not_and_what
     answer = answer_about(film, findings)
     texts = [one.text for one in written(lambda: summary_page(answer, templates.layout, templates.wording("en")))]
     assert [text for text in texts if text.startswith("Finding ")] == [f"Finding {n}" for n in (8, 7, 6, 5, 4, 3)]
-    assert "and 3 more: Finding 2 40 %, Finding 1 35 %, Finding 0 30 %" in texts
+    assert "and 3 more: Finding 2 40%, Finding 1 35%, Finding 0 30%" in texts
     assert "Looked for and not found: Nodule." in texts
     assert any(
         text.startswith("Could not be done: ") and text.endswith("(this model does not give what the method needs).")
@@ -305,7 +305,7 @@ def test_a_prevalence_that_a_route_sets_is_said_beside_the_probability(templates
     moved = replace(answer.findings[0], prevalence=Prevalence(0.02, 0.12))
     answer = replace(answer, findings=(moved, *answer.findings[1:]))
     texts = [one.text for one in written(lambda: build_results(answer, ["sc"], templates))]
-    said = "calibrated for a prevalence of 2 %, set by chest radiographs (the package's own: 12 %)"
+    said = "calibrated for a prevalence of 2%, set by chest radiographs (the package's own: 12%)"
     assert f"Cardiomegaly: {said}" in texts, "on the first page"
     assert said in texts, "on the page of the finding"
 

@@ -110,15 +110,15 @@ def test_german_reasons_name_the_measurement_its_value_and_its_grade_worst_first
         ("deletion AUC", 0.5, 0.4, Grade.RED),
     )
     assert reasons_in(found, load_templates().wording("de")) == (
-        "Lösch-AUC 0.5 (Vergleichswert 0.4): rot",
-        "Stabilität bei Rauschen 0.697: gelb",
+        "Lösch-AUC 0,5 (Vergleichswert 0,4): rot",
+        "Stabilität bei Rauschen 0,697: gelb",
     )
 
 
 def test_a_name_that_a_site_left_out_stays_as_it_is() -> None:
     wording = load_templates().wording("fr")
     bare = wording.model_copy(update={"measured": wording.measured.model_copy(update={"names": {}})})
-    assert reasons_in(card(("entropy", 0.1, None, Grade.AMBER)), bare) == ("entropy 0.1 : orange",)
+    assert reasons_in(card(("entropy", 0.1, None, Grade.AMBER)), bare) == ("entropy 0,1 : orange",)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

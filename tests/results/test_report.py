@@ -197,8 +197,8 @@ def test_a_report_says_how_far_the_maps_of_a_finding_agree_and_how_often_such_ma
 @pytest.mark.parametrize(
     ("prevalence", "words"),
     [
-        (0.12, "calibrated for a prevalence of 12 %"),
-        (0.02, "calibrated for a prevalence of 2 %, set by chest radiographs (the package's own: 12 %)"),
+        (0.12, "calibrated for a prevalence of 12%"),
+        (0.02, "calibrated for a prevalence of 2%, set by chest radiographs (the package's own: 12%)"),
     ],
 )
 def test_a_probability_says_for_which_prevalence_it_holds_and_who_set_it(image, templates, prevalence, words):

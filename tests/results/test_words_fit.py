@@ -35,7 +35,7 @@ def test_title_banner_caption_unit_and_statements_are_on_the_page_in_full(templa
         badge,
         (f"Banner {LONG}", (255, 0, 0)),
         [Line(f"Statement {LONG}", (255, 255, 255))],
-        Probability(0.8, 0.1, "80 %", "threshold 10 %"),
+        Probability(0.8, 0.1, "80%", "threshold 10%"),
     )
     panel = Panel(0, True, picture, f"Caption {LONG}")
     bar = ColourBar(1.0, False, f"Unit {LONG}", (f"low {LONG}", "high"))

@@ -79,6 +79,8 @@ class ResultSummary:
     """What a list shows of the finding that a result is about."""
 
     probability: float | None
+    value: float | None
+    unit: str | None
     title: str | None
     trust: TrustOut | None
     reasons: tuple[str, ...]
@@ -102,6 +104,8 @@ def summary_of_result(row: ResultRow, records: Iterable[FindingRecord]) -> Resul
     reasons = _finding_out(record).reasons if record is not None and row.method is None else _reasons(explanations)
     return ResultSummary(
         probability=None if record is None else record.probability,
+        value=None if record is None else record.value,
+        unit=None if record is None else record.unit,
         title=next((explanation.title for explanation in explanations if row.method is not None), row.method),
         trust=_least_trust(explanations),
         reasons=tuple(reasons),
@@ -135,6 +139,7 @@ def _finding_out(finding: FindingRecord) -> FindingOut:
         frame=finding.frame,
         probability=finding.probability,
         value=finding.value,
+        unit=finding.unit,
         present=finding.present,
         grade=next((grade for grade in ("red", "amber", "green") if grade in grades), None),
         trust=_least_trust(finding.all_explanations),
@@ -245,6 +250,8 @@ def result_out(row: ResultRow, summary: ResultSummary | None = None) -> ResultOu
         kind_title=kind_title(row.kind),
         finding=row.finding,
         probability=summary.probability,
+        value=summary.value,
+        unit=summary.unit,
         method=row.method,
         title=summary.title,
         description=row.description,

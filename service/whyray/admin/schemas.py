@@ -52,6 +52,7 @@ class FindingOut(Answer):
     frame: int | None = Field(None, ge=1, description="Of a multi-frame image: which of its frames it is about.")
     probability: float | None = Field(None, ge=0, le=1, examples=[0.82])
     value: float | None = Field(None, description="The regression value, or a segment's size (ml; mm² if planar).")
+    unit: str | None = Field(None, description="Of `value`, in UCUM; null where it has none.", examples=["ml"])
     present: bool | None = Field(None, description="None of a number that no threshold calls present or absent.")
     grade: str | None = Field(None, description="Quality grade: green, amber or red.", examples=["green"])
     trust: TrustOut | None = Field(None, description="Of the explanation that can be trusted least, in words.")
@@ -100,6 +101,8 @@ class ResultOut(Answer):
     kind_title: str = Field(description="What the kind is called for people.", examples=["Page"])
     finding: str | None
     probability: float | None
+    value: float | None = Field(None, description="Of a finding without a probability: its value, or its size.")
+    unit: str | None = Field(None, description="Of `value`, in UCUM; null where it has none.", examples=["ml"])
     method: str | None = Field(examples=["grad-cam"])
     title: str | None = Field(description="What the method is called for people.", examples=["Grad-CAM"])
     description: str

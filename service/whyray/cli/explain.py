@@ -198,7 +198,7 @@ def explain(
             audience=audience.value if audience else reader_of(method or ()),
             modality=modality.value if modality else None,
         )
-    print_report(report, out)
+    print_report(report, out, templates.wording(language))
     if timings:
         print_stages(report)
     if report.refused:

@@ -14,6 +14,7 @@ from rich.table import Table
 from whyray.base.shown import shown_path
 from whyray.imaging import passed_over
 from whyray.jobs.files import Report, sorted_files
+from whyray.results import Wording
 
 _LEVELS = {"reliable": "green", "caution": "yellow", "not_shown": "red"}
 NOTICE = "Not for diagnostic use."
@@ -52,7 +53,7 @@ def number(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, int | float) else "–"
 
 
-def print_report(report: Report, out: Path) -> None:
+def print_report(report: Report, out: Path, wording: Wording) -> None:
     """What was found, how good the explanations are, and where the files are."""
     console = Console()
     several = len(report.images) > 1
@@ -73,7 +74,7 @@ def print_report(report: Report, out: Path) -> None:
             cells = _finding_cells(finding, several) if index == 0 else [""] * (4 + several)
             table.add_row(*cells, explanation["title"] if explanation else "–", _trust(explanation))
     console.print(table)
-    for words in _sentences(report):
+    for words in _sentences(report, wording):
         console.print(words, highlight=False, markup=False)
     for unanswered in report.no_statement:
         reasons = ", ".join(unanswered["reasons"]).replace("_", " ")
@@ -85,11 +86,11 @@ def print_report(report: Report, out: Path) -> None:
             chance = f"{agreed['value']:.0%} (by chance {agreed['by_chance']:.0%})"
             console.print(f"{words} {chance}", highlight=False, markup=False)
     for words in report.notes:
-        console.print(f"note: {words}", highlight=False, markup=False)
+        console.print(wording.lines.note.format(words=words), highlight=False, markup=False)
     for words in report.refused:
         console.print(f"refused: {words}", highlight=False, markup=False, style="yellow")
     for words in report.withheld:
-        console.print(f"withheld: {words}", highlight=False, markup=False, style="yellow")
+        console.print(wording.lines.withheld.format(words=words), highlight=False, markup=False, style="yellow")
     console.print(f"{len(report.files)} files and report.json in {shown_path(out)}", highlight=False, markup=False)
 
 
@@ -123,10 +124,12 @@ def _trust(explanation: dict[str, Any] | None) -> str:
     return f"[{_LEVELS[trust['level']]}]{trust['name']}[/]"
 
 
-def _sentences(report: Report) -> Iterator[str]:
+def _sentences(report: Report, wording: Wording) -> Iterator[str]:
     """How far what is shown can be trusted, and why; what is withheld is told apart."""
     for finding in report.findings:
         for explanation in (*finding["explanations"], *finding["typed_explanations"]):
             sentence = explanation["quality"]["trust"]["sentence"]
             if sentence and not explanation["withheld"] and explanation.get("part") is None:
-                yield f"{explanation['title']} of {finding['finding']}: {sentence}"
+                yield wording.lines.explanation_of.format(
+                    title=explanation["title"], finding=wording.named(finding["finding"]), sentence=sentence
+                )

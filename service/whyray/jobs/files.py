@@ -257,7 +257,7 @@ def explain_files(
             notes=told + _notes(answers, wording),
             findings=tuple(findings),
             refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
-            withheld=tuple(_withheld(findings)),
+            withheld=tuple(_withheld(findings, wording)),
             no_statement=tuple(
                 sentence for answer in answers if (sentence := describe_no_statement(answer)) is not None
             ),
@@ -330,11 +330,15 @@ def _refusals(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
             yield f"{method} of {finding['finding']}: {why}"
 
 
-def _withheld(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
+def _withheld(findings: Iterable[dict[str, Any]], wording: Wording) -> Iterable[str]:
     for finding in findings:
         for explanation in (*finding["explanations"], *finding["typed_explanations"]):
             if explanation["withheld"] and not explanation.get("part"):
-                yield f"{explanation['title']} of {finding['finding']}: {explanation['quality']['trust']['sentence']}"
+                yield wording.lines.explanation_of.format(
+                    title=explanation["title"],
+                    finding=wording.named(finding["finding"]),
+                    sentence=explanation["quality"]["trust"]["sentence"],
+                )
 
 
 def _write(result: Result, out: Path) -> list[str]:

@@ -15,7 +15,9 @@ from whyray.base.frame_array import counts_of
 from whyray.explain import CHANCE, method_title
 from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
+from whyray.results.coding import NO_UNITS
 from whyray.results.image_notes import plain_notes
+from whyray.results.measured import value_unit
 from whyray.results.trust import method_title_in, trust_of
 from whyray.results.trust_words import TrustWords
 from whyray.results.wording import Wording
@@ -58,7 +60,7 @@ def _finding(
 ) -> dict[str, Any]:
     package = answer.package
     target = finding.target
-    left_out = answer.frames_explained
+    left_out, unit = answer.frames_explained, value_unit(answer, finding)
     return {
         "schema_version": SCHEMA_VERSION,
         "finding": target.name,
@@ -70,7 +72,7 @@ def _finding(
         "threshold": target.threshold if finding.decided else None,
         "prevalence": _prevalence(finding),
         "value": _number(finding.value),
-        "unit": None if target.unit is None else target.unit.value,
+        "unit": None if unit == NO_UNITS else unit.value,
         "explanations": [_map(heatmap, wording) for heatmap in finding.maps],
         "typed_explanations": [_told(graded, wording) for graded in finding.told],
         "refused": {method: refusal.words for method, refusal in finding.refused.items()},

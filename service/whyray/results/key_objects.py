@@ -17,6 +17,7 @@ from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.coding import dcm, item
 from whyray.results.header import new_dataset
 from whyray.results.page.key_slices import key_slices
+from whyray.results.page.said import name_of
 from whyray.results.references import evidence_items, is_multi_frame
 from whyray.results.side import add_side
 from whyray.results.templates import Templates
@@ -57,8 +58,8 @@ def key_objects(
         key_slices(heatmap.frame_strengths, templates.layout) if image.kind == "volume" else range(len(image.frames))
     )
     frames = [image.frames[index] for index in chosen]
-    score = "" if finding.probability is None else f" {finding.probability:.2f}"
-    description = f"{finding.target.name}{score}: {wording.method.format(method=heatmap.method)}. "
+    score = "" if finding.probability is None else f" {wording.numbers.probability(finding.probability)}"
+    description = f"{name_of(finding, wording)}{score}: {wording.method.format(method=heatmap.method)}. "
     headers = [image.headers[frame.sop_instance_uid] for frame in frames]
     content = highdicom.ko.KeyObjectSelection(
         document_title=item(dcm("113000", "Of Interest")),

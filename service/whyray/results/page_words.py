@@ -69,7 +69,7 @@ class TypeWords(Strict):
     speak_against: Annotated[str, with_fields("names")] = "Speaks against it: {names}."
     concepts: Plain = "What speaks for it (right) and against it (left)"
     cases: Annotated[str, with_fields("count", "known")] = (
-        "Of {known} most similar cases with a known outcome, {count} had it."
+        "Of the {known} most similar cases with a known outcome, {count} had it."
     )
     cases_unknown: Plain = "Of none of the most similar cases the outcome is known."
     had: Plain = "had it"
@@ -97,7 +97,7 @@ class TypeWords(Strict):
     regions: Annotated[str, with_fields("names")] = "What speaks for it lies mainly here: {names}."
     regions_places: Plain = "Places by number"
     regions_chart: Plain = "How much of the answer comes from where"
-    elsewhere: Plain = "elsewhere"
+    elsewhere: Plain = "outside the numbered places"
 
 
 class PageWords(Strict):
@@ -111,10 +111,9 @@ class PageWords(Strict):
     not_explained: Plain = "No explanation was asked for."
     no_explanation: Plain = "No explanation could be made."
     finding_stands: Plain = "This says nothing of whether the finding is right."
-    percent: Annotated[str, with_fields("value")] = "{value} %"
-    below_one: Plain = "below 1 %"
     threshold: Annotated[str, with_fields("value")] = "threshold {value}"
     found: Annotated[str, with_fields("name")] = "{name} was found."
+    absent: Annotated[str, with_fields("name")] = "{name} was not found."
     not_reached: Annotated[str, with_fields("name")] = (
         "{name} was not found; highlighted is what came nearest to speaking for it."
     )
@@ -126,6 +125,7 @@ class PageWords(Strict):
     nowhere: Plain = "No place in the image speaks for it."
     highlighted: Plain = "Highlighted: where the model sees it"
     nearest: Plain = "Highlighted: what came nearest"
+    nothing_highlighted: Plain = "Nothing is highlighted"
     outlined: Annotated[str, with_fields("name")] = "Outlined: {name}"
     package: Annotated[str, with_fields("title", "version")] = "{title}, version {version}"
     details: Annotated[str, with_fields("name", "method")] = "Details: {name}, {method}"

@@ -104,7 +104,7 @@ def _by_anatomy(masks: Sequence[tuple[str, BoolArray]], region: BoolArray, wordi
         )
         names += [name for share, name in shares if share >= _NAMED_TOO] or [shares[0][1]]
     told = [wording.regions.names.get(name, name) for name in dict.fromkeys(names)][:_MOST_NAMED]
-    first, last = ", ".join(told[:-1]), told[-1]
+    first, last = wording.listed(told[:-1]), told[-1]
     return wording.pages.place.both.format(first=first, second=last) if first else last
 
 

@@ -18,6 +18,7 @@ from whyray.quality import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.coding import LONGEST_SHORT_TEXT, one_value
 from whyray.results.outlines import outlines
+from whyray.results.page.said import name_of
 from whyray.results.softcopy import (
     add_grey_transforms,
     displayed_area,
@@ -103,8 +104,8 @@ def _annotation(answer: Answer, frame: SourceFrame, region: BoolArray, label: st
 
 
 def _label(finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
-    score = "" if finding.probability is None else f" {finding.probability:.2f}"
-    lines = [f"{finding.target.name}{score} ({heatmap.method})"]
+    score = "" if finding.probability is None else f" {wording.numbers.probability(finding.probability)}"
+    lines = [f"{name_of(finding, wording)}{score} ({heatmap.method})"]
     if heatmap.card.grade is Grade.AMBER:
         lines.append(wording.low_reliability)
     lines.append(wording.not_for_diagnosis)

@@ -11,11 +11,8 @@ def prevalence_words(answer: Answer, finding: Finding, wording: Wording) -> str 
     prevalence = finding.prevalence
     if prevalence is None or finding.probability is None:
         return None
-    words, value, stated = wording.prevalence, _percent(prevalence.value), _percent(prevalence.stated)
+    words = wording.prevalence
+    value, stated = (wording.numbers.percent_to(share, 3) for share in (prevalence.value, prevalence.stated))
     if not prevalence.is_set:
         return words.stated.format(value=value)
     return words.moved.format(value=value, route=answer.route, stated=stated)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

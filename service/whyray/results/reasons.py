@@ -17,10 +17,11 @@ def _reason(measured: Measurement, wording: Wording) -> str:
     words = wording.measured
     said = {
         "name": words.names.get(measured.name, measured.name),
-        "value": f"{measured.value:.3g}",
+        "value": wording.numbers.significant(measured.value, 3),
         "grade": getattr(wording.grades, measured.grade.value).lower(),
         "rule": measured.rule,
     }
     if measured.baseline is None:
         return words.reason.format(**said)
-    return words.reason_with_baseline.format(baseline=f"{measured.baseline:.3g}", **said)
+    baseline = wording.numbers.significant(measured.baseline, 3)
+    return words.reason_with_baseline.format(baseline=baseline, **said)

@@ -90,9 +90,9 @@ def trust_of(grade: str, measurements: Sequence[Measured], words: TrustWords) ->
 def agreement_in(agreement: Agreement, wording: Wording) -> str:
     """How far the maps of one finding point at the same places, in a sentence."""
     return wording.trust.agreement.format(
-        value=f"{agreement.value:.0%}",
-        chance=f"{CHANCE:.0%}",
-        methods=", ".join(method_title_in(method, wording) for method in agreement.methods),
+        value=wording.numbers.whole_percent(agreement.value),
+        chance=wording.numbers.whole_percent(CHANCE),
+        methods=wording.listed(method_title_in(method, wording) for method in agreement.methods),
     )
 
 

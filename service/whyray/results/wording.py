@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
 
 from whyray.quality import ScopeReason
+from whyray.results.numbers import Numbers
 from whyray.results.page_words import PageWords, RefusalWords
 from whyray.results.template_parts import Concept
 from whyray.results.template_text import ByMethod, Plain, Strict, with_fields
@@ -208,10 +210,19 @@ class PrevalenceWords(Strict):
     )
 
 
+class LineWords(Strict):
+    """Words of lines that the command line prints and `report.json` holds."""
+
+    explanation_of: Annotated[str, with_fields("title", "finding", "sentence")] = "{title} of {finding}: {sentence}"
+    note: Annotated[str, with_fields("words")] = "note: {words}"
+    withheld: Annotated[str, with_fields("words")] = "withheld: {words}"
+
+
 class Wording(Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
     language: Concept
+    numbers: Numbers = Numbers()
     not_for_diagnosis: Plain
     compare: CompareWords
     segment_found: Plain
@@ -263,7 +274,23 @@ class Wording(Strict):
     pages: PageWords = PageWords()
     prevalence: PrevalenceWords = PrevalenceWords()
     refusals: RefusalWords = RefusalWords()
+    lines: LineWords = LineWords()
+    package_titles: dict[str, Plain] = Field(default_factory=dict)
+    """What packages are called, by their names; one left out keeps the title that the package gives itself."""
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
     method_titles: dict[str, Plain] = Field(default_factory=dict)
     """What methods are called for people; one left out keeps the title that the method gives itself."""
+    target_names: dict[str, Plain] = Field(default_factory=dict)
+    """What findings, segments and concepts are called, by the name that a package gives them; one left out keeps it."""
+    full_stop: Plain = "."
+    list_mark: Plain = ", "
+
+    def named(self, name: str) -> str:
+        """A finding, segment or concept as people write it: packages name them with underscores, in small letters."""
+        written = self.target_names.get(name) or name.replace("_", " ")
+        return written[:1].upper() + written[1:]
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Names one after another."""
+        return self.list_mark.join(names)

@@ -161,13 +161,13 @@ def test_all_that_was_made_is_told_and_every_claim_is_derived_again(
 def test_the_english_of_a_rich_answer(model: Model, image: np.ndarray) -> None:
     probability = float(model.predict(image)[0, 0])
     text = told(model, image, rich()).text
-    assert f"The model answers bright with a probability of {100 * probability:.1f} %" in text
-    assert "80 %, lies in: left lung (25 % of the image)" in text
-    assert "100 % of what speaks for this answer lies in one ninth of the image: lower left part." in text
+    assert f"The model answers bright with a probability of {100 * probability:.1f}%" in text
+    assert "80%, lies in: left lung (25% of the image)" in text
+    assert "100% of what speaks for this answer lies in one ninth of the image: lower left part." in text
     assert "speaks most for this answer is: Opacity (0.70)" in text
     assert "speaks most against this answer is: Edge (−0.30)" in text
     assert "1 of the 2 most similar reference cases" in text
-    assert "from 90.0 % to 10.0 %" in text
+    assert "from 90.0% to 10.0%" in text
     assert "97 in 100" in text
     assert "hardly made for it" in text
     assert "unit 0 moved this answer most (1.50 of the logit); it detects: blob" in text

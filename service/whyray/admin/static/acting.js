@@ -1,7 +1,8 @@
 // Buttons that act: ask where many things are concerned, do it, say what came of it, show the new state.
 
 import { Problem, post } from "./api.js";
-import { LEVELS, facts, fullUid, h, may, percent, sentence, spoken, trust } from "./dom.js";
+import { LEVELS, facts, figure, fullUid, h, may, sentence, spoken, trust } from "./dom.js";
+import { openModal } from "./focus.js";
 import { verdict } from "./verdict.js";
 
 let afterwards = () => {};
@@ -19,7 +20,7 @@ export function ask(title, text, yes) {
   document.getElementById("ask-text").textContent = text;
   document.getElementById("ask-yes").textContent = yes;
   dialog.returnValue = "no";
-  dialog.showModal();
+  openModal(dialog);
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }
 
@@ -31,7 +32,7 @@ export async function doing(button, work) {
     say(error instanceof Problem ? `${error.message}. ${error.advice}` : `No answer: ${error.message}`, "error");
   } finally {
     button.disabled = false;
-    afterwards();
+    afterwards(button.dataset.key);
   }
 }
 
@@ -77,7 +78,7 @@ export function enlarge(result) {
   document.getElementById("large-body").replaceChildren(h("div", { class: "large-body" },
     h("img", { src: result.picture, alt: described(result) }),
     h("div", {},
-      h("p", {}, h("strong", {}, subject(result)), " ", percent(result.probability)),
+      h("p", {}, h("strong", {}, subject(result)), " ", figure(result)),
       h("p", {}, "Explanation: ", trust(result)),
       result.reasons.length ? h("ul", {}, result.reasons.map((each) => h("li", {}, each))) : null,
       facts([["Method", result.title], ["Package", result.package], ["Study", fullUid(result.study_instance_uid)],
@@ -86,13 +87,13 @@ export function enlarge(result) {
       h("p", {}, may("identity") && h("a", { class: "button", href: result.dicom }, "DICOM file"), " ", h("a", { class: "button", href: `#jobs/${result.job_id}`, onclick: () => document.getElementById("large").close() }, "Job")),
       result.superseded ? null : verdict(result),
       h("p", { class: "notice-large" }, "Not for diagnostic use."))));
-  document.getElementById("large").showModal();
+  openModal(document.getElementById("large"));
 }
 
 // What a result is about: its finding, or what it says of all of them.
 const subject = (result) => (result.finding ? spoken(result.finding) : sentence(result.description));
 
-const described = (result) => [result.kind_title, subject(result), result.finding ? percent(result.probability) : null, result.title,
+const described = (result) => [result.kind_title, subject(result), figure(result), result.title,
   result.trust || result.grade ? `explanation ${result.trust?.name ?? LEVELS[result.grade]}` : null].filter(Boolean).join(", ");
 
 export function gallery(results) {
@@ -103,7 +104,7 @@ export function gallery(results) {
     h("button", { type: "button", "data-key": `pic-${each.sop_instance_uid}`, "aria-label": `Enlarge. ${described(each)}`, onclick: () => enlarge(each) },
       h("img", { src: `${each.picture}?width=480`, alt: "", loading: "lazy" })),
     h("div", { class: "words" },
-      h("p", {}, h("strong", {}, subject(each)), " ", percent(each.probability)),
+      h("p", {}, h("strong", {}, subject(each)), " ", figure(each)),
       h("p", {}, each.trust || each.grade ? [trust(each), " "] : null, h("span", { class: "quiet" }, each.title ?? each.kind_title), each.superseded ? [" ", chip_superseded()] : null)))));
 }
 

@@ -6,6 +6,7 @@ import { get, Problem } from "./api.js";
 import { job, study } from "./details.js";
 import { h, number, tickAll } from "./dom.js";
 import { drift, feedback, readerStudies, series } from "./evaluation.js";
+import { redraw } from "./focus.js";
 import { deliveries, events, jobs, results, studies } from "./lists.js";
 import { method, methods } from "./methods.js";
 import { overview } from "./overview.js";
@@ -51,32 +52,26 @@ function navigate() {
   refresh(true);
 }
 
-async function refresh(redraw = false) {
+async function refresh(anew = false, acted = null) {
   clearTimeout(timer);
   const mine = round;
   try {
     const answers = await Promise.all(view.paths(params).map(get));
     if (mine !== round) return;
     live("on", `live, ${new Date().toLocaleTimeString()}`);
-    if (redraw || answers.some((each) => each.changed)) draw(view.body(answers.map((each) => each.body), params, go));
+    if (anew || answers.some((each) => each.changed)) redraw(view.body(answers.map((each) => each.body), params, go), acted);
     const shown = view.paths(params).indexOf("overview");
     badges(shown < 0 ? (await get("overview")).body : answers[shown].body);
   } catch (error) {
     if (mine !== round) return;
     if (error instanceof Problem) {
       live("on", `live, ${new Date().toLocaleTimeString()}`);
-      draw([h("div", { class: "box error", role: "alert" }, h("p", {}, error.message), h("p", {}, error.advice))]);
+      redraw([h("div", { class: "box error", role: "alert" }, h("p", {}, error.message), h("p", {}, error.advice))]);
     } else {
       live("off", "no connection: figures below may be old");
     }
   }
   if (mine === round) timer = setTimeout(refresh, document.hidden ? 5 * EVERY : EVERY);
-}
-
-function draw(children) {
-  const key = document.activeElement?.dataset?.key;
-  at("body").replaceChildren(...children.filter(Boolean));
-  if (key) [...at("body").querySelectorAll("[data-key]")].find((each) => each.dataset.key === key)?.focus({ preventScroll: true });
 }
 
 function live(kind, text) {
@@ -93,7 +88,7 @@ function badges(body) {
   }
 }
 
-onActed(() => { round += 1; refresh(true); });
+onActed((key) => { round += 1; refresh(true, key); });
 window.addEventListener("hashchange", navigate);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 setInterval(tickAll, 5000);

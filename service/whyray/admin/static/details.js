@@ -1,7 +1,7 @@
 // One job, one study: all that came of it.
 
 import { actions, enlarge, gallery } from "./acting.js";
-import { age, bytes, chip, facts, fullUid, h, may, panel, percent, spoken, table, trust } from "./dom.js";
+import { age, bytes, chip, facts, figure, fullUid, h, may, panel, percent, significant, spoken, table, trust, wholePercent } from "./dom.js";
 import { objects } from "./lists.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows, progress } from "./rows.js";
 
@@ -54,7 +54,7 @@ function explanations(it) {
     ]))));
 }
 
-const measurement = (one) => [chip(one.grade), ` ${one.name} (${one.aspect}): ${one.value === null ? "–" : Number(one.value.toPrecision(3))}`, one.baseline === null ? "" : ` against ${Number(one.baseline.toPrecision(3))}`, `; ${one.rule}`];
+const measurement = (one) => [chip(one.grade), ` ${one.name} (${one.aspect}): ${one.value === null ? "–" : significant(one.value, 3)}`, one.baseline === null ? "" : ` against ${significant(one.baseline, 3)}`, `; ${one.rule}`];
 
 function pictures(it, each) {
   const pictured = it.results.filter((one) => one.picture && each.results.includes(one.sop_instance_uid));
@@ -68,14 +68,14 @@ const said = (trust) => (trust.sentence === null ? "–" : [trust.sentence, trus
 
 function agreement(each) {
   if (!each.agreement) return null;
-  return h("div", { class: "quiet" }, `Its ${each.agreement.methods.length} maps agree by ${percent(each.agreement.value)}; by chance ${percent(each.agreement.by_chance)}.`);
+  return h("div", { class: "quiet" }, `Its ${each.agreement.methods.length} maps agree by ${wholePercent(each.agreement.value)}; by chance ${wholePercent(each.agreement.by_chance)}.`);
 }
 
 // Of a multi-frame image, findings are told apart by their frames.
 const named = (each) => (each.frame === null ? spoken(each.name) : `${spoken(each.name)}, frame ${each.frame}`);
 
 function probability(each) {
-  if (each.probability === null) return each.value === null ? "–" : each.value.toPrecision(4);
+  if (each.probability === null) return figure(each) || "–";
   return [h("span", { class: "share" }, percent(each.probability)), h("meter", { min: 0, max: 1, value: each.probability, "aria-label": `Probability of ${each.name}` })];
 }
 

@@ -78,7 +78,24 @@ export function bytes(number) {
   return `${rest.toFixed(1)} TiB`;
 }
 
-export const percent = (share) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`);
+// A share as the pages of results write it (`whyray.results.numbers`), in English: the same figure here and there.
+export function percent(share) {
+  if (share === null || share === undefined) return "–";
+  const hundredth = 100 * share;
+  if (hundredth > 0 && hundredth < 1) return "below 1%";
+  return `${hundredth.toFixed(hundredth > 0 && hundredth < 9.95 ? 1 : 0)}%`;
+}
+
+export const wholePercent = (share) => `${(100 * share).toFixed(0)}%`;
+
+export const significant = (value, digits) => Number(value.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits, useGrouping: "min2" });
+
+// What the model says of a finding in figures: a probability, a value with its unit, or nothing.
+export function figure({ probability = null, value = null, unit = null }) {
+  if (probability !== null) return percent(probability);
+  if (value === null) return "";
+  return significant(value, 4) + (unit && unit !== "1" ? `\u00a0${unit.replace("mm2", "mm²")}` : "");
+}
 
 export function table(caption, heads, rows, { hidden = false, empty = "None." } = {}) {
   if (rows.length === 0) return h("div", {}, hidden ? null : h("h2", {}, caption), h("p", { class: "quiet" }, empty));

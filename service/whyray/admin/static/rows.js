@@ -1,7 +1,7 @@
 // Rows of the tables that several views share.
 
 import { actions } from "./acting.js";
-import { age, chip, h, percent, spoken, uid } from "./dom.js";
+import { age, chip, figure, h, percent, spoken, uid } from "./dom.js";
 
 export const JOB_HEADS = ["Job", "State", "Study", "Route", "Package", "Priority", "Progress", "Findings", "Created", "Actions"];
 
@@ -10,7 +10,7 @@ export const jobRows = (jobs) => jobs.map((job) => [
   [chip(job.state), job.revision > 1 ? ` rev ${job.revision}` : "", job.error && ["failed", "waiting"].includes(job.state) ? h("div", { class: "err", title: job.error.message }, job.error.code) : null],
   uid(job.study_instance_uid, `#studies/${job.study_instance_uid}`),
   job.route, job.package, job.priority, progress(job),
-  job.present.length ? [...job.present.slice(0, 3).map((each) => h("div", { class: "nowrap" }, `${spoken(each.name)} ${percent(each.probability)}`)), job.present.length > 3 ? h("div", { class: "quiet" }, `and ${job.present.length - 3} more`) : null] : job.no_statement ? h("span", { class: "quiet" }, "no statement") : "–",
+  job.present.length ? [...job.present.slice(0, 3).map((each) => h("div", { class: "nowrap" }, `${spoken(each.name)} ${figure(each)}`.trim())), job.present.length > 3 ? h("div", { class: "quiet" }, `and ${job.present.length - 3} more`) : null] : job.no_statement ? h("span", { class: "quiet" }, "no statement") : "–",
   age(job.created_at), actions("jobs", job, `job ${job.id.slice(0, 8)}`),
 ]);
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from whyray.base.errors import ConfigError
+from whyray.base.number_text import fixed, with_marks
 from whyray.base.shipped import shipped_templates
 from whyray.explain.language.rules import PHRASES, WORDS, fields_of, styles_of
 
@@ -30,7 +31,7 @@ class NarrativePhrases(_Strict):
     decimal_mark
         What stands between a number's whole and its parts.
     percent
-        How a percentage is written, e.g. '{value} %'.
+        How a percentage is written, e.g. '{value}%'.
     zones
         Names of the ninths of an image.
     stack
@@ -128,12 +129,11 @@ class NarrativePhrases(_Strict):
 
     def _number(self, value: float, style: str) -> str:
         if style in ("percent", "whole percent"):
-            text = f"{100 * value:.{1 if style == 'percent' else 0}f}".replace(".", self.decimal_mark)
-            if style == "percent" and 0 < value < 0.0005:
-                text = f"< {0.1:.1f}".replace(".", self.decimal_mark)
-            return self.percent.format(value=text)
-        text = f"{value:.0f}" if style == "count" else f"{value:.2f}"
-        return text.replace(".", self.decimal_mark).replace("-", "−")
+            least = style == "percent" and 0 < value < 0.0005
+            text = fixed(0.1 if least else 100 * value, 1 if style == "percent" else 0)
+            return self.percent.format(value=("< " if least else "") + with_marks(text, self.decimal_mark, ""))
+        text = fixed(value, 0 if style == "count" else 2)
+        return with_marks(text, self.decimal_mark, "").replace("-", "−")
 
 
 def read_phrases(language: str, folder: Path | None = None) -> NarrativePhrases:

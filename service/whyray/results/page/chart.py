@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from whyray.results.numbers import Numbers
 from whyray.results.page.overlay import Picture
 from whyray.results.page.text import LEADING, LEAST_TEXT, fitted
 from whyray.results.page.typeface import typeface
@@ -41,13 +42,13 @@ class Points:
 
 
 def bar_chart(
-    bars: Sequence[Bar], unit: str, size: tuple[int, int], layout: Layout, *, numbers: bool = True
+    bars: Sequence[Bar], unit: str, size: tuple[int, int], layout: Layout, numbers: Numbers | None = None
 ) -> Picture:
     """Horizontal bars from a zero line, from top to bottom as given; `size` is (width, height) of the picture, which is
     higher where bars need it.
 
-    Positive bars and negative ones have two colours; an interval is a line through the bar's end. `numbers`: the
-    ends of the scale are written below it.
+    Positive bars and negative ones have two colours; an interval is a line through the bar's end. `numbers`: how the
+    ends of the scale are written below it; without it, they aren't.
     """
     width, height = size
     text = max(LEAST_TEXT, min(height // (2 * len(bars) + 4), width // 28, _MOST_TEXT))
@@ -79,10 +80,9 @@ def bar_chart(
         _write(draw, (labels, middle), bar.label, text, layout, anchor="rm", room=labels - text // 2, ink=ink)
         _write(draw, (right + text // 2, middle), bar.note, text, layout, anchor="lm", room=notes, ink=ink)
     draw.line((across(0.0), text, across(0.0), height - 2 * text), fill=layout.colours.faint, width=1)
-    for value in (low, high) if numbers else ():
-        _write(
-            draw, (across(value), height - text), f"{value:.3g}", text, layout, anchor="mm", ink=layout.colours.faint
-        )
+    written = [] if numbers is None else [(value, numbers.significant(value, 3)) for value in (low, high)]
+    for value, words in written:
+        _write(draw, (across(value), height - text), words, text, layout, anchor="mm", ink=layout.colours.faint)
     middle = (left + right) / 2
     _write(draw, (middle, height - text), unit, text, layout, anchor="mm", room=(right - left) // 2)
     return np.asarray(canvas)
@@ -168,6 +168,7 @@ def curve_chart(
     axes: tuple[str, str],
     size: tuple[int, int],
     layout: Layout,
+    numbers: Numbers,
 ) -> Picture:
     """Values at equal steps, some of them marked and named, and a level as a dashed line; 0..1 where values allow."""
     canvas, draw = _canvas(size, layout)
@@ -195,7 +196,9 @@ def curve_chart(
         side = "l" if index < len(values) / 2 else "r"
         _write(draw, (x + (10 if side == "l" else -10), y - text), name, text, layout, anchor=f"{side}m")
     for value in (low, high):
-        _write(draw, (box[0] - text // 2, on_page(0, value)[1]), f"{value:.3g}", text, layout, anchor="rm")
+        _write(
+            draw, (box[0] - text // 2, on_page(0, value)[1]), numbers.significant(value, 3), text, layout, anchor="rm"
+        )
     _write(draw, ((box[0] + box[2]) / 2, height - 2 * text), axes[0], text, layout, anchor="mm", room=width - 4 * text)
     _write(draw, (box[0], height - 2 * text), axes[1], text, layout, anchor="lm", room=width // 2)
     return np.asarray(canvas)

@@ -11,7 +11,7 @@ from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.overlay import dimmed_where_unseen, plain, with_heatmap
-from whyray.results.page.said import foot_of, scale_bar, title_of
+from whyray.results.page.said import foot_of, package_title, scale_bar, title_of
 from whyray.results.template_layout import Layout
 from whyray.results.trust import method_title_in, trust_in
 from whyray.results.wording import Wording
@@ -54,7 +54,10 @@ def comparisons(
         for name in dict.fromkeys(heatmap.name for _, heatmap in shown):
             pairs = [(one, heatmap) for one, heatmap in shown if heatmap.name == name][:_MOST_MAPS]
             if len(pairs) > 1:
-                words = (answer.package.title, wording.compare.targets.format(method=_method(pairs[0][1], wording)))
+                words = (
+                    package_title(answer, wording),
+                    wording.compare.targets.format(method=_method(pairs[0][1], wording)),
+                )
                 captions = [title_of(answer, finding, wording) for finding, _ in pairs]
                 page = _page(answer, pairs, captions, words, (), layout, wording)
                 maps = tuple(heatmap for _, heatmap in pairs)
@@ -81,7 +84,7 @@ def _page(
     background, orientation = plain(image.display[index], size), frame_orientation(frame, header)
     place = "" if image.kind == "planar" else " · " + wording.slice.format(number=index + 1, total=len(image.frames))
     panels = [
-        Panel(index, False, background, wording.original + place, orientation, scale_bar(frame, size)),
+        Panel(index, False, background, wording.original + place, orientation, scale_bar(frame, size, wording.numbers)),
     ]
     for (_, heatmap), caption in zip(pairs, captions, strict=True):
         top = heatmap.largest
@@ -105,7 +108,7 @@ def _bar(pairs: Sequence[tuple[Finding, MapInSource]], wording: Wording) -> Colo
     if len(signed) > 1:
         return None
     ends = (wording.negative, wording.positive) if True in signed else ("", "")
-    return ColourBar(1.0, True in signed, wording.compare.unit, ends)
+    return ColourBar(1.0, True in signed, wording.compare.unit, ends, wording.numbers)
 
 
 def _legend(
@@ -121,7 +124,7 @@ def _legend(
     for (_, heatmap), caption in zip(pairs, captions, strict=True):
         top = heatmap.largest
         trust = trust_in(heatmap.card, wording)
-        words = f"{caption}: {top:.3g} {heatmap.unit}  ·  {trust.sentence or trust.badge}"
+        words = f"{caption}: {wording.numbers.significant(top, 3)} {heatmap.unit}  ·  {trust.sentence or trust.badge}"
         lines.append(Line(words, colours.text))
     lines += [Line(wording.compare.left_out.format(name=name), colours.red) for name in withheld]
     return [*lines, *foot_of(answer, layout, wording, scaled=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -17,14 +17,15 @@ from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, wit
 from whyray.results.page.said import about_words, foot_of, name_of, probability_of, scale_bar
 from whyray.results.page.text import LEAST_TEXT, Lines, draw_lines, one_line, wrapped
 from whyray.results.page.told import figure_panels
+from whyray.results.page.typeface import typeface
 from whyray.results.portray import Portrayal
 from whyray.results.reasons import reasons_in
 from whyray.results.template_layout import Layout
 from whyray.results.trust import trust_in
 from whyray.results.wording import Wording
 
-_COLUMNS = (0.3, 0.1, 0.1, 0.1, 0.4)
-"""Widths of the table's columns, in its own."""
+_NAME_SHARE = 0.42
+"""Width of the names of measurements, in what short columns leave to names and rules."""
 
 
 def map_details(answer: Answer, finding: Finding, heatmap: MapInSource, layout: Layout, wording: Wording) -> Page:
@@ -40,7 +41,7 @@ def map_details(answer: Answer, finding: Finding, heatmap: MapInSource, layout: 
     caption = wording.overlay.format(method=heatmap.name)
     if answer.image.kind == "volume":
         caption += " · " + wording.slice.format(number=index + 1, total=len(answer.image.frames))
-    panel = Panel(index, True, picture, caption, orientation, scale_bar(frame, size))
+    panel = Panel(index, True, picture, caption, orientation, scale_bar(frame, size, wording.numbers))
     scope = wording.scale_planar if answer.image.kind == "planar" else wording.scale_volume
     method = [wording.method.format(method=heatmap.name)]
     if heatmap.layer:
@@ -51,7 +52,7 @@ def map_details(answer: Answer, finding: Finding, heatmap: MapInSource, layout: 
         wording.region.format(rule=wording.region_rules.get(heatmap.region_rule, heatmap.region_rule)),
     ]
     words = _words(answer, finding, heatmap.name, heatmap.card, lines, heatmap.parameters, layout, wording)
-    bar = ColourBar(top, heatmap.signed, heatmap.unit, ends)
+    bar = ColourBar(top, heatmap.signed, heatmap.unit, ends, wording.numbers)
     return _with_table(compose(words, [panel], 1, bar, layout), heatmap.card, layout, wording)
 
 
@@ -93,7 +94,7 @@ def _words(
         words.digest.format(digest=answer.package.digest),
     ]
     return Words(
-        title=words.details.format(name=name_of(finding), method=method),
+        title=words.details.format(name=name_of(finding, wording), method=method),
         subtitle=about_words(answer, finding, wording),
         badge=badge_of(trust_in(card, wording)),
         banner=None,
@@ -107,18 +108,30 @@ def _with_table(page: Page, card: QualityCard, layout: Layout, wording: Wording)
     return Page(np.concatenate([page.picture, _table(card, page.picture.shape[1], layout, wording)]), page.panels)
 
 
+def _columns(rows: Sequence[Sequence[str]], room: int, layout: Layout) -> list[float]:
+    """Widths in pixels: value, baseline and grade as wide as their widest text, the rest for names and rules."""
+    short = [
+        max(typeface(layout.fonts, row[column], LEAST_TEXT).getlength(row[column]) for row in rows) + 1.5 * LEAST_TEXT
+        for column in (1, 2, 3)
+    ]
+    rest = room - sum(short)
+    return [_NAME_SHARE * rest, *short, (1 - _NAME_SHARE) * rest]
+
+
 def _table(card: QualityCard, width: int, layout: Layout, wording: Wording) -> Picture:
-    words, margin, colours = wording.pages, layout.page.margin, layout.colours
+    words, numbers, margin, colours = wording.pages, wording.numbers, layout.page.margin, layout.colours
     room = width - 2 * margin
     rows = [(words.measurement, words.value, words.baseline, words.grade, words.rule)]
     for one in card.measurements:
-        baseline = "" if one.baseline is None else f"{one.baseline:.3g}"
+        baseline = "" if one.baseline is None else numbers.significant(one.baseline, 3)
         name = wording.measured.names.get(one.name, one.name)
-        rows.append((name, f"{one.value:.3g}", baseline, getattr(wording.grades, one.grade.value), one.rule))
+        grade = getattr(wording.grades, one.grade.value)
+        rows.append((name, numbers.significant(one.value, 3), baseline, grade, one.rule))
+    columns = _columns(rows, room, layout)
     cells = [
         [
-            Lines(tuple(wrapped(one_line(text), share * room - LEAST_TEXT, LEAST_TEXT, layout)), LEAST_TEXT)
-            for text, share in zip(row, _COLUMNS, strict=True)
+            Lines(tuple(wrapped(one_line(text), column - LEAST_TEXT, LEAST_TEXT, layout)), LEAST_TEXT)
+            for text, column in zip(row, columns, strict=True)
         ]
         for row in rows
     ]
@@ -128,10 +141,10 @@ def _table(card: QualityCard, width: int, layout: Layout, wording: Wording) -> P
     top = 0
     for number, (row, height) in enumerate(zip(cells, heights, strict=True)):
         left: float = margin
-        for cell, share in zip(row, _COLUMNS, strict=True):
+        for cell, column in zip(row, columns, strict=True):
             ink = colours.text if number else colours.faint
             draw_lines(draw, (left, top), cell, ink, layout)
-            left += share * room
+            left += column
         top += height
         draw.line((margin, top - LEAST_TEXT // 4, width - margin, top - LEAST_TEXT // 4), fill=colours.faint)
     return np.asarray(canvas)

@@ -53,14 +53,14 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
     alone = heatmap.part is None
     trust = trust_in(heatmap.card, wording) if alone else None
     words = Words(
-        title=name_of(finding),
+        title=name_of(finding, wording),
         subtitle=about_words(answer, finding, wording),
         badge=None if trust is None else badge_of(trust),
         banner=None,
         legend=[
             *_sentences(
                 (
-                    what_words(answer, finding, wording),
+                    what_words(answer, finding, heatmap, wording),
                     where_words(answer, finding, heatmap, wording),
                     (trust.sentence or "") if trust else "",
                 ),
@@ -77,8 +77,9 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
         probability=probability_of(finding, wording),
     )
     slices = shown_slices(answer.image, heatmap.frame_strengths, layout)
-    highlighted = wording.pages.highlighted if is_called(finding) else wording.pages.nearest
-    caption = highlighted if alone else method_title_in(heatmap.method, wording)
+    caption = (
+        highlighted_words(answer, finding, heatmap, wording) if alone else method_title_in(heatmap.method, wording)
+    )
     return _pages(answer.image, slices, words, caption, overlay_of(heatmap, layout), layout, wording)
 
 
@@ -116,7 +117,9 @@ def mask_pages(
         legend=[
             *_sentences(
                 (
-                    wording.pages.found.format(name=name_of(finding)) if finding.present else wording.segment_empty,
+                    wording.pages.found.format(name=name_of(finding, wording))
+                    if finding.present
+                    else wording.segment_empty,
                     wording.pages.segment_lies.format(place=place) if place else "",
                     (trust_in(withheld[0].card, wording).sentence or "") if is_silent else "",
                 ),
@@ -126,7 +129,7 @@ def mask_pages(
         ],
     )
     slices = shown_slices(answer.image, strengths_of_mask(mask), layout)
-    caption = wording.pages.outlined.format(name=name_of(finding))
+    caption = wording.pages.outlined.format(name=name_of(finding, wording))
     return _pages(
         answer.image, slices, words, caption, lambda at, index: with_mask(at, mask[index], layout), layout, wording
     )
@@ -152,7 +155,7 @@ def notice_page(
             Line(wording.refused_because.format(method=method_title_in(method, wording), reason=reason), colours.text)
         )
     words = Words(
-        title=name_of(finding),
+        title=name_of(finding, wording),
         subtitle=about_words(answer, finding, wording),
         badge=badge_not_shown(wording),
         banner=None,
@@ -172,12 +175,23 @@ def _why_withheld(graded: MapInSource | GradedExplanation, wording: Wording, *, 
     return f"{method_title_in(graded.method, wording)}  ·  {sentence}" if named else sentence
 
 
-def what_words(answer: Answer, finding: Finding, wording: Wording) -> str:
+def highlighted_words(answer: Answer, finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
+    """What is highlighted: of a map in which nothing speaks for the finding, nothing."""
+    words = wording.pages
+    if not place_in_words(answer, finding, heatmap.region, wording):
+        return words.nothing_highlighted
+    return words.highlighted if is_called(finding) else words.nearest
+
+
+def what_words(answer: Answer, finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
     """That the finding was found or not, or what was measured."""
-    name, words = name_of(finding), wording.pages
+    name, words = name_of(finding, wording), wording.pages
     if finding.probability is None and finding.mask is None:
         return words.measured.format(name=name, value=number_of(answer, finding, wording))
-    return (words.found if finding.present else words.not_reached).format(name=name)
+    if finding.present:
+        return words.found.format(name=name)
+    nearest = place_in_words(answer, finding, heatmap.region, wording)
+    return (words.not_reached if nearest else words.absent).format(name=name)
 
 
 def where_words(answer: Answer, finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
@@ -231,7 +245,7 @@ def _panels(
     frame = image.frames[index]
     header = image.headers[frame.sop_instance_uid]
     background = frame_picture(image, index, size)
-    orientation, bar = frame_orientation(frame, header), scale_bar(frame, size)
+    orientation, bar = frame_orientation(frame, header), scale_bar(frame, size, wording.numbers)
     if image.kind == "planar":
         captions = (wording.original, caption)
     else:

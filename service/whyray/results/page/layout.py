@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from whyray.imaging import opposite
+from whyray.results.numbers import Numbers
 from whyray.results.page.marks import Badge, Probability, badge_size, draw_badge, draw_probability
 from whyray.results.page.overlay import Picture, map_colours
 from whyray.results.page.text import LEAST_TEXT, Lines, draw_lines, fitted, one_line, text_size_of, wrapped
@@ -24,6 +25,9 @@ _BADGE_SCALE = 1.15
 _PROBABILITY = (0.55, 3.4)
 """Width of the bar of a probability, in the page's, and height in letters of the text."""
 _BAR_SHARE = 40
+
+
+_ENGLISH = Numbers()
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class ColourBar:
     unit: str
     ends: tuple[str, str]
     """Words at the bottom and the top; may be empty."""
+    numbers: Numbers = _ENGLISH
 
 
 @dataclass(frozen=True)
@@ -323,7 +328,7 @@ def _draw_bar(
     for value in (bar.top, (bar.top + bottom) / 2, bottom):
         y = top + (bar.top - value) / ((bar.top - bottom) or 1) * height
         draw.line((left + wide, y, left + wide + 5, y), fill=layout.colours.text)
-        text = f"{value:.3g}"
+        text = bar.numbers.significant(value, 3)
         draw.text(
             (left + wide + 8, y),
             text,

@@ -9,6 +9,7 @@ from whyray.results.answer import Answer, Finding, FramesExplained
 from whyray.results.image_notes import one_line
 from whyray.results.measured import value_unit
 from whyray.results.multi_frame import functional_value
+from whyray.results.numbers import NO_BREAK, Numbers
 from whyray.results.page.layout import Line
 from whyray.results.page.marks import Probability
 from whyray.results.prevalence import prevalence_words
@@ -20,32 +21,30 @@ FOOT = 0.9
 """Letters of a page's foot, in those of its text."""
 
 
-def percent(value: float, wording: Wording) -> str:
-    """A share of 0..1 as whole percents, with a decimal below ten; 'below 1 %' where that would read as nothing."""
-    words, hundredth = wording.pages, 100 * value
-    if 0 < hundredth < 1:
-        return words.below_one
-    return words.percent.format(value=f"{hundredth:.1f}" if 0 < hundredth < 9.95 else f"{hundredth:.0f}")
+def name_of(finding: Finding, wording: Wording) -> str:
+    """The finding's name as people write it in this language."""
+    return wording.named(finding.target.name)
 
 
-def name_of(finding: Finding) -> str:
-    """The finding's name as people write it."""
-    return finding.name
+def package_title(answer: Answer, wording: Wording) -> str:
+    """What the package is called in this language."""
+    return wording.package_titles.get(answer.package.name, answer.package.title)
 
 
 def number_of(answer: Answer, finding: Finding, wording: Wording) -> str:
     """The finding's probability, or its value with its unit; empty where it has neither."""
     if finding.probability is not None:
-        return percent(finding.probability, wording)
+        return wording.numbers.probability(finding.probability)
     if finding.value is not None:
         unit = value_unit(answer, finding).value
-        return f"{finding.value:.4g} {'' if unit == '1' else unit.replace('mm2', 'mm²')}".rstrip()
+        value = wording.numbers.significant(finding.value, 4)
+        return value if unit == "1" else f"{value}{NO_BREAK}{unit.replace('mm2', 'mm²')}"
     return ""
 
 
 def title_of(answer: Answer, finding: Finding, wording: Wording) -> str:
     """The finding with its number."""
-    return f"{name_of(finding)}   {number_of(answer, finding, wording)}".rstrip()
+    return f"{name_of(finding, wording)}   {number_of(answer, finding, wording)}".rstrip()
 
 
 def probability_of(finding: Finding, wording: Wording) -> Probability | None:
@@ -53,8 +52,8 @@ def probability_of(finding: Finding, wording: Wording) -> Probability | None:
     if finding.probability is None:
         return None
     threshold = finding.target.threshold
-    called = wording.pages.threshold.format(value=percent(threshold, wording))
-    return Probability(finding.probability, threshold, percent(finding.probability, wording), called)
+    called = wording.pages.threshold.format(value=wording.numbers.probability(threshold))
+    return Probability(finding.probability, threshold, wording.numbers.probability(finding.probability), called)
 
 
 def is_called(finding: Finding) -> bool:
@@ -85,7 +84,7 @@ def foot_of(answer: Answer, layout: Layout, wording: Wording, *, scaled: bool = 
         noted.append(frames_explained_words(answer.frames_explained, wording))
     if answer.version_replaced is not None:
         noted.append(wording.revision.format(number=answer.version))
-    told = [wording.pages.package.format(title=package.title, version=package.version)]
+    told = [wording.pages.package.format(title=package_title(answer, wording), version=package.version)]
     if scaled and _is_at_detector(answer.image):
         told.append(wording.detector_plane)
     return [
@@ -103,7 +102,7 @@ def frames_explained_words(explained: FramesExplained, wording: Wording) -> str:
     )
 
 
-def scale_bar(frame: SourceFrame, size: tuple[int, int]) -> tuple[int, str] | None:
+def scale_bar(frame: SourceFrame, size: tuple[int, int], numbers: Numbers) -> tuple[int, str] | None:
     """A bar of 1, 2 or 5 times a power of ten mm, at most a third of the panel's width."""
     if frame.spacing is None or frame.spacing[1] <= 0:
         return None
@@ -111,7 +110,8 @@ def scale_bar(frame: SourceFrame, size: tuple[int, int]) -> tuple[int, str] | No
     room = millimetres_per_pixel * size[0] / 3
     power = 10.0 ** math.floor(math.log10(room))
     length = max(step * power for step in (1, 2, 5) if step * power <= room)
-    text = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
+    shown, unit = (length / 10, "cm") if length >= 10 else (length, "mm")
+    text = f"{numbers.significant(shown, 3)}{NO_BREAK}{unit}"
     return round(length / millimetres_per_pixel), text
 
 

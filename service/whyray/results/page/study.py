@@ -71,7 +71,7 @@ def study_page(answer: Answer, parts: Sequence[StudyPart], layout: Layout, wordi
     called = [_row(each, wording) for each in findings if each.is_called]
     found = {each.target for each in findings if each.is_called}
     absent = [
-        _name(each, wording) if len(sides) > 1 and each.target in found else name_of(each.clearest.finding)
+        _name(each, wording) if len(sides) > 1 and each.target in found else name_of(each.clearest.finding, wording)
         for each in findings
         if not each.is_called
     ]
@@ -106,7 +106,7 @@ def _seen(part: StudyPart, one: Summarised, each: StudyFinding, wording: Wording
 
 
 def _name(each: StudyFinding, wording: Wording) -> str:
-    name, (part, _) = name_of(each.clearest.finding), each.on[0]
+    name, (part, _) = name_of(each.clearest.finding, wording), each.on[0]
     side = side_in_words(part.answer.in_study, wording)
     return wording.pages.study.on_side.format(name=name, side=side) if side else name
 

@@ -16,7 +16,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Words, compose
 from whyray.results.page.marks import draw_level, draw_probability
 from whyray.results.page.overlay import Picture, with_mask
-from whyray.results.page.said import foot_of, is_called, name_of, number_of, probability_of
+from whyray.results.page.said import foot_of, is_called, name_of, number_of, package_title, probability_of
 from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_size_of, wrapped
 from whyray.results.place import place_in_words
 from whyray.results.prevalence import prevalence_words
@@ -81,7 +81,7 @@ def summary_page(
         return no_statement_page(answer, layout, wording)
     best = {id(finding): one for finding, one in zip(answer.findings, shown_in or (), strict=False)}
     ordered = [best.get(id(finding), Summarised(answer, finding)) for finding in by_probability(answer.findings)]
-    rows = [SummaryRow(name_of(one.finding), one, (place_of(one, wording),)) for one in ordered]
+    rows = [SummaryRow(name_of(one.finding, wording), one, (place_of(one, wording),)) for one in ordered]
     absent = [row.name for row in rows if not row.is_called]
     called = [row for row in rows if row.is_called]
     refused = [(*each, None) for one in ordered for each in refusals_of(one, wording)]
@@ -111,7 +111,7 @@ def summary_of(
     width = page_width(layout)
     text_size = text_size_of(width)
     subtitle = "  ·  ".join(
-        words for words in (answer.package.title, image_in_words(answer.in_study, wording)) if words
+        words for words in (package_title(answer, wording), image_in_words(answer.in_study, wording)) if words
     )
     head = compose(Words(wording.pages.summary, subtitle, None, None, ()), [], 1, None, layout, width=width).picture
     rows = [_row(row, width, text_size, layout, wording) for row in called[:MOST_FINDINGS]]
@@ -124,7 +124,7 @@ def no_statement_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
     """A page without any picture, finding or number: that nothing is said of this image, and why."""
     first, *why = no_statement_words(answer, wording)
     words = Words(
-        title=answer.package.title,
+        title=package_title(answer, wording),
         subtitle="",
         badge=None,
         banner=None,
@@ -175,9 +175,9 @@ def _lines(
         for row in called[MOST_FINDINGS:]
     ]
     if more:
-        lines.append(Line(words.more.format(count=len(more), names=", ".join(more)), ink, SENTENCE, bold=True))
+        lines.append(Line(words.more.format(count=len(more), names=wording.listed(more)), ink, SENTENCE, bold=True))
     if absent:
-        lines.append(Line(words.not_found.format(names=", ".join(absent)), ink, SENTENCE))
+        lines.append(Line(words.not_found.format(names=wording.listed(absent)), ink, SENTENCE))
     moved = dict.fromkeys(
         f"{row.name}: {prevalence_words(row.shown.answer, row.shown.finding, wording)}"
         for row in called
@@ -249,7 +249,7 @@ def _trust(one: Summarised, wording: Wording) -> tuple[TrustLevel | None, str]:
     if explained:
         shown = next((graded for graded in explained if not graded.card.withheld), explained[0])
         trust = trust_in(shown.card, wording)
-        return trust.level, trust.sentence or trust.badge + "."
+        return trust.level, trust.sentence or trust.badge + wording.full_stop
     if finding.refused:
         return TrustLevel.NOT_SHOWN, wording.pages.no_explanation
     return None, "" if finding.mask is not None else wording.pages.not_explained

@@ -14,6 +14,9 @@ LEAST_TEXT = 20
 """Height of the smallest letters of a page, in its pixels: 10 on a screen that shows the page at half its size."""
 LEADING = 1.3
 """Distance of lines, in heights of letters."""
+_UNBROKEN = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
+_NOT_FIRST = ":;!?%»"
+"""No line begins with one of them."""
 _TEXT_SHARE = 66
 """Letters' height: the page's width over this, so that a page is legible at any size of display."""
 
@@ -39,7 +42,7 @@ def text_size_of(width: int) -> int:
 
 def one_line(text: str) -> str:
     """The text with spaces for line breaks and what can't be printed, since names and reasons come from elsewhere."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return "".join(character if character.isprintable() or character in _UNBROKEN else " " for character in text)
 
 
 def fitted(
@@ -57,7 +60,7 @@ def wrapped(text: str, room: float, size: int, layout: Layout, *, bold: bool = F
     font = typeface(layout.fonts, text, size, bold=bold)
     lines, line = [], ""
     spaced = " " in text
-    for piece in text.split(" ") if spaced else list(text):
+    for piece in _pieces(text) if spaced else list(text):
         longer = f"{line} {piece}" if line and spaced else line + piece
         if line and font.getlength(longer) > room:
             lines.append(line)
@@ -69,6 +72,17 @@ def wrapped(text: str, room: float, size: int, layout: Layout, *, bold: bool = F
             lines.append(line[:fits])
             line = line[fits:]
     return [*lines, line]
+
+
+def _pieces(text: str) -> list[str]:
+    """What lies between spaces at which a line may end: not before the sign of a percentage or a French colon."""
+    pieces: list[str] = []
+    for piece in text.split(" "):
+        if pieces and piece and piece[0] in _NOT_FIRST:
+            pieces[-1] += f" {piece}"
+        else:
+            pieces.append(piece)
+    return pieces
 
 
 def draw_lines(

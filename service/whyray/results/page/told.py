@@ -85,7 +85,7 @@ def _words(
     trust = trust_in(told.card, wording)
     said = [*sentences[: SENTENCES - 1], *([trust.sentence] if trust.sentence else [])]
     return Words(
-        title=name_of(finding),
+        title=name_of(finding, wording),
         subtitle=about_words(answer, finding, wording),
         badge=badge_of(trust),
         banner=None,

@@ -13,6 +13,7 @@ from whyray.base.frame_array import counts_of
 from whyray.explain import RegionShare, RegionShares
 from whyray.results.answer import StructureInSource
 from whyray.results.coding import NO_UNITS, ucum
+from whyray.results.numbers import NO_BREAK, Numbers
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture, plain, with_outline
 from whyray.results.page.text import LEAST_TEXT
@@ -43,10 +44,10 @@ def region_shares(explanation: RegionShares, look: Look) -> Portrayal:
         return [*outlines, Figure(_bars(explanation, look, size, numbers), _chart_caption(explanation, words))]
 
     return Portrayal(
-        headline=_headline(explanation, words),
+        headline=_headline(explanation, look),
         rows=_whole(explanation, look) + tuple(row for region in explanation.regions for row in _rows(region, look)),
         columns=2,
-        lines=tuple(_lines(explanation, words)),
+        lines=tuple(_lines(explanation, look)),
         draw_figures=figures,
         draw_plain=lambda: _plain(explanation, look, *outlined()),
     )
@@ -57,18 +58,19 @@ def _plain(explanation: RegionShares, look: Look, outlined: Sequence[Figure], si
     words, types = look.wording.regions, look.wording.pages.types
     largest = [region for region in explanation.regions if region.share >= _NAMED][:2] or explanation.regions[:1]
     numbers = {region.structure.name: number for number, region in enumerate(explanation.regions, start=1)}
+    percent = look.wording.numbers.whole_percent
     bars = [
-        Bar(f"{numbers[region.structure.name]} {_name(region, words)}", region.share, note=f"{region.share:.0%}")
+        Bar(f"{numbers[region.structure.name]} {_name(region, words)}", region.share, note=percent(region.share))
         for region in explanation.regions
     ]
-    bars.append(Bar(types.elsewhere, explanation.outside, note=f"{explanation.outside:.0%}"))
-    chart = Figure(bar_chart(bars, "", size, look.layout, numbers=False), types.regions_chart)
+    bars.append(Bar(types.elsewhere, explanation.outside, note=percent(explanation.outside)))
+    chart = Figure(bar_chart(bars, "", size, look.layout), types.regions_chart)
     named = [_name(region, words) for region in largest]
     if explanation.outside > largest[0].share:
         named.insert(0, types.elsewhere)
-    sentences = [types.regions.format(names=", ".join(named))]
+    sentences = [types.regions.format(names=look.wording.listed(named))]
     if explanation.flagged:
-        sentences.append(words.flag + ".")
+        sentences.append(words.flag + look.wording.full_stop)
     places = tuple(replace(outlines, caption=types.regions_places) for outlines in outlined)
     return Plain(tuple(sentences), (*places, chart), 2)
 
@@ -77,24 +79,33 @@ def _name(region: RegionShare, words: RegionWords) -> str:
     return words.names.get(region.structure.name, region.structure.name)
 
 
-def _headline(explanation: RegionShares, words: RegionWords) -> str:
+def _headline(explanation: RegionShares, look: Look) -> str:
+    words, written = look.wording.regions, look.wording.numbers
     first = explanation.regions[0]
     if first.effect is not None:
-        return words.headline_effect.format(name=_name(first, words), effect=f"{first.effect:+.2f}")
+        return words.headline_effect.format(
+            name=_name(first, words), effect=written.fixed(first.effect, 2, signed=True)
+        )
     return words.headline_share.format(
-        name=_name(first, words), share=f"{first.share:.0%}", area=f"{first.area:.0%}", method=explanation.of or "-"
+        name=_name(first, words),
+        share=written.whole_percent(first.share),
+        area=written.whole_percent(first.area),
+        method=explanation.of or "-",
     )
 
 
-def _lines(explanation: RegionShares, words: RegionWords) -> list[str]:
-    lines = [words.outside.format(share=f"{explanation.outside:.0%}")]
+def _lines(explanation: RegionShares, look: Look) -> list[str]:
+    words, written = look.wording.regions, look.wording.numbers
+    lines = [words.outside.format(share=written.whole_percent(explanation.outside))]
     allowed = [_name(region, words) for region in explanation.regions if region.structure.allowed]
     share = explanation.evidence.get("allowed_share")
     if allowed and share is not None:
         sentence = words.flagged if explanation.flagged else words.inside
-        lines.append(sentence.format(share=f"{share:.0%}", names=", ".join(allowed)))
+        lines.append(sentence.format(share=written.whole_percent(share), names=look.wording.listed(allowed)))
     if explanation.base is not None and explanation.total is not None:
-        lines.append(words.sum.format(base=f"{explanation.base:.2f}", total=f"{explanation.total:.2f}"))
+        lines.append(
+            words.sum.format(base=written.fixed(explanation.base, 2), total=written.fixed(explanation.total, 2))
+        )
     return lines
 
 
@@ -103,23 +114,24 @@ def _chart_caption(explanation: RegionShares, words: RegionWords) -> str:
 
 
 def _bars(explanation: RegionShares, look: Look, size: tuple[int, int], numbers: dict[str, int]) -> Picture:
-    words, effects = look.wording.regions, explanation.regions[0].effect is not None
+    words, written, effects = look.wording.regions, look.wording.numbers, explanation.regions[0].effect is not None
     bars = [
         Bar(
             f"{numbers[region.structure.name]} {_name(region, words)}",
             region.effect if region.effect is not None else region.share,
-            note=_note(region),
+            note=_note(region, written),
             faint=region.structure.allowed is False,
         )
         for region in explanation.regions
     ]
     rest = explanation.evidence.get("rest_effect", explanation.outside) if effects else explanation.outside
-    bars.append(Bar(words.rest, rest, note=f"{explanation.outside:.0%}"))
-    return bar_chart(bars, words.effect if effects else words.share, size, look.layout)
+    bars.append(Bar(words.rest, rest, note=written.whole_percent(explanation.outside)))
+    return bar_chart(bars, words.effect if effects else words.share, size, look.layout, written)
 
 
-def _note(region: RegionShare) -> str:
-    return f"{region.share:.0%}" + (f" ({region.enrichment:.1f} x)" if region.enrichment is not None else "")
+def _note(region: RegionShare, written: Numbers) -> str:
+    share = written.whole_percent(region.share)
+    return share if region.enrichment is None else f"{share} ({written.fixed(region.enrichment, 1)}{NO_BREAK}×)"
 
 
 def _rows(region: RegionShare, look: Look) -> tuple[Row, ...]:

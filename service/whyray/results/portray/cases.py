@@ -38,7 +38,7 @@ def case_matches(explanation: CaseMatches, look: Look) -> Portrayal:
 def _references(explanation: CaseMatches, look: Look) -> Portrayal:
     words = look.wording.cases
     alike = explanation.evidence.get("answered alike")
-    lines = [] if alike is None else [words.answered_alike.format(share=f"{alike:.0%}")]
+    lines = [] if alike is None else [words.answered_alike.format(share=look.wording.numbers.whole_percent(alike))]
     pictured = any(case.picture is not None for case in (*explanation.matches, *explanation.contrasts))
     return Portrayal(
         headline=words.headline.format(shown=len(explanation.matches), total=explanation.reference_count),
@@ -105,11 +105,11 @@ def _montage(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
 
 
 def _figure(case: CaseMatch, side: int, look: Look) -> Figure:
-    words = look.wording.cases
+    words, numbers = look.wording.cases, look.wording.numbers
     picture = np.zeros((side, side, 3), np.uint8) if case.picture is None else grey(case.picture, (side, side))
-    said = [words.similarity.format(value=f"{case.similarity:.2f}")]
+    said = [words.similarity.format(value=numbers.fixed(case.similarity, 2))]
     if case.answer is not None:
-        said.append(words.answer.format(value=f"{case.answer:.2f}"))
+        said.append(words.answer.format(value=numbers.fixed(case.answer, 2)))
     return Figure(_with_lines(picture, [*said, _known(case, words)], look), case.label, case.synthetic)
 
 
@@ -140,7 +140,7 @@ def _bars(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
         for contrast in explanation.contrasts
     ]
     size = (_side(2, look), _side(3, look))
-    return (Figure(bar_chart(bars, words.unit, size, look.layout), words.no_pictures),)
+    return (Figure(bar_chart(bars, words.unit, size, look.layout, look.wording.numbers), words.no_pictures),)
 
 
 def _row(case: CaseMatch, name: str, explanation: CaseMatches, look: Look) -> Row:
@@ -166,29 +166,35 @@ def _prototypes(explanation: CaseMatches, look: Look) -> Portrayal:
             *(Row(look.own(name), value, NO_UNITS) for name, value in sums if value is not None),
         ),
         columns=columns,
-        lines=tuple(
-            f"{prototype.label}: "
-            f"{words.term.format(similarity=f'{prototype.similarity:.2f}', weight=f'{prototype.weight or 0:+.2f}')}"
-            f" = {_contribution(prototype):+.2f}  ·  {_known(prototype, words)}"
-            for prototype in drawn
-        ),
+        lines=tuple(_term(prototype, look) for prototype in drawn),
         draw_figures=lambda: _prototype_figures(explanation, drawn, columns, look),
         draw_plain=lambda: _plain_prototypes(explanation, look),
     )
 
 
+def _term(prototype: CaseMatch, look: Look) -> str:
+    """What a prototype gave, as similarity times weight."""
+    words, numbers = look.wording.cases, look.wording.numbers
+    similarity, weight = numbers.fixed(prototype.similarity, 2), numbers.fixed(prototype.weight or 0.0, 2, signed=True)
+    term = words.term.format(similarity=similarity, weight=weight)
+    given = numbers.fixed(_contribution(prototype), 2, signed=True)
+    return f"{prototype.label}: {term} = {given}  ·  {_known(prototype, words)}"
+
+
 def _prototype_figures(explanation: CaseMatches, drawn: Sequence[CaseMatch], columns: int, look: Look) -> list[Figure]:
     """Bars of all, then for some where the image is like them, and what they look like."""
-    words = look.wording.cases
+    words, numbers = look.wording.cases, look.wording.numbers
     side = _side(max(columns, 3), look)
     bars = [
         Bar(
-            prototype.label, _contribution(prototype), note=f"{prototype.similarity:.2f} × {prototype.weight or 0:+.2f}"
+            prototype.label,
+            _contribution(prototype),
+            note=f"{numbers.fixed(prototype.similarity, 2)} × {numbers.fixed(prototype.weight or 0.0, 2, signed=True)}",
         )
         for prototype in explanation.matches
     ]
     blank = Figure(np.full((8, 8, 3), look.layout.colours.background, np.uint8), "")
-    figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout), words.chart)]
+    figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout, numbers), words.chart)]
     figures += [_resembles(prototype, explanation, side, look) or blank for prototype in drawn]
     if any(prototype.picture is not None for prototype in drawn):
         pictures = ((prototype, prototype.picture) for prototype in drawn)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from whyray.explain import ConceptScore, ConceptScores, Intervention
 from whyray.results.coding import NO_UNITS
+from whyray.results.numbers import Numbers
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture
 from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, portrays
-from whyray.results.wording import ConceptWords
 
 _DRAWN = 14
 """Concepts that get a bar, the heaviest; all get a row in the report."""
@@ -24,14 +24,14 @@ def concept_scores(explanation: ConceptScores, look: Look) -> Portrayal:
     words = look.wording.concepts
     learned = explanation.base is not None
     return Portrayal(
-        headline=_headline(explanation, words),
+        headline=_headline(explanation, look),
         rows=(
             *(_row_of(concept, explanation, look) for concept in explanation.concepts),
             *_sums(explanation, look),
             *(_intervention(intervention, look) for intervention in explanation.interventions),
         ),
         draw_figures=lambda: (Figure(_bars(explanation, look), words.chart_parts if learned else words.chart_changes),),
-        lines=tuple(_lines(explanation, words)),
+        lines=tuple(_lines(explanation, look)),
         draw_plain=lambda: _plain(explanation, look) if learned else None,
     )
 
@@ -41,24 +41,27 @@ def _plain(explanation: ConceptScores, look: Look) -> Plain:
     words, page = look.wording.pages.types, look.layout.page
     reliable = [concept for concept in explanation.concepts if concept.reliable]
     named = (
-        (words.speak_for, [concept.name for concept in reliable if concept.score > 0]),
-        (words.speak_against, [concept.name for concept in reliable if concept.score < 0]),
+        (words.speak_for, [look.wording.named(concept.name) for concept in reliable if concept.score > 0]),
+        (words.speak_against, [look.wording.named(concept.name) for concept in reliable if concept.score < 0]),
     )
-    sentences = [sentence.format(names=", ".join(names[:_NAMED])) for sentence, names in named if names]
+    sentences = [sentence.format(names=look.wording.listed(names[:_NAMED])) for sentence, names in named if names]
     if not sentences:
-        return Plain((look.wording.concepts.none_reliable + ".",))
-    bars = [Bar(concept.name, concept.score) for concept in reliable[:_PLAIN]]
+        return Plain((look.wording.concepts.none_reliable + look.wording.full_stop,))
+    bars = [Bar(look.wording.named(concept.name), concept.score) for concept in reliable[:_PLAIN]]
     width = page.width_at_most - 2 * page.margin
-    chart = bar_chart(bars, "", (width, (len(bars) + 2) * width // 30), look.layout, numbers=False)
+    chart = bar_chart(bars, "", (width, (len(bars) + 2) * width // 30), look.layout)
     return Plain(tuple(sentences), (Figure(chart, words.concepts),))
 
 
-def _headline(explanation: ConceptScores, words: ConceptWords) -> str:
+def _headline(explanation: ConceptScores, look: Look) -> str:
+    words = look.wording.concepts
     heaviest = next((concept for concept in explanation.concepts if concept.reliable), None)
     if heaviest is None:
         return words.none_reliable
     headline = words.headline_parts if explanation.base is not None else words.headline_changes
-    return headline.format(name=heaviest.name, score=f"{heaviest.score:+.2f}")
+    return headline.format(
+        name=look.wording.named(heaviest.name), score=look.wording.numbers.fixed(heaviest.score, 2, signed=True)
+    )
 
 
 def _bars(explanation: ConceptScores, look: Look) -> Picture:
@@ -67,51 +70,61 @@ def _bars(explanation: ConceptScores, look: Look) -> Picture:
     width = page.width_at_most - 2 * page.margin
     height = max(width // 6, (len(drawn) + 2) * width // 36)
     bars = [
-        Bar(concept.name, concept.score, concept.interval, note=_note(concept, words), faint=not concept.reliable)
+        Bar(
+            look.wording.named(concept.name),
+            concept.score,
+            concept.interval,
+            note=_note(concept, look),
+            faint=not concept.reliable,
+        )
         for concept in drawn
     ]
     unit = words.logit if explanation.base is not None else words.per_deviation
-    return bar_chart(bars, unit, (width, height), look.layout)
+    return bar_chart(bars, unit, (width, height), look.layout, look.wording.numbers)
 
 
-def _note(concept: ConceptScore, words: ConceptWords) -> str:
+def _note(concept: ConceptScore, look: Look) -> str:
+    words, numbers = look.wording.concepts, look.wording.numbers
     parts = []
     if concept.value is not None:
-        parts.append(_value(concept, concept.value))
+        parts.append(_value(concept, concept.value, numbers))
     if concept.class_score is not None:
-        parts.append(words.class_score.format(value=f"{concept.class_score:.2f}"))
+        parts.append(words.class_score.format(value=numbers.fixed(concept.class_score, 2)))
     if concept.p_value is not None:
         small = concept.p_value < _LEAST_PROBABLE
-        parts.append(f"p < {_LEAST_PROBABLE}" if small else f"p {concept.p_value:.3f}")
+        parts.append(
+            f"p < {numbers.significant(_LEAST_PROBABLE, 1)}" if small else f"p {numbers.fixed(concept.p_value, 3)}"
+        )
     if concept.held_out is not None:
-        parts.append(f"{concept.held_out_is} {concept.held_out:.2f}")
-    return ", ".join(parts)
+        parts.append(f"{concept.held_out_is} {numbers.fixed(concept.held_out, 2)}")
+    return "; ".join(parts)
 
 
-def _value(concept: ConceptScore, value: float) -> str:
+def _value(concept: ConceptScore, value: float, numbers: Numbers) -> str:
     """A measure in its own unit, else a share."""
-    return f"{value:.3g}" if concept.held_out_is == "R²" else f"{value:.0%}"
+    return numbers.significant(value, 3) if concept.held_out_is == "R²" else numbers.whole_percent(value)
 
 
-def _lines(explanation: ConceptScores, words: ConceptWords) -> list[str]:
-    lines = []
+def _lines(explanation: ConceptScores, look: Look) -> list[str]:
+    words, numbers, lines = look.wording.concepts, look.wording.numbers, []
     if explanation.base is not None and explanation.total is not None:
-        lines.append(words.sum.format(base=f"{explanation.base:+.2f}", total=f"{explanation.total:+.2f}"))
+        base, total = (numbers.fixed(value, 2, signed=True) for value in (explanation.base, explanation.total))
+        lines.append(words.sum.format(base=base, total=total))
     if "agreement" in explanation.evidence:
-        lines.append(words.stand_in.format(value=f"{explanation.evidence['agreement']:.2f}"))
+        lines.append(words.stand_in.format(value=numbers.fixed(explanation.evidence["agreement"], 2)))
     if "class_images" in explanation.evidence:
-        lines.append(words.of_class.format(count=f"{explanation.evidence['class_images']:.0f}"))
+        lines.append(words.of_class.format(count=numbers.whole(explanation.evidence["class_images"])))
     if any(not concept.reliable for concept in explanation.concepts):
         lines.append(words.faint)
     named = {concept.name: concept for concept in explanation.concepts}
     for name in dict.fromkeys(intervention.concept for intervention in explanation.interventions[:_INTERVENTIONS]):
         made = [intervention for intervention in explanation.interventions if intervention.concept == name]
         answers = "; ".join(
-            f"{_value(named[name], intervention.set_to)} → {intervention.answer:.0%}"
+            f"{_value(named[name], intervention.set_to, numbers)} → {numbers.whole_percent(intervention.answer)}"
             for intervention in made
             if name in named
         )
-        lines.append(words.intervention.format(name=name, answers=answers))
+        lines.append(words.intervention.format(name=look.wording.named(name), answers=answers))
     return lines
 
 

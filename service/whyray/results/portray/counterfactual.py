@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from scipy import ndimage
 
@@ -11,11 +13,11 @@ from whyray.explain import Counterfactual
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import curve_chart
 from whyray.results.page.overlay import Picture, plain, with_heatmap, with_outline
-from whyray.results.page.said import percent
 from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, grey, portrays
-from whyray.results.wording import CounterfactualWords
 
 _COLUMNS = 2
+_DECIMALS = 3
+"""Of answers on scientists' pages."""
 _OUTLINED = 0.1
 """Share of the image that is outlined in the difference: where it is largest."""
 _SEEN, _SEEN_IN = 0.04, 0.99
@@ -45,6 +47,7 @@ def counterfactual(explanation: Counterfactual, look: Look) -> Portrayal:
     """Every picture but that of the unchanged image itself is marked SYNTHETIC, on the page and in the cine."""
     words = look.wording.counterfactual
     page = look.layout.page
+    number = partial(look.wording.numbers.fixed, decimals=_DECIMALS)
     side = (page.width_at_most - (_COLUMNS + 1) * page.margin) // _COLUMNS
     place = _slice(explanation)
     frames = explanation.frames if place is None else explanation.frames[:, place]
@@ -54,22 +57,22 @@ def counterfactual(explanation: Counterfactual, look: Look) -> Portrayal:
 
     def figures() -> tuple[Figure, ...]:
         return (
-            Figure(grey(start, (side, side)), words.before.format(value=_number(before)), explanation.synthetic),
-            Figure(grey(end, (side, side)), words.after.format(value=_number(after)), True),
+            Figure(grey(start, (side, side)), words.before.format(value=number(before)), explanation.synthetic),
+            Figure(grey(end, (side, side)), words.after.format(value=number(after)), True),
             Figure(_change(start, difference, side, look), words.difference, True),
             Figure(_curve(explanation, look, (side, side)), words.curve),
         )
 
     return Portrayal(
-        headline=_headline(explanation, words),
+        headline=_headline(explanation, look),
         rows=_rows(explanation, look),
         columns=_COLUMNS,
-        lines=_lines(explanation, words),
+        lines=_lines(explanation, look),
         draw_figures=figures,
         draw_cine=lambda: tuple(
             Figure(
                 grey(frame, (_CINE, _CINE)),
-                words.frame.format(value=_number(answer)),
+                words.frame.format(value=number(answer)),
                 explanation.synthetic or index != explanation.start,
             )
             for index, (frame, answer) in enumerate(zip(frames, explanation.answers, strict=True))
@@ -90,7 +93,9 @@ def _plain(
     Held back where the change is too faint to be seen.
     """
     words, page, layout = look.wording.pages.types, look.layout.page, look.layout
-    before, after = (percent(explanation.answers[step], look.wording) for step in (explanation.start, explanation.end))
+    before, after = (
+        look.wording.numbers.probability(explanation.answers[step]) for step in (explanation.start, explanation.end)
+    )
     sentence = (words.flipped if explanation.flipped else words.not_flipped).format(before=before, after=after)
     strength = np.abs(difference)
     if float(np.quantile(strength, _SEEN_IN)) < _SEEN:
@@ -116,22 +121,25 @@ def _slice(explanation: Counterfactual) -> int | None:
     return int(np.abs(explanation.difference).sum(axis=(1, 2)).argmax())
 
 
-def _headline(explanation: Counterfactual, words: CounterfactualWords) -> str:
-    before, after = (_number(explanation.answers[step]) for step in (explanation.start, explanation.end))
+def _headline(explanation: Counterfactual, look: Look) -> str:
+    words, numbers = look.wording.counterfactual, look.wording.numbers
+    before, after = (
+        numbers.fixed(explanation.answers[step], _DECIMALS) for step in (explanation.start, explanation.end)
+    )
     return (words.flipped if explanation.flipped else words.not_flipped).format(before=before, after=after)
 
 
-def _lines(explanation: Counterfactual, words: CounterfactualWords) -> tuple[str, ...]:
-    evidence = explanation.evidence
+def _lines(explanation: Counterfactual, look: Look) -> tuple[str, ...]:
+    words, numbers, evidence = look.wording.counterfactual, look.wording.numbers, explanation.evidence
     lines = []
     if "reconstruction_gap" in evidence:
         gap, own = evidence["reconstruction_gap"], explanation.answer_before
-        lines.append(words.stands_for.format(answer=_number(own), gap=_number(gap)))
+        lines.append(words.stands_for.format(answer=numbers.fixed(own, _DECIMALS), gap=numbers.fixed(gap, _DECIMALS)))
     if "added_answer" in evidence:
-        lines.append(words.added.format(value=_number(evidence["added_answer"])))
+        lines.append(words.added.format(value=numbers.fixed(evidence["added_answer"], _DECIMALS)))
     if "replaced" in evidence:
-        count, total = f"{evidence['replaced']:.0f}", f"{evidence['regions']:.0f}"
-        lines.append(words.replaced.format(count=count, total=total, area=f"{evidence['area']:.0%}"))
+        count, total = numbers.whole(evidence["replaced"]), numbers.whole(evidence["regions"])
+        lines.append(words.replaced.format(count=count, total=total, area=numbers.whole_percent(evidence["area"])))
         if explanation.flipped and evidence["certified"] >= evidence["replaced"]:
             lines.append(words.smallest)
         elif explanation.flipped and evidence["irreducible"]:
@@ -199,12 +207,8 @@ def _in_square(picture: Picture) -> Picture:
 
 
 def _curve(explanation: Counterfactual, look: Look, size: tuple[int, int]) -> Picture:
-    words = look.wording.counterfactual
+    words, numbers = look.wording.counterfactual, look.wording.numbers
     level = explanation.evidence.get("threshold")
     marks = [(explanation.start, words.mark_before), (explanation.end, words.mark_after)]
-    dashed = None if level is None else (level, f"{words.mark_threshold} {_number(level)}")
-    return curve_chart(explanation.answers, marks, dashed, (words.step, words.answer), size, look.layout)
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}"
+    dashed = None if level is None else (level, f"{words.mark_threshold} {numbers.fixed(level, _DECIMALS)}")
+    return curve_chart(explanation.answers, marks, dashed, (words.step, words.answer), size, look.layout, numbers)

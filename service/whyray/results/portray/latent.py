@@ -17,7 +17,7 @@ _UNUSUAL = 95.0
 @portrays(LatentPosition)
 def latent_position(explanation: LatentPosition, look: Look) -> Portrayal:
     """The plot only where the plane is trustworthy; percentiles always."""
-    words = look.wording.latent
+    words, numbers = look.wording.latent, look.wording.numbers
     page = look.layout.page
     side = (page.width_at_most - 3 * page.margin) // 2
     drawn = explanation.trustworthiness >= ENOUGH
@@ -27,16 +27,16 @@ def latent_position(explanation: LatentPosition, look: Look) -> Portrayal:
         caption = words.plot.format(count=len(explanation.references), plane=explanation.plane)
         return [Figure(_scatter(explanation, look, (side, side)), caption), bars] if drawn else [bars]
 
-    lines = [words.trust.format(value=f"{explanation.trustworthiness:.2f}")]
+    lines = [words.trust.format(value=numbers.fixed(explanation.trustworthiness, 2))]
     if not drawn:
-        lines = [words.no_plot.format(value=f"{explanation.trustworthiness:.2f}")]
+        lines = [words.no_plot.format(value=numbers.fixed(explanation.trustworthiness, 2))]
     error = explanation.evidence.get("placement error")
     if drawn and error is not None:
-        lines.append(words.placement.format(value=f"{error:.0%}"))
+        lines.append(words.placement.format(value=numbers.whole_percent(error)))
     if explanation.percentile > _UNUSUAL:
         lines.append(words.unusual)
     return Portrayal(
-        headline=words.headline.format(value=f"{explanation.percentile:.0f}", distance=explanation.distance_is),
+        headline=words.headline.format(value=numbers.whole(explanation.percentile), distance=explanation.distance_is),
         rows=_rows(explanation, look),
         columns=1 + drawn,
         lines=tuple(lines),
@@ -52,7 +52,7 @@ def _plain(explanation: LatentPosition, look: Look) -> Plain:
     unusual = explanation.percentile > _UNUSUAL
     size = (page.width_at_most - 2 * page.margin, 260)
     chart = scale_chart(explanation.percentile, _UNUSUAL, (words.ordinary, words.rare), size, look.layout)
-    nearer = words.nearer.format(value=f"{explanation.percentile:.0f}")
+    nearer = words.nearer.format(value=look.wording.numbers.whole(explanation.percentile))
     said = (words.unusual if unusual else words.usual, nearer)
     return Plain(said, (Figure(chart, ""),), about_image=words.likeness)
 
@@ -73,8 +73,12 @@ def _scatter(
 def _bars(
     explanation: LatentPosition, look: Look, size: tuple[int, int]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    bars = [Bar(name, share, note=f"{share:.0f} %") for name, (_, share) in explanation.distances.items()]
-    return bar_chart([*bars, Bar(look.wording.latent.limit, _UNUSUAL, faint=True)], "%", size, look.layout)
+    numbers = look.wording.numbers
+    bars = [
+        Bar(name, share, note=numbers.whole_percent(share / 100)) for name, (_, share) in explanation.distances.items()
+    ]
+    limit = Bar(look.wording.latent.limit, _UNUSUAL, faint=True)
+    return bar_chart([*bars, limit], "%", size, look.layout, numbers)
 
 
 def _rows(explanation: LatentPosition, look: Look) -> tuple[Row, ...]:
@@ -106,7 +110,9 @@ def _cine(explanation: LatentPosition, look: Look) -> tuple[Figure, ...]:
     return tuple(
         Figure(
             grey(frame, (side, side)),
-            words.traversal.format(share=f"{(number / whole if whole else 1.0) * reach:.0%}"),
+            words.traversal.format(
+                share=look.wording.numbers.whole_percent((number / whole if whole else 1.0) * reach)
+            ),
             synthetic=True,
         )
         for number, frame in enumerate(shown)

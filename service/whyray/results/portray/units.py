@@ -23,10 +23,13 @@ _COLUMNS = 3
 @portrays(UnitReport)
 def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
     """Bars of all units; for the strongest, its place in this image and its patches from references."""
-    words = look.wording.units
+    words, numbers = look.wording.units, look.wording.numbers
     side = (look.layout.page.width_at_most - (_COLUMNS + 1) * look.layout.page.margin) // _COLUMNS
     drawn = explanation.units[:_DRAWN]
-    bars = [Bar(_name(unit, words), unit.contribution, note=f"{unit.ablation:+.2f}") for unit in explanation.units]
+    bars = [
+        Bar(_name(unit, words), unit.contribution, note=numbers.fixed(unit.ablation, 2, signed=True))
+        for unit in explanation.units
+    ]
 
     def figures() -> list[Figure]:
         return _figures(explanation, bars, drawn, side, look)
@@ -38,7 +41,7 @@ def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
         headline=headline,
         rows=tuple(_row_of(unit, look) for unit in explanation.units) + _sums(explanation, look),
         columns=_COLUMNS,
-        lines=tuple(f"{_name(unit, words)}: {_detail(unit, words)}" for unit in drawn),
+        lines=tuple(f"{_name(unit, words)}: {_detail(unit, look)}" for unit in drawn),
         draw_figures=figures,
     )
 
@@ -47,7 +50,9 @@ def _figures(
     explanation: UnitReport, bars: Sequence[Bar], drawn: Sequence[UnitEffect], side: int, look: Look
 ) -> list[Figure]:
     words = look.wording.units
-    figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout), words.chart)]
+    figures = [
+        Figure(bar_chart(bars, words.contribution, (side, side), look.layout, look.wording.numbers), words.chart)
+    ]
     for unit in drawn:
         if unit.activation_map is not None and explanation.display is not None:
             place = _place(unit.activation_map, explanation.display, side, look)
@@ -62,13 +67,18 @@ def _name(unit: UnitEffect, words: UnitWords) -> str:
     return words.unit.format(unit=unit.unit)
 
 
-def _detail(unit: UnitEffect, words: UnitWords) -> str:
-    parts = [words.ablation.format(value=f"{unit.ablation:+.2f}")]
+def _detail(unit: UnitEffect, look: Look) -> str:
+    words, numbers = look.wording.units, look.wording.numbers
+    parts = [words.ablation.format(value=numbers.fixed(unit.ablation, 2, signed=True))]
     if unit.percentile is not None:
-        parts.append(words.percentile.format(value=f"{unit.percentile:.0f}"))
-    known = unit.concept is not None
-    parts.append(words.detects.format(concept=unit.concept, iou=f"{unit.iou:.2f}") if known else words.unknown)
-    return ", ".join(parts)
+        parts.append(words.percentile.format(value=numbers.whole(unit.percentile)))
+    if unit.concept is None:
+        parts.append(words.unknown)
+    else:
+        parts.append(
+            words.detects.format(concept=look.wording.named(unit.concept), iou=numbers.fixed(unit.iou or 0.0, 2))
+        )
+    return "; ".join(parts)
 
 
 def _row_of(effect: UnitEffect, look: Look) -> Row:

@@ -1,0 +1,33 @@
+// Where the keyboard is, and what is unfolded: kept while the page is drawn anew, and given back by buttons and dialogs.
+
+const at = (id) => document.getElementById(id);
+const keyed = (key) => key && [...at("body").querySelectorAll("[data-key]")].find((each) => each.dataset.key === key);
+const lost = () => document.activeElement === null || document.activeElement === document.body;
+
+// Redraws the body. `acted`: the key of a button that has acted, from which browsers take the focus while it is disabled.
+export function redraw(children, acted = null) {
+  const body = at("body"), active = document.activeElement;
+  const held = body.contains(active);
+  const key = held ? active.dataset.key : acted;
+  const unfolded = new Set([...body.querySelectorAll("details[open] > summary")].map((each) => each.dataset.key));
+  body.replaceChildren(...children.filter(Boolean));
+  for (const each of body.querySelectorAll("details > summary")) each.parentElement.open = unfolded.has(each.dataset.key);
+  for (const each of body.querySelectorAll(".scroll")) scrollable(each);
+  if (held || (acted && lost())) (keyed(key) ?? at("main")).focus({ preventScroll: true });
+}
+
+// A table wider than its panel can be scrolled by arrow keys, too.
+function scrollable(each) {
+  if (each.scrollWidth <= each.clientWidth) return;
+  each.tabIndex = 0;
+  each.setAttribute("role", "region");
+  each.setAttribute("aria-label", each.querySelector("caption").textContent);
+  each.dataset.key = `scroll-${each.querySelector("caption").textContent}`;
+}
+
+// Opens a dialog; closed, the focus is where it was, though the page below was drawn anew meanwhile.
+export function openModal(dialog) {
+  const key = document.activeElement?.dataset.key;
+  dialog.showModal();
+  dialog.addEventListener("close", () => { if (key && lost()) (keyed(key) ?? at("main")).focus({ preventScroll: true }); }, { once: true });
+}
