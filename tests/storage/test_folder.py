@@ -66,7 +66,7 @@ def test_what_is_written_is_read_and_the_digest_leaves_the_prefix_out(
     writer = storage.writer(prefix=prefix)
     for piece in pieces:
         writer.write(piece)
-    assert Path(writer.path).read_bytes() == prefix + b"".join(pieces)
+    assert writer.path.read_bytes() == prefix + b"".join(pieces)
     stored = writer.commit()
     assert storage.open(stored.key).read() == prefix + b"".join(pieces)
     assert stored.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()

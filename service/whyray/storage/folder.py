@@ -247,11 +247,16 @@ class FolderWriter:
         self._digest = hashlib.sha256()
         self._size = 0
         # paths as text: making a Path of each takes longer than some of what is done with it
-        self.path = f"{incoming}/{os.getpid()}-{_BEGUN}-{next(_NUMBERS)}"
+        self._path = f"{incoming}/{os.getpid()}-{_BEGUN}-{next(_NUMBERS)}"
         self._over = False
-        self._file = _guarded(lambda: FileIO(self.path, "xb"), incoming)
+        self._file = _guarded(lambda: FileIO(self._path, "xb"), incoming)
         if prefix:
             self._append(prefix)
+
+    @property
+    def path(self) -> Path:
+        """The file that grows; see `Writer.path`."""
+        return Path(self._path)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append; see `Writer.write`."""
@@ -265,7 +270,7 @@ class FolderWriter:
 
     def open(self) -> BinaryIO:
         """What has been written so far; see `Writer.open`."""
-        file = Path(self.path).open("rb")  # noqa: SIM115
+        file = self.path.open("rb")
         if self._keys is None or self._sealer is None:
             return file
         sealer = self._sealer
@@ -294,7 +299,7 @@ class FolderWriter:
         os.fsync(self._file.fileno())
         self._file.close()
         self._shards.make()
-        os.rename(self.path, target)  # noqa: PTH104
+        os.rename(self._path, target)  # noqa: PTH104
         self._over = True
         _sync_folder(shard)
 
@@ -306,7 +311,7 @@ class FolderWriter:
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
-            os.unlink(self.path)  # noqa: PTH108
+            os.unlink(self._path)  # noqa: PTH108
 
 
 @contextmanager
