@@ -83,7 +83,7 @@ def after_refinement(folder: Path, observer: Observer, data: Lesson, seed: int) 
         target = int((before / thresholds).argmax())
         case = Case(model, data.full[row][None, None].astype(np.float32) / 255, [target])
         encoded = space.encode(case.display[None])
-        latents = refined(case, space, encoded, STEPS, method)
+        latents = refined(case, space, encoded, STEPS, method).latents
         pictures = space.decode(np.concatenate([encoded, latents]))
         after = model.answer(model.session.logits(as_input(pictures, model.manifest.input)))[:, target]
         errors = ((pictures - case.display) ** 2).mean(axis=(1, 2))

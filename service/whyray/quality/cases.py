@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,14 +53,14 @@ def similar_cases(explanation: CaseMatches, question: Question) -> Iterator[Meas
     target = case.targets[0]
     index = index_of(model, method=explanation.method)
     search = _search_in_force(explanation, index, model, target)
-    rows = _rows(len(index))
+    known = _among_references(search, index, model, target)
     yield told_again(_apart(explanation, question), "similarities")
-    yield _finds_itself(search, rows)
-    yield _foretold(search, index, target, rows)
+    yield known.finds_itself
+    yield known.foretold
     yield from randomised_neighbours(index)
     if search.weights is not None:
         yield _shuffled_head(search, case, question.rng())
-    yield _alike_enough(explanation, search, rows)
+    yield _alike_enough(explanation, known.usual_similarity)
     yield _answered_alike(explanation, index, model, case, target)
 
 
@@ -96,6 +97,31 @@ def _apart(told: CaseMatches, question: Question) -> float:
         return 1.0
     pairs = zip(told.matches, again.matches, strict=True)
     return max((abs(one.similarity - other.similarity) for one, other in pairs), default=0.0)
+
+
+@dataclass(frozen=True)
+class _AmongReferences:
+    """What hangs on the references and the search among them, and on no image that is explained.
+
+    It holds its index, so that no other has that one's identity.
+    """
+
+    index: ReferenceIndex
+    finds_itself: Measurement
+    foretold: Measurement
+    usual_similarity: float
+
+
+def _among_references(search: Search, index: ReferenceIndex, model: Model, target: int) -> _AmongReferences:
+    """Measured once for a loaded model."""
+
+    def measured() -> _AmongReferences:
+        rows = _rows(len(index))
+        itself, foretold = _finds_itself(search, rows), _foretold(search, index, target, rows)
+        return _AmongReferences(index, itself, foretold, _usual_similarity(search, rows))
+
+    weights = None if search.weights is None else search.weights.tobytes()
+    return model.once(("among references", id(index), search.metric, weights, target), measured)
 
 
 def _rows(count: int) -> NDArray[np.int64]:
@@ -152,11 +178,15 @@ def _overlap(name: str, value: float, chance: float, how: str) -> Measurement:
     return Measurement(name, "sanity", value, chance, grade, rule, _ADEBAYO)
 
 
-def _alike_enough(explanation: CaseMatches, search: Search, rows: NDArray[np.int64]) -> Measurement:
+def _usual_similarity(search: Search, rows: NDArray[np.int64]) -> float:
+    """What a reference has to its nearest, but for the least alike."""
     prepared = search.prepared(search.index.embeddings)
     among = search.similarities(prepared[rows], prepared)
     among[np.arange(len(rows)), rows] = -np.inf
-    least = float(np.percentile(among.max(axis=1), USUAL))
+    return float(np.percentile(among.max(axis=1), USUAL))
+
+
+def _alike_enough(explanation: CaseMatches, least: float) -> Measurement:
     value = explanation.matches[0].similarity if explanation.matches else float("-inf")
     grade = Grade.GREEN if value >= least else Grade.AMBER
     rule = f"the most similar reference; green from the {USUAL:.0f}th percentile of that among references"

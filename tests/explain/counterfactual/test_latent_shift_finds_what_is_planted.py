@@ -121,7 +121,7 @@ def test_rounding_does_not_move_latents_that_nothing_hangs_on(tmp_path: Path, mo
             return slope + 1e-7 * np.abs(slope).max() * rng.normal(size=slope.shape)
 
         monkeypatch.setattr(LatentSpace, "pulled_back", rounded)
-        return refined(case, space, latents, 16, "latent-shift")
+        return refined(case, space, latents, 16, "latent-shift").latents
 
     first, second = found(1), found(2)
     assert np.abs(first - latents)[:, :3].max() > 0.1
@@ -154,6 +154,18 @@ def test_a_model_that_sees_less_than_its_autoencoder_gets_the_gradient_of_what_i
     pictures = space.decode(np.concatenate([z + step, z - step]))
     logits = model.session.logits(as_input(pictures, model.manifest.input))[:, 0]
     np.testing.assert_allclose(gradient[0], (logits[:6] - logits[6:]) / 0.1, atol=1e-3)
+
+
+def test_what_descent_knows_of_its_best_step_is_the_gradient_there(pair: Pair, model: Model) -> None:
+    case = Case(model, model.network.checked_input(picture(pair, 2)), [0])
+    space = LatentSpace(model, method="latent-shift")
+    found = refined(case, space, space.encode(case.display[None]), 5, "latent-shift")
+    np.testing.assert_array_equal(found.shown, space.decode(found.latents))
+    assert found.known is not None
+    anew = latent_gradient(case, space, found.latents, found.shown, "latent-shift")
+    known = latent_gradient(case, space, found.latents, found.shown, "latent-shift", known=found.known)
+    for one, other in zip(known, anew, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_out_of_reach_is_told_as_not_flipped_at_the_nearest(pair: Pair, model: Model) -> None:

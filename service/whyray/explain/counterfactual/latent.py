@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,9 @@ class LatentSpace:
 
         Of the graph, not of the package: a card that is written anew draws the same pictures.
         """
-        return f"{self.autoencoder.model.identity} {graph_digest(self.autoencoder.model)[:12]}"
+        model = self.autoencoder.model
+        digest = model.once(("graph digest",), lambda: graph_digest(model))
+        return f"{model.identity} {digest[:12]}"
 
     def encode(self, pictures: FloatArray) -> FloatArray:
         """(N, D) latents."""
@@ -71,16 +73,19 @@ class LatentSpace:
             at_theirs = np.moveaxis(np.tensordot(at_theirs, matrix, axes=([axis], [0])), -1, axis)
         return self.autoencoder.pullback(latents, np.ascontiguousarray(at_theirs, np.float32))
 
-    @cached_property
+    @property
     def _resampling(self) -> tuple[NDArray[np.float64], ...]:
         """For each axis the matrix (ours, theirs) of `resampled`, which is linear and separable."""
-        return tuple(
-            np.asarray(resampled(np.eye(theirs, dtype=np.float32), (ours,)).T, np.float64)
-            for ours, theirs in zip(self.model.spatial_shape, self.autoencoder.shape, strict=True)
-        )
+        axes = zip(self.model.spatial_shape, self.autoencoder.shape, strict=True)
+        return tuple(_resampling_matrix(theirs, ours) for ours, theirs in axes)
 
     def _theirs(self, pictures: FloatArray) -> FloatArray:
         return on_grid_of(pictures, self.model, self.autoencoder.model, method=self.method)
+
+
+@lru_cache(maxsize=16)
+def _resampling_matrix(theirs: int, ours: int) -> NDArray[np.float64]:
+    return np.asarray(resampled(np.eye(theirs, dtype=np.float32), (ours,)).T, np.float64)
 
 
 def space_of(case: Case, *, method: str, reference: str | None = None) -> LatentSpace:

@@ -16,7 +16,7 @@ from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.answers import answers_about_pictures, crossed, own_answer, threshold
 from whyray.explain.counterfactual.latent import LatentSpace, space_of, why_no_latents
-from whyray.explain.counterfactual.refine import STEPS, answers_wanted, refined
+from whyray.explain.counterfactual.refine import STEPS, AnswerGradient, Refined, answers_wanted, refined
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
@@ -88,21 +88,25 @@ class LatentShift(MethodDefaults):
             alone = case.for_targets([target])
             wanted = answers_wanted(alone)
             if wanted not in origins:
-                latents = refined(alone, space, encoded, parameters.refine, self.name)
-                origins[wanted] = _Origin(space, encoded, latents, of_encoded, space.decode(latents))
+                start = refined(alone, space, encoded, parameters.refine, self.name)
+                origins[wanted] = _Origin(space, encoded, of_encoded, start)
             told.append(_shifted(alone, origins[wanted], parameters, self.name))
         return told
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where shifts begin: the encoder's latents (1, D) and the refined ones, and the pictures (1, *spatial) of both."""
+    """Where shifts begin: the encoder's latents (1, D) with their picture (1, *spatial), and the refined ones."""
 
     space: LatentSpace
     encoded: FloatArray
-    latents: FloatArray
     of_encoded: FloatArray
-    shown: FloatArray
+    start: Refined
+
+    @property
+    def latents(self) -> FloatArray:
+        """(1, D), refined."""
+        return self.start.latents
 
     @property
     def length(self) -> float:
@@ -112,7 +116,7 @@ class _Origin:
 
 def _shifted(case: Case, origin: _Origin, parameters: LatentShiftParameters, method: str) -> Counterfactual:
     space, latents, level = origin.space, origin.latents, threshold(case)
-    gradient, logits = latent_gradient(case, space, latents, origin.shown, method)
+    gradient, logits = latent_gradient(case, space, latents, origin.start.shown, method, known=origin.start.known)
     start = float(case.model.answer(logits)[0, case.targets[0]])
     steepness = float(np.linalg.norm(gradient))
     half = (parameters.frames - 2) // 2
@@ -151,20 +155,36 @@ def _shifted(case: Case, origin: _Origin, parameters: LatentShiftParameters, met
 
 
 def latent_gradient(
-    case: Case, space: LatentSpace, latents: FloatArray, shown: FloatArray, method: str
+    case: Case,
+    space: LatentSpace,
+    latents: FloatArray,
+    shown: FloatArray,
+    method: str,
+    *,
+    known: AnswerGradient | None = None,
 ) -> tuple[NDArray[np.float32], FloatArray]:
-    """d score / d latents (1, D) at `latents` (1, D), whose picture is `shown` (1, *spatial); and the logits there."""
+    """d score / d latents (1, D) at `latents` (1, D), whose picture is `shown` (1, *spatial); and the logits there.
+
+    `known`: what descent came to know of that picture, which is asked for otherwise.
+    """
     spec = case.model.manifest.input
-    x = as_input(shown, spec)
+    if known is None:
+        along, logits = _score_gradient(case, as_input(shown, spec), method)
+    else:
+        along, logits = known.gradient, known.logits
+    _, std = per_channel(spec, len(case.shape))
+    return space.pulled_back(latents, (along / std).sum(axis=1)), logits
+
+
+def _score_gradient(case: Case, x: FloatArray, method: str) -> tuple[FloatArray, FloatArray]:
+    """d score / d x at `x` (1, C, *spatial), and the logits there."""
     wanted = [case.targets[0]]
     if case.model.network.form.activation == "softmax" and len(case.model.targets) > 1:
         logits = case.model.session.run(x).logits[0].copy()
         logits[wanted[0]] = -np.inf
         wanted.append(int(logits.argmax()))
     gradients, logits = case.model.gradients.for_descent(method).gradients(x, wanted)
-    along = gradients[0] if len(wanted) == 1 else gradients[0] - gradients[1]
-    _, std = per_channel(spec, len(case.shape))
-    return space.pulled_back(latents, (along / std).sum(axis=1)), logits
+    return gradients[0] if len(wanted) == 1 else gradients[0] - gradients[1], logits
 
 
 def _smallest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,7 +27,24 @@ FLAT = 0.01
 as all others, and where their slope is nothing but rounding, elsewhere on another machine."""
 
 
-def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, method: str) -> FloatArray:
+@dataclass(frozen=True)
+class AnswerGradient:
+    """Logits (1, targets) about a picture, and d logit / d x (1, C, *spatial) of the one output that is explained."""
+
+    logits: FloatArray
+    gradient: FloatArray
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Latents (1, D), their picture (1, *spatial), and what descent knows of it where one output was asked for."""
+
+    latents: FloatArray
+    shown: FloatArray
+    known: AnswerGradient | None = None
+
+
+def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, method: str) -> Refined:
     """Latents (1, D) near `latents`, whose picture is more like the image and gets the answers that the image gets.
 
     Inversion of a generator by descent from the encoder's guess (Zhu et al. 2016, ECCV, section 3.1), here with a term
@@ -35,7 +53,7 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
     with the least loss is taken. Each costs one pass and its way back.
     """
     if steps == 0:
-        return latents
+        return Refined(latents, space.decode(latents))
     model = case.model
     wanted = answers_wanted(case)
     spec = model.manifest.input
@@ -45,16 +63,18 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
     scale = RATE * float(np.sqrt((latents**2).mean()))
     now = latents.astype(np.float64)
     first_moment, second_moment = np.zeros_like(now), np.zeros_like(now)
-    best, least, first = latents, np.inf, 0.0
+    best: Refined | None = None
+    least, first = np.inf, 0.0
     for step in range(1, steps + 2):
         case.tell(step - 1, steps + 1)
         picture = space.decode(now.astype(np.float32))
-        gaps, by_answers = _gaps(engine, as_input(picture, spec), wanted, goal)
+        gaps, by_answers, known = _gaps(engine, as_input(picture, spec), wanted, goal)
         error = float(((picture - case.display) ** 2).mean())
         first = first or max(error, 1e-8)
         loss = error / first + ANSWERS * float((gaps**2).mean())
-        if loss < least:
-            best, least = now.astype(np.float32), loss
+        if best is None or loss < least:
+            best = Refined(now.astype(np.float32), picture, known)
+            least = min(least, loss)
         if step > steps or (step > 1 and float(np.abs(gaps).max()) < CLOSE and error <= first):
             break
         by_pixels = 2 * (picture - case.display) / (first * picture.size)
@@ -68,6 +88,7 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
         usual = np.sqrt(second_moment / (1 - BETA_2**step))
         flat = FLAT * float(np.sqrt((usual**2).mean()))
         now -= step_size * (first_moment / (1 - BETA_1**step)) / (usual + flat)
+    assert best is not None, "there is a step"
     return best
 
 
@@ -79,14 +100,14 @@ def answers_wanted(case: Case) -> tuple[int, ...]:
 
 def _gaps(
     engine: GradientEngine, x: FloatArray, wanted: Sequence[int], goal: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Logits less the goal (1, wanted), and d (ANSWERS * mean gap²) / d x (1, C, *spatial)."""
+) -> tuple[FloatArray, FloatArray, AnswerGradient | None]:
+    """Logits less the goal (1, wanted), d (ANSWERS * mean gap²) / d x (1, C, *spatial), what is known of one output."""
     if len(wanted) == 1:  # the gradient of one logit, and then by how much: one pass for both
         gradients, logits = engine.gradients(x, wanted)
         gaps = logits[:, wanted] - goal
-        return gaps, 2 * ANSWERS * gaps[0, 0] * gradients[0]
+        return gaps, 2 * ANSWERS * gaps[0, 0] * gradients[0], AnswerGradient(logits, gradients[0])
     logits = engine.answers(x)
     gaps = logits[:, wanted] - goal
     weights = np.zeros_like(logits)
     weights[:, wanted] = 2 * ANSWERS * gaps / len(wanted)
-    return gaps, engine.pullback(x, weights)
+    return gaps, engine.pullback(x, weights), None
