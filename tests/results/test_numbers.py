@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 from pydicom import Dataset
 
@@ -202,3 +203,34 @@ def _pieces(spec: ast.expr) -> Iterator[str]:
 def _rounds(node: ast.expr) -> bool:
     """Whether it is `round(x, digits)`, which leaves decimals."""
     return isinstance(node, ast.Call) and ast.unparse(node.func).endswith("round") and len(node.args) > 1
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+@pytest.mark.parametrize(
+    "method", ["latent-shift", "region-counterfactual", "similar-cases", "prototypes", "region-shares"]
+)
+def test_a_report_answers_yes_and_no_and_says_what_is_made_in_its_own_language(
+    method: str, language: str, templates: Templates
+) -> None:
+    made = build_results(told_about(method), ["sr"], templates, language=language)
+    report = next(each.dataset for each in made if each.kind == "sr")
+    english = {"yes", "no", "not sure", "present", "absent", "SYNTHETIC"} - {templates.wording(language).yes_no.no}
+    assert english.isdisjoint(_texts(report))
+    assert not any("SYNTHETIC:" in text for text in _texts(report))
+
+
+def test_what_a_package_calls_its_targets_has_a_name_in_every_language(templates: Templates) -> None:
+    """Of the bundled packages: findings, segments and concepts, and the packages themselves."""
+    for manifest in sorted(bundled_manifests()):
+        package = yaml.safe_load(manifest.read_text(encoding="utf-8"))
+        targets = [each["name"] for each in package.get("targets", []) if not each.get("background")]
+        if package["name"] in ("cxr-scope", "cxr-captioner", "cxr-autoencoder"):
+            continue  # companions: no page is about them
+        for language in LANGUAGES[1:]:
+            wording = templates.wording(language)
+            assert set(targets) <= set(wording.target_names), (package["name"], language)
+            assert package["name"] in wording.package_titles, (package["name"], language)
+
+
+def bundled_manifests() -> list[Path]:
+    return list((Path(whyray.__file__).parent / "bundled").glob("*/*/model.yaml"))

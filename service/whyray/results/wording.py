@@ -210,6 +210,18 @@ class PrevalenceWords(Strict):
     )
 
 
+class YesNo(Strict):
+    """Answers that reports hold as text."""
+
+    yes: Plain = "yes"
+    no: Plain = "no"
+    unsure: Plain = "not sure"
+
+    def said(self, value: bool) -> str:
+        """Yes, or no."""
+        return self.yes if value else self.no
+
+
 class LineWords(Strict):
     """Words of lines that the command line prints and `report.json` holds."""
 
@@ -275,6 +287,7 @@ class Wording(Strict):
     prevalence: PrevalenceWords = PrevalenceWords()
     refusals: RefusalWords = RefusalWords()
     lines: LineWords = LineWords()
+    yes_no: YesNo = YesNo()
     package_titles: dict[str, Plain] = Field(default_factory=dict)
     """What packages are called, by their names; one left out keeps the title that the package gives itself."""
     region_rules: dict[str, Plain] = Field(default_factory=dict)

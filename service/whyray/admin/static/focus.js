@@ -1,19 +1,24 @@
 // Where the keyboard is, and what is unfolded: kept while the page is drawn anew, and given back by buttons and dialogs.
 
 const at = (id) => document.getElementById(id);
-const keyed = (key) => key && [...at("body").querySelectorAll("[data-key]")].find((each) => each.dataset.key === key);
+const all = () => [...at("body").querySelectorAll("[data-key]")];
+const keyed = (key) => key && all().find((each) => each.dataset.key === key);
+
+// Rows may link to the same study: a link is told by what else its row holds.
+export const address = (each) => [...(each.closest("tr")?.querySelectorAll("[data-key]") ?? []), each].map((one) => one.dataset.key).join(" ");
+
 const lost = () => document.activeElement === null || document.activeElement === document.body;
 
 // Redraws the body. `acted`: the key of a button that has acted, from which browsers take the focus while it is disabled.
 export function redraw(children, acted = null) {
   const body = at("body"), active = document.activeElement;
   const held = body.contains(active);
-  const key = held ? active.dataset.key : acted;
+  const key = held ? active.dataset.key : acted, place = held && key ? address(active) : null;
   const unfolded = new Set([...body.querySelectorAll("details[open] > summary")].map((each) => each.dataset.key));
   body.replaceChildren(...children.filter(Boolean));
   for (const each of body.querySelectorAll("details > summary")) each.parentElement.open = unfolded.has(each.dataset.key);
   for (const each of body.querySelectorAll(".scroll")) scrollable(each);
-  if (held || (acted && lost())) (keyed(key) ?? at("main")).focus({ preventScroll: true });
+  if (held || (acted && lost())) (all().find((each) => address(each) === place) ?? keyed(key) ?? at("main")).focus({ preventScroll: true });
 }
 
 // A table wider than its panel can be scrolled by arrow keys, too.

@@ -65,6 +65,8 @@ def bar_chart(
         return left + (value - low) / span * (right - left)
 
     room = (height - 3 * text) / max(len(bars), 1)
+    label_text = min((_fitting(bar.label, text, labels - text // 2, layout) for bar in bars), default=text)
+    note_text = min((_fitting(bar.note, text, notes, layout) for bar in bars), default=text)
     for number, bar in enumerate(bars):
         middle = text + (number + 0.5) * room
         half = min(room * 0.32, text)
@@ -77,8 +79,8 @@ def bar_chart(
             for x in (first, last):
                 draw.line((x, middle - half / 2, x, middle + half / 2), fill=layout.colours.text, width=2)
         ink = layout.colours.faint if bar.faint else layout.colours.text
-        _write(draw, (labels, middle), bar.label, text, layout, anchor="rm", room=labels - text // 2, ink=ink)
-        _write(draw, (right + text // 2, middle), bar.note, text, layout, anchor="lm", room=notes, ink=ink)
+        _write(draw, (labels, middle), bar.label, label_text, layout, anchor="rm", room=labels - text // 2, ink=ink)
+        _write(draw, (right + text // 2, middle), bar.note, note_text, layout, anchor="lm", room=notes, ink=ink)
     draw.line((across(0.0), text, across(0.0), height - 2 * text), fill=layout.colours.faint, width=1)
     written = [] if numbers is None else [(value, numbers.significant(value, 3)) for value in (low, high)]
     for value, words in written:
@@ -218,6 +220,11 @@ def _canvas(size: tuple[int, int], layout: Layout) -> tuple[Image.Image, ImageDr
 
 def _long(draw: ImageDraw.ImageDraw, words: str, size: int, layout: Layout) -> int:
     return round(draw.textlength(words, font=typeface(layout.fonts, words, size))) if words else 0
+
+
+def _fitting(words: str, size: int, room: float, layout: Layout) -> int:
+    """The size of letters that fits, so that all bars can have that of the longest."""
+    return fitted(words, size, room, layout, least=min(size, LEAST_TEXT)).size if words else size
 
 
 def _write(

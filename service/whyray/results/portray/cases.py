@@ -148,9 +148,9 @@ def _row(case: CaseMatch, name: str, explanation: CaseMatches, look: Look) -> Ro
     if case.answer is not None:
         parts.append(Row(look.own("Answer of the model about the case"), case.answer, NO_UNITS))
     if case.known is not None:
-        parts.append(Row(look.own("Finding known of the case"), "present" if case.known else "absent"))
+        parts.append(Row(look.own("Finding known of the case"), _known(case, look.wording.cases)))
     if case.picture is not None and case.synthetic:
-        parts.append(Row(look.own("Picture of the case"), "SYNTHETIC: made by a decoder"))
+        parts.append(Row(look.own("Picture of the case"), look.wording.synthetic))
     return Row(look.own(name), case.similarity, NO_UNITS, comment=explanation.unit, of=tuple(parts))
 
 
@@ -241,7 +241,7 @@ def _prototype_row(prototype: CaseMatch, look: Look) -> Row:
         Row(look.own("Weight of the prototype"), prototype.weight or 0.0, NO_UNITS),
     ]
     if prototype.known is not None:
-        parts.append(Row(look.own("Finding known of the case"), "present" if prototype.known else "absent"))
+        parts.append(Row(look.own("Finding known of the case"), _known(prototype, look.wording.cases)))
     return Row(look.own(f"Contribution of {prototype.label}"), _contribution(prototype), NO_UNITS, of=tuple(parts))
 
 

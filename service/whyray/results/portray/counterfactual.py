@@ -156,14 +156,14 @@ def _rows(explanation: Counterfactual, look: Look) -> tuple[Row, ...]:
         Row(look.own("Answer about the image"), explanation.answer_before, unit),
         Row(look.own("Answer before the change"), explanation.answers[start], unit),
         Row(look.own("Answer after the change"), explanation.answers[end], unit),
-        Row(look.own("Answer crosses the threshold"), "yes" if explanation.flipped else "no"),
+        Row(look.own("Answer crosses the threshold"), look.wording.yes_no.said(explanation.flipped)),
         Row(look.own("Mean change of the displayed range"), change, NO_UNITS),
         *parts,
     ]
     companion = explanation.parameters.get("companion")
     if companion is not None:
         rows.append(Row(look.own("Autoencoder"), str(companion)))
-    rows.append(Row(look.own("Pictures"), "SYNTHETIC"))
+    rows.append(Row(look.own("Pictures"), look.wording.synthetic))
     return tuple(rows)
 
 
@@ -171,7 +171,7 @@ def _evidence(name: str, value: float, look: Look, unit: CodedConcept) -> Row:
     if name in _SHARES:
         return Row(look.own(_NAMES[name]), 100 * value, PERCENT)
     if name == "irreducible":
-        return Row(look.own(_NAMES[name]), "yes" if value else "not sure")
+        return Row(look.own(_NAMES[name]), look.wording.yes_no.yes if value else look.wording.yes_no.unsure)
     counted = name in {"replaced", "regions", "certified"}
     return Row(look.own(_NAMES[name]), value, NO_UNITS if counted else unit)
 
