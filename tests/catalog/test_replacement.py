@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from catalog.conftest import Ticks
+from catalog.conftest import Postgres, Ticks
 from catalog.rows import job, result
+from migrated import down_and_up
 from whyray.base.errors import DecodeError, PeerBusy, TransitionError
-from whyray.catalog import Announcement, Catalog, Delivery, DeliveryState, announcements, deliveries, events, jobs
+from whyray.catalog import (
+    Announcement,
+    Catalog,
+    Delivery,
+    DeliveryState,
+    ResultRow,
+    announcements,
+    deliveries,
+    events,
+    jobs,
+    sqlite_url,
+)
 
 WAIT = timedelta(seconds=30)
 
@@ -218,3 +231,30 @@ def test_a_result_is_replaced_at_one_time_whatever_becomes_of_its_job(catalog: C
         assert rows[1].replaced_at > at
         assert rows[2].replaced_at is None
         assert all(each.superseded for each in rows)
+
+
+@pytest.mark.usefixtures("real_migrations")
+def test_when_earlier_versions_replaced_results_is_told_by_what_took_their_place(
+    tmp_path: Path, postgres: Postgres, request: pytest.FixtureRequest
+) -> None:
+    for url in (sqlite_url(tmp_path / "catalog.sqlite"), postgres.new_database("replaced-when")):
+        catalog, ticks = Catalog(url), Ticks()
+        request.addfinalizer(catalog.close)
+        with catalog.begin() as session:
+            job_id = ran(session, ticks, "11", "12")
+            session.execute(update(ResultRow).where(ResultRow.sop_instance_uid == "2.25.12").values(kind="seg"))
+            run_again(session, ticks, job_id, "12", "21", replaced=("11",))
+            run_again(session, ticks, job_id, "21", "32", replaced=("12",))
+            session.execute(update(ResultRow).where(ResultRow.sop_instance_uid == "2.25.32").values(kind="seg"))
+            session.flush()
+            expected = times(session)
+            assert len(set(expected.values()) - {None}) == 2
+            session.execute(update(ResultRow).values(replaced_at=None))
+        down_and_up(catalog.engine, "0022")
+        with catalog.read() as session:
+            assert times(session) == expected
+
+
+def times(session: Session) -> dict[str, datetime | None]:
+    session.expire_all()
+    return {row.sop_instance_uid: row.replaced_at for row in session.scalars(select(ResultRow))}

@@ -89,3 +89,10 @@ def test_templates_are_drawn_and_described_for_the_site_that_edits_them(cli: Cli
     every = json.loads(cli("template", "schema").out)
     assert every["layout.yaml"] == json.loads(cli("template", "schema", "layout.yaml").out)
     cli("template", "schema", "lay.yaml").refused("ConfigError", "lay.yaml")
+
+
+def test_check_warns_of_a_listener_that_lets_nobody_in(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "whyray.yaml").write_text("listener: {ae_title: WHYRAY}\n")
+    said = cli("config", "check")
+    assert said.code == 0
+    assert "warning: line 1: listener.peers: nobody is let in" in said.everything

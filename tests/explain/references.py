@@ -7,6 +7,7 @@ compared runs unchanged.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
@@ -54,8 +55,14 @@ def reference(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-def upsampled(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """torch's linear interpolation of one (*grid) map to `shape`."""
+def upsampled(values: np.ndarray, shape: tuple[int, ...], first: float = 0.0, step: float | None = None) -> np.ndarray:
+    """One (*grid) map on `shape`: by torch's linear interpolation; or cells of `step` pixels each, from `first` on."""
+    if step is not None:
+        for axis, size in enumerate(shape):
+            middles = first + (np.arange(values.shape[axis]) + 0.5) * step
+            along = functools.partial(np.interp, np.arange(size) + 0.5, middles)
+            values = np.apply_along_axis(along, axis, values)
+        return values
     mode = "bilinear" if len(shape) == 2 else "trilinear"
     grid = torch.as_tensor(np.asarray(values))[None, None].float()
     return nn.functional.interpolate(grid, size=shape, mode=mode, align_corners=False)[0, 0].numpy()

@@ -16,10 +16,11 @@ from explain.references import close
 from inference import nets
 from whyray.explain import explain, explained_image
 from whyray.explain.grid import upsample
-from whyray.inference import Model, RuntimeOptions, class_maps, load_package
+from whyray.inference import AxisPlacement, MapPlacement, Model, RuntimeOptions, class_maps, load_package
 from whyray.inference import answer_session as answering
 from whyray.inference.session import run_bound
 
+EDGE_TO_EDGE = MapPlacement((None, None))
 CPU = RuntimeOptions(device="cpu", intra_op_threads=1)
 CLOSED = ["plain", "plain-3d", "rgb", "pool", "residual", "residual-3d", "dense", "unet", "unet-3d", "swin"]
 
@@ -30,7 +31,9 @@ def by_formula(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
     assert features is not None
     assert model.network.head is not None
     alpha = model.network.head.weight / np.prod(features.shape[2:])
-    return upsample(np.maximum(np.einsum("tc,c...->t...", alpha, features[0]), 0), x.shape[2:])
+    assert model.network.features_name is not None
+    low = np.maximum(np.einsum("tc,c...->t...", alpha, features[0]), 0)
+    return upsample(low, x.shape[2:], model.network.placement(model.network.features_name))
 
 
 @pytest.mark.parametrize("kind", CLOSED)
@@ -137,9 +140,10 @@ def test_maps_that_would_take_much_memory_or_an_old_graph_are_left_out() -> None
     model = nets.loaded("plain")
     assert model.network.features_name is not None
     given = (model.network.graph, model.network.features_name, model.network.head, [0, 1])
-    maps = class_maps.class_maps(*given, (32, 32))
+    lies = model.network.placement(model.network.features_name)
+    maps = class_maps.class_maps(*given, (32, 32), lies)
     assert maps is not None
-    assert class_maps.class_maps(*given, (4096, 4096)) is None
+    assert class_maps.class_maps(*given, (4096, 4096), lies) is None
     proto = model.network.graph.giving([model.network.logits_name])
     for each in proto.opset_import:
         each.version = 12 if each.domain in ("", "ai.onnx") else each.version
@@ -148,10 +152,12 @@ def test_maps_that_would_take_much_memory_or_an_old_graph_are_left_out() -> None
     assert proto.SerializeToString() == before
 
 
-def test_a_whole_map_is_drawn_where_the_input_is_no_multiple_of_the_grid() -> None:
+@pytest.mark.parametrize("lies", [EDGE_TO_EDGE, MapPlacement((AxisPlacement(-0.1, 0.07), None))])
+def test_a_whole_map_is_drawn_where_the_input_is_no_multiple_of_the_grid(lies: MapPlacement) -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     assert model.network.features_name is not None
-    maps = class_maps.class_maps(model.network.graph, model.network.features_name, model.network.head, [0], (33, 47))
+    given = (model.network.graph, model.network.features_name, model.network.head, [0])
+    maps = class_maps.class_maps(*given, (33, 47), lies)
     assert maps is not None
     session = answering.AnswerSession(
         model.network.graph,
@@ -164,4 +170,4 @@ def test_a_whole_map_is_drawn_where_the_input_is_no_multiple_of_the_grid() -> No
     assert model.network.head is not None
     low = np.einsum("tc,c...->t...", maps.weight, found[model.network.features_name][0])
     for target, each in drawn.items():
-        close(each, upsample(np.maximum(low[target], 0), (33, 47)), 1e-5)
+        close(each, upsample(np.maximum(low[target], 0), (33, 47), lies), 1e-5)

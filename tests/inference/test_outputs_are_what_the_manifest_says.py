@@ -243,7 +243,7 @@ BOUNDED = {
 @pytest.mark.parametrize("name", BOUNDED)
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_an_output_that_cannot_leave_0_to_1_takes_no_activation(tmp_path: Path, name: str, activation: str) -> None:
-    folder = write(tmp_path, BOUNDED[name], activation=activation)
+    folder = write(tmp_path, BOUNDED[name], activation=activation, task="classification")
     with pytest.raises(PackageError, match=f"is a probability already.*applies {activation} to it again"):
         loaded(folder).predict(image())
 
@@ -264,9 +264,17 @@ def test_a_sigmoid_over_what_is_never_below_zero_is_refused(tmp_path: Path, kind
 
 @pytest.mark.parametrize("kind", ["Softplus", "Relu", "LeakyRelu"])
 def test_a_softmax_over_what_bounds_one_side_is_an_answer(tmp_path: Path, kind: str) -> None:
-    model, x = loaded(write(tmp_path, ending_of(node(kind, [Z], "logits")), activation="softmax")), image()
+    ending = ending_of(node(kind, [Z], "logits"))
+    model, x = loaded(write(tmp_path, ending, activation="softmax", task="classification")), image()
     powers = np.exp(answer(model.package.folder, x))
     close(model.predict(x), powers / powers.sum())
+
+
+def test_labels_that_do_not_exclude_each_other_share_no_probability_by_a_softmax_of_the_graph(tmp_path: Path) -> None:
+    folder = write(tmp_path, SOFTMAXES["as it is"][0], activation="none", task="multi-label")
+    with pytest.raises(PackageError, match="shares out one probability among all targets") as refused:
+        loaded(folder).predict(image())
+    assert "task to classification" in refused.value.advice
 
 
 def test_a_softmax_over_one_target_is_refused(tmp_path: Path) -> None:

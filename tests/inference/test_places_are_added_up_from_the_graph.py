@@ -14,6 +14,7 @@ import whyray.inference.feature_place as feature_place
 from whyray.inference import RuntimeOptions
 from whyray.inference.feature_place import why_misplaced
 from whyray.inference.graph import Graph, read_graph
+from whyray.inference.graph_place import places_in
 from whyray.packages import InputSpec
 
 OPTIONS = RuntimeOptions(device="cpu", intra_op_threads=1, cache=None)
@@ -211,3 +212,68 @@ def test_memory_that_runs_out_is_no_verdict(tmp_path: Path, monkeypatch: pytest.
         _why(tmp_path, _pooled(*_crop(16, 240), 1), 256)
     words = "Non-zero status code returned while running Reshape node"
     assert _why(tmp_path, _pooled(*_crop(16, 240), 1), 256) is None
+
+
+@pytest.mark.parametrize(("first", "last"), [(8, 248), (16, 240), (0, 240), (16, 256), (8, 256)])
+@pytest.mark.parametrize("cell", [1, 4])
+def test_a_slight_crop_that_has_to_be_measured_is_refused_where_cells_look_at_little(
+    first: int, last: int, cell: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_place, "places_in", lambda *_: None)
+    assert "they seem to lie from" in str(_why(tmp_path, _pooled(*_crop(first, last), cell), 256))
+
+
+@pytest.mark.parametrize("cell", [1, 4, 8, 16])
+def test_what_has_to_be_measured_and_is_in_place_is_not(
+    cell: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_place, "places_in", lambda *_: None)
+    monkeypatch.setattr(feature_place, "_may_move", lambda *_: True)
+    assert _why(tmp_path, _pooled([node("Identity", ["x"], ["m"])], {}, cell), 256) is None
+
+
+def _computed_crop(share: int) -> Layers:
+    """A crop by `size // share` at each side, written as exporters write `x[:, :, h // share : -(h // share)]`."""
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "two"], ["h"], axis=0),
+        node("Div", ["h", "share"], ["cut"]),
+        node("Neg", ["cut"], ["back"]),
+        node("Unsqueeze", ["cut", "zero"], ["starts"]),
+        node("Unsqueeze", ["back", "zero"], ["ends"]),
+        node("Slice", ["x", "starts", "ends", "axes"], ["m"]),
+        node("Conv", ["m", "w"], ["c"], pads=[1] * 4),
+        node("AveragePool", ["c"], ["f"], kernel_shape=[4, 4], strides=[4, 4]),
+    ]
+    weights = {"two": np.array(2), "share": np.array(share), "zero": np.array([0]), "axes": np.array([2])}
+    return nodes, {**weights, "w": _weights(0, 8, 1, 3, 3)}
+
+
+def test_numbers_that_are_computed_from_the_size_of_the_image_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_place, "open_session", lambda *_, **__: pytest.fail("measured"))
+    reason = _why(tmp_path, _computed_crop(16), 256)
+    assert reason == "axis 1 of the image is 256 long, and they lie over what is from 16 to 240 on it"
+    assert _why(tmp_path, _computed_crop(64), 256) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "step"),
+    [
+        ({"mode": "linear"}, 0.0, 2.0),
+        ({"mode": "linear", "coordinate_transformation_mode": "align_corners"}, 0.5 - 0.5 * 63 / 31, 63 / 31),
+        ({"mode": "linear", "coordinate_transformation_mode": "asymmetric"}, -0.5, 2.0),
+        ({"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}, -0.5, 2.0),
+    ],
+)
+def test_a_resize_puts_its_cells_where_its_rule_says(
+    options: dict[str, str], first: float, step: float, tmp_path: Path
+) -> None:
+    nodes, weights = [node("Resize", ["x", "", "", "size"], ["f"], **options)], {"size": np.array([1, 1, 32, 32])}
+    graph, spec = _graph(tmp_path, (nodes, weights), 64)
+    placed = places_in(graph, spec, "f")
+    assert placed is not None
+    for place in placed.places:
+        assert place is not None
+        assert (place.first, place.step) == pytest.approx((first, step))

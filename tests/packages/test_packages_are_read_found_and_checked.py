@@ -69,6 +69,14 @@ def test_a_threshold_that_nothing_reads_is_none_of_them(tmp_path: Path, threshol
     assert read_package(folder).manifest.targets[1].threshold == threshold
 
 
+def test_labels_that_do_not_exclude_each_other_share_no_probability_by_softmax(package: Path) -> None:
+    nets.write_manifest(package, nets.manifest("plain", output__activation="softmax"))
+    with pytest.raises(PackageError, match=r"of two that are there neither seems likely.* task: classification"):
+        read_package(package)
+    nets.write_manifest(package, nets.manifest("plain", output__activation="softmax", task="classification"))
+    assert read_package(package).manifest.output.activation == "softmax"
+
+
 def test_a_threshold_of_segments_that_are_not_exclusive_is_one_of_them(tmp_path: Path) -> None:
     targets = [{"name": name, "threshold": 0} for name in ("one", "two", "three")]
     folder = nets.pack(tmp_path, "unet", output__activation="sigmoid", targets=targets)

@@ -21,15 +21,19 @@ def check(
 ) -> None:
     """Tell everything that is wrong with the file, with line numbers and suggestions.
 
-    Packages and methods that routes ask for are looked up, too.
+    Packages and methods that routes ask for are looked up, too. What is seldom meant, such as a listener that lets
+    nobody in, is told as a warning.
 
     Example: `whyray config check whyray.yaml`.
 
     Exit code 0: `whyray serve` can obey it; 2: something is wrong.
     """
     from whyray.app.checked_config import load_checked_config
+    from whyray.config import remarks
 
     config = load_checked_config(path, read_secrets=secrets)
+    for remark in remarks(config):
+        typer.echo(f"{shown_path(path)}: warning: {remark}", err=True)
     there_are = f"{_several(len(config.routes), 'route')}, {_several(len(config.destinations), 'destination')}"
     typer.echo(f"{shown_path(path)} is in order: {there_are}")
 

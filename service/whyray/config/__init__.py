@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     )
     from whyray.config.schema import config_schema
     from whyray.config.secrets import Secret
+    from whyray.config.seldom_meant import remarks
     from whyray.config.services import Login
     from whyray.config.single_sign_on import Oidc, may_be_asked
     from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
@@ -74,6 +75,7 @@ _LATE = {
     "load": "example_config load_config read_config",
     "model": "Config",
     "network": "DicomWebListener Listener ListenerLimits ListenerTls Peer",
+    "seldom_meant": "remarks",
     "routes": "Budget Completion ExpectedCount MethodRequest Otherwise "
     "PackageReference Priority Route Send TargetRequest",
     "schema": "config_schema",
@@ -179,5 +181,6 @@ __all__ = [
     "read_config",
     "read_yaml",
     "reader_of",
+    "remarks",
     "result_kinds",
 ]

@@ -91,6 +91,14 @@ def _leads_to(host: str, listened: str) -> bool:
     return not called.isdisjoint(here)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether two local addresses to listen on can't both be listened on at one port."""
+    here, there = _addresses(one), _addresses(other)
+    if not here or not there:  # names that DNS has to tell of
+        return _plain(one) == _plain(other)
+    return any(address.is_unspecified for address in here | there) or not here.isdisjoint(there)
+
+
 def _addresses(host: str) -> set[IPv4Address | IPv6Address]:
     """What a host is by itself; nothing where only DNS knows."""
     name = _plain(host)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from whyray.config.own_listener import own_addresses
+from whyray.config.own_ports import shared_ports
 from whyray.config.problems import Place, did_you_mean
 
 
@@ -23,7 +24,7 @@ class ReferenceFault:
 
 
 def reference_faults(data: object) -> list[ReferenceFault]:
-    """Duplicate route names, unknown destinations, and those that are WhyRay itself.
+    """Duplicate route names, unknown destinations, those that are WhyRay itself, and ports that two services have.
 
     Whatever has another shape than it should is passed over.
     """
@@ -41,6 +42,9 @@ def reference_faults(data: object) -> list[ReferenceFault]:
             faults.append(ReferenceFault(("routes", index, "name"), message, name, "give each route its own name"))
         faults += _of_route(route, ("routes", index), destinations)
     faults += _addresses_of_this_listener(data, destinations)
+    for shared in shared_ports(data):
+        message = f"port '{shared.port}' of {shared.service} is that of {shared.other} too"
+        faults.append(ReferenceFault(shared.place, message, shared.port, shared.suggestion))
     for place, orders in _orders(data):
         faults += _of_orders(orders, place, {str(route.get("name")): route for _, route in routes}, destinations)
     return faults

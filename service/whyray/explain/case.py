@@ -12,6 +12,7 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError
 from whyray.explain.companion_grid import displayed
 from whyray.explain.context import NOTHING, Context
+from whyray.explain.grid import upsample
 from whyray.explain.image import ExplainedImage
 from whyray.inference import Model, Run
 
@@ -136,6 +137,10 @@ class Case:
             yield self.scores_of(self.model.session.logits(batch))
             done += len(batch)
         self.tell(done, total)
+
+    def drawn(self, maps: FloatArray, tensor: str | None) -> FloatArray:
+        """Maps (..., *grid) of a tensor of the graph on the input's grid (..., *spatial): each cell where it looks."""
+        return upsample(maps, self.shape, None if tensor is None else self.model.network.placement(tensor))
 
     def tell(self, done: int, total: int) -> None:
         """Tell progress; raises Cancelled where the listener does."""

@@ -10,7 +10,6 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
 from whyray.explain.case import Attribution, Case
-from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 
@@ -41,8 +40,9 @@ class EigenCam(AttributionMap):
         features = case.run.features
         if features is None:
             raise TierMissing(f"{case.model.identity} has no feature maps")
-        values = upsample(np.maximum(first_component(features[0], parameters.centre), 0), case.shape)
-        return [Attribution(values, case.model.network.features_name) for _ in case.targets]
+        layer = case.model.network.features_name
+        values = case.drawn(np.maximum(first_component(features[0], parameters.centre), 0), layer)
+        return [Attribution(values, layer) for _ in case.targets]
 
 
 def first_component(features: FloatArray, centre: bool) -> FloatArray:

@@ -10,7 +10,6 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Attribution, Case
-from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 from whyray.explain.weights import feature_gradient, without_gradient
@@ -43,7 +42,7 @@ class GradCam(AttributionMap):
         else:
             # no BLAS: see whyray.explain.grid.upsample
             low = np.maximum(np.einsum("tc,c...->t...", gradient.mean, gradient.features), 0)
-            maps = upsample(low, case.shape)
+            maps = case.drawn(low, gradient.layer)
         return [Attribution(heatmap, gradient.layer, {"engine_parity": gradient.gap}) for heatmap in maps]
 
 

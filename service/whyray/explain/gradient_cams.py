@@ -12,7 +12,6 @@ from pydantic import Field
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Attribution, Case
-from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 from whyray.explain.weights import feature_gradient, without_gradient
@@ -33,7 +32,7 @@ class _PositionwiseCam(AttributionMap, ABC):
         gradient = feature_gradient(case, at_positions=True)
         return [
             Attribution(
-                upsample(np.maximum(self._weigh(gradient.features, slope, parameters), 0), case.shape),
+                case.drawn(np.maximum(self._weigh(gradient.features, slope, parameters), 0), gradient.layer),
                 gradient.layer,
                 {"engine_parity": gradient.gap},
             )

@@ -54,7 +54,7 @@ class LocalEvidenceMap(AttributionMap):
                     f"{NAME} of {case.model.targets[target]}: bias plus evidence is off the answer by {gap:.2%}",
                     advice="`whyray package check` the package: its evidence is not what its answer is made of.",
                 )
-            values = upsample_sum(terms.maps[target], case.shape)
+            values = upsample_sum(terms.maps[target], case.shape, case.model.network.placement(terms.tensor))
             spread = abs(float(values.sum(dtype=np.float64)) - float(terms.maps[target].sum(dtype=np.float64)))
             size = float(np.abs(terms.maps[target]).sum(dtype=np.float64))
             evidence = {"completeness_gap": gap + (spread / size if size else 0.0), "bias": float(terms.bias[target])}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.explain.grid import axis_weights, upsample
-from whyray.inference import GridMasks, MaskNumbers, MaskRule, SegmentMasks
+from whyray.inference import GridMasks, MapPlacement, MaskNumbers, MaskRule, SegmentMasks
 
 
 class Masks(Protocol):
@@ -76,21 +76,30 @@ class ShiftedGrids:
 class UpsampledGrids:
     """Cells of a coarse grid, upsampled to the image's; with `scaled`, each mask brought to 0..1 (Score-CAM's).
 
-    Numbers: `cells` (n, *counts) float32.
+    Edge to edge, or where `placement` says. Numbers: `cells` (n, *counts) float32.
     """
 
-    def __init__(self, shape: tuple[int, ...], counts: Sequence[int], *, scaled: bool = False) -> None:
-        self.shape, self.counts, self.scaled = shape, tuple(counts), scaled
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        counts: Sequence[int],
+        *,
+        scaled: bool = False,
+        placement: MapPlacement | None = None,
+    ) -> None:
+        self.shape, self.counts, self.scaled, self.placement = shape, tuple(counts), scaled, placement
 
     @cached_property
     def rule(self) -> MaskRule:
         """How a model's device makes them."""
-        tables = tuple(axis_weights(count, size) for count, size in zip(self.counts, self.shape, strict=True))
+        places = [None] * len(self.shape) if self.placement is None else self.placement.axes
+        axes = zip(self.counts, self.shape, places, strict=True)
+        tables = tuple(axis_weights(count, size, at) for count, size, at in axes)
         return GridMasks(self.shape, tables, scaled=self.scaled)
 
     def masks(self, numbers: MaskNumbers) -> FloatArray:
         """(n, *spatial)."""
-        masks = upsample(numbers["cells"], self.shape)
+        masks = upsample(numbers["cells"], self.shape, self.placement)
         return _unit_range(masks) if self.scaled else masks
 
     def images(self, shown: FloatArray, hidden: FloatArray | None, masks: FloatArray) -> FloatArray:

@@ -11,7 +11,6 @@ from pydantic import Field
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
 from whyray.explain.case import Attribution, Case
-from whyray.explain.grid import upsample
 from whyray.explain.masks import UpsampledGrids
 from whyray.explain.perturbed_image import PerturbedImage
 from whyray.explain.registry import AttributionMap, MethodParameters, register
@@ -54,7 +53,10 @@ class ScoreCam(AttributionMap):
         kept = np.sort(np.argsort(-flat.var(axis=1), kind="stable")[:count])
         varying = kept[spread[kept] > 0]
 
-        family = UpsampledGrids(case.shape, features.shape[1:], scaled=True)
+        layer = case.model.network.features_name
+        assert layer is not None
+        lies = case.model.network.placement(layer)
+        family = UpsampledGrids(case.shape, features.shape[1:], scaled=True, placement=lies)
         perturbed = PerturbedImage(case, family, case.x, None)
         channels = ({"cells": features[varying[chunk]]} for chunk in case.chunks(len(varying)))
         total = len(varying) + (len(varying) < len(kept))
@@ -69,7 +71,7 @@ class ScoreCam(AttributionMap):
         weights = np.exp(scores - scores.max(axis=0))
         weights /= weights.sum(axis=0)
         maps = np.maximum(np.tensordot(weights.T, features[kept].astype(np.float64), axes=1), 0).astype(np.float32)
-        return [Attribution(upsample(heatmap, case.shape), case.model.network.features_name) for heatmap in maps]
+        return _drawn(case, maps)
 
 
 @register
@@ -92,7 +94,7 @@ class AblationCam(AttributionMap):
         scores = case.score.astype(np.float64)
         weights = drops / np.where(scores == 0, 1, np.abs(scores))[:, None]
         maps = np.maximum(np.tensordot(weights, features.astype(np.float64), axes=1), 0).astype(np.float32)
-        return [Attribution(upsample(heatmap, case.shape), case.model.network.features_name) for heatmap in maps]
+        return _drawn(case, maps)
 
 
 def _ablation_drops(case: Case, features: FloatArray) -> FloatArray:
@@ -115,6 +117,11 @@ def _ablation_drops(case: Case, features: FloatArray) -> FloatArray:
         scores.append(case.scores_of(logits.reshape(len(channels), *case.run.logits.shape[1:])))
     case.tell(len(features), len(features))
     return np.asarray((case.score - np.concatenate(scores)).T, np.float32)
+
+
+def _drawn(case: Case, maps: FloatArray) -> list[Attribution]:
+    layer = case.model.network.features_name
+    return [Attribution(case.drawn(heatmap, layer), layer) for heatmap in maps]
 
 
 def _features(case: Case) -> FloatArray:

@@ -10,6 +10,7 @@ from whyray.inference.gradient_proof import rounding_operators, unproven
 from whyray.inference.head import AffineHead, affine_head, is_affine
 from whyray.inference.input_type import cast_to
 from whyray.inference.kept_runs import KeptRuns, keeping_runs
+from whyray.inference.map_placement import AxisPlacement, MapPlacement, axis_taps, axis_weights
 from whyray.inference.mask_graphs import GridMasks, MaskRule, SegmentMasks
 from whyray.inference.masked_passes import MaskedPass, MaskNumbers
 from whyray.inference.memory import memory_budget
@@ -24,11 +25,13 @@ __all__ = [
     "WITHOUT_MAPS",
     "AffineHead",
     "Autoencoder",
+    "AxisPlacement",
     "Caption",
     "Captioner",
     "GradientEngine",
     "GridMasks",
     "KeptRuns",
+    "MapPlacement",
     "MaskNumbers",
     "MaskRule",
     "MaskedPass",
@@ -42,6 +45,8 @@ __all__ = [
     "TwinConverter",
     "affine_head",
     "as_input",
+    "axis_taps",
+    "axis_weights",
     "cast_to",
     "displayed",
     "first_right",

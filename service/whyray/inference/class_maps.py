@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from whyray.inference.graph import Graph
 from whyray.inference.head import AffineHead
+from whyray.inference.map_placement import MapPlacement, axis_weights
 
 TARGETS = "whyray.targets"
 """Input: int64 (T,), numbers of targets; none where it is not fed."""
@@ -40,6 +41,8 @@ class ClassMaps:
         (all targets, channels): the mean over positions of d logit / d feature.
     targets
         Numbers of the targets whose maps are wanted.
+    placement
+        Where the feature maps lie on the image.
     """
 
     features: str
@@ -47,17 +50,23 @@ class ClassMaps:
     spatial: tuple[int, ...]
     weight: NDArray[np.float32]
     targets: tuple[int, ...]
+    placement: MapPlacement
 
 
 def class_maps(
-    graph: Graph, features: str, head: AffineHead | None, targets: Sequence[int], spatial: Sequence[int]
+    graph: Graph,
+    features: str,
+    head: AffineHead | None,
+    targets: Sequence[int],
+    spatial: Sequence[int],
+    placement: MapPlacement,
 ) -> ClassMaps | None:
     """None where the head has no closed form, the grid is not known, or the maps would take more than 64 MiB."""
     grid = graph.shapes.get(features, ())[2:]
     if head is None or not targets or not grid or None in grid or 4 * len(targets) * prod(spatial) > _MOST_BYTES:
         return None
     sizes = tuple(int(size or 0) for size in grid)
-    return ClassMaps(features, sizes, tuple(spatial), head.weight / np.float32(prod(sizes)), tuple(targets))
+    return ClassMaps(features, sizes, tuple(spatial), head.weight / np.float32(prod(sizes)), tuple(targets), placement)
 
 
 def add_grad_cam(proto: Any, maps: ClassMaps) -> bool:
@@ -99,8 +108,23 @@ def add_grad_cam(proto: Any, maps: ClassMaps) -> bool:
         node("Concat", ["one", "count", "grid"], "low_shape", axis=0),
         node("Reshape", ["positive", "low_shape"], "low"),
         node("Concat", ["one", "count", "spatial"], "full_shape", axis=0),
-        node("Resize", ["low", "", "", "full_shape"], "then", mode="linear"),
     ]
+    if maps.placement.edge_to_edge:
+        made.append(node("Resize", ["low", "", "", "full_shape"], "then", mode="linear"))
+    else:
+        last = "low"
+        for axis, (cells, size) in enumerate(zip(maps.grid, maps.spatial, strict=True)):
+            # an axis at a time: (everything before, cells, everything behind) under the weights of its places
+            behind = prod(maps.grid[axis + 1 :])
+            tables = {
+                f"split{axis}": np.array([-1, cells, behind], np.int64),
+                f"weights{axis}": axis_weights(cells, size, maps.placement.axes[axis]),
+            }
+            graph.initializer.extend(numpy_helper.from_array(value, _own(name)) for name, value in tables.items())
+            made.append(node("Reshape", [last, f"split{axis}"], f"split_low{axis}"))
+            made.append(node("MatMul", [f"weights{axis}", f"split_low{axis}"], f"placed{axis}"))
+            last = f"placed{axis}"
+        made.append(node("Reshape", [last, "full_shape"], "then"))
     empty = numpy_helper.from_array(np.zeros((1, 0, *maps.spatial), np.float32))
     nothing = [node("Constant", [], "else", value=empty)]
     graph.node.extend([node("Shape", [TARGETS], "count"), node("Size", [TARGETS], "size")])

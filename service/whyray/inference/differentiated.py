@@ -24,6 +24,11 @@ from whyray.packages import InputSpec
 
 _REFUSED_BY_FORM = ("TypeInferenceError", "ShapeInferenceError", "Type Error:")
 """Refusals of a graph that ONNX Runtime files under a class that it has for failures of a device too."""
+_AT_EVERY_TRY = (
+    "Look at this machine's devices and memory, and try again. Where it fails at every try, on other machines too, "
+    "ONNX Runtime can't compute this package's gradients: leave latent-shift out of its routes, and its answers and "
+    "other explanations come as before."
+)
 _PARITY_MARGIN = 2.0
 """Answers of the same graph differ by rounding, which on another machine may be twice as much."""
 
@@ -79,7 +84,9 @@ def _judged(error: BaseException, where: str) -> Exception:
     if isinstance(error, (*graph_refusals(), *UNKNOWN_FORM)) or any(words in str(error) for words in _REFUSED_BY_FORM):
         return DifferentiationError(f"{type(error).__name__}: {error}")
     typed = typed_error(error)
-    return typed if typed.retriable else EngineFailed(f"{where}: the differentiated graph: {error}")
+    if typed.retriable:
+        return typed
+    return EngineFailed(f"{where}: ONNX Runtime failed while it computed gradients: {error}", advice=_AT_EVERY_TRY)
 
 
 def _cut(network: Network, start: str) -> Any:

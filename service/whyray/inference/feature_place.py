@@ -20,7 +20,7 @@ from whyray.base.failures import is_want_of_memory
 from whyray.inference.cache import CompiledCache
 from whyray.inference.feature_layout import map_layout
 from whyray.inference.graph import Graph
-from whyray.inference.graph_place import WINDOWS, Place, Places, mirrors, places_in
+from whyray.inference.graph_place import WINDOWS, Place, PlacedMap, mirrors, places_in
 from whyray.inference.package_cache import installed_version
 from whyray.inference.place_fit import Response, why_elsewhere
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
@@ -30,7 +30,7 @@ _PLACES = (0.25, 0.5, 0.75)
 """Where the bands lie, as shares of an axis; nearer to the edges receptive fields are cut off."""
 _WIDTH = 1 / 8
 _PICTURES = 2
-_JUDGE = 1
+_JUDGE = 2
 """Raised with every change of how measurements are judged: verdicts of another number are not believed."""
 _MOVED, _MOVED_SEGMENTS = 0.05, 0.02
 """Share of an axis by which a graph may cut or fill an edge: of maps of features, and of segments."""
@@ -63,9 +63,8 @@ def why_misplaced(
 
     Memory that runs out is no verdict, and goes through as what ONNX Runtime raises.
     """
-    places = places_in(graph, spec, name)
-    if places is not None and any(places) and None not in graph.shapes.get(name, (None,)):
-        return _why_by_graph(places, graph.shapes[name], spec, segments=roughly)
+    if (placed := places_in(graph, spec, name)) is not None:
+        return _why_by_graph(placed, spec, segments=roughly)
     if not any(_may_move(graph, node) for node in _ways(graph, name)):
         return None
     proto = graph.with_outputs([name])
@@ -91,12 +90,12 @@ def why_misplaced(
         return None  # a graph that doesn't run says so where it is to answer
 
 
-def _why_by_graph(places: Places, shape: tuple[int | None, ...], spec: InputSpec, *, segments: bool) -> str | None:
-    told = [(number, place) for number, place in enumerate(places) if place is not None]
+def _why_by_graph(placed: PlacedMap, spec: InputSpec, *, segments: bool) -> str | None:
+    told = [(number, place) for number, place in enumerate(placed.places) if place is not None]
     if [place.axis for _, place in told] != sorted(place.axis for _, place in told):
         return "the axes of the image are exchanged in them"
     for number, place in told:
-        why = _why_by_place(place, int(shape[place.axis] or 1), spec.shape[number], segments=segments)
+        why = _why_by_place(place, placed.shape[place.axis], spec.shape[number], segments=segments)
         if why is not None:
             return f"axis {number + 1} of the image {why}"
     return None

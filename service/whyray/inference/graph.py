@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import PackageError
+from whyray.inference.computed_sizes import constant_value, inferred_sizes
 from whyray.inference.input_layout import with_channels_first_input
 from whyray.inference.input_type import with_float_input
 from whyray.inference.inputs import with_constants
 from whyray.packages import InputSpec, reads, tensors, with_dense_constants
-
-_NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
 class Graph:
@@ -41,9 +39,8 @@ class Graph:
             for tensor in reads(node):
                 self.consumers.setdefault(tensor, []).append(node)
         self.input = spec.name
-        self.shapes: dict[str, tuple[int | None, ...]] = {}
-        self.types: dict[str, int] = {}
-        self._infer_shapes(spec)
+        self._sizes = inferred_sizes(proto, spec)
+        self.shapes, self.types = self._sizes.shapes, self._sizes.types
 
     @property
     def outputs(self) -> list[str]:
@@ -59,21 +56,13 @@ class Graph:
 
     def constant(self, name: str) -> NDArray[Any] | None:
         """The value of a constant tensor, or None where `name` is computed."""
-        from onnx import numpy_helper
-
         holder = self.constants.get(name)
-        if holder is None:
-            return None
-        if not hasattr(holder, "op_type"):
-            return np.asarray(numpy_helper.to_array(holder))
-        for attribute in holder.attribute:
-            if attribute.name == "value":
-                return np.asarray(numpy_helper.to_array(attribute.t))
-            if attribute.name in _NUMBERS:  # since opset 12 a number, or a list of them, without a tensor around it
-                import onnx
+        return None if holder is None else constant_value(holder)
 
-                return np.asarray(onnx.helper.get_attribute_value(attribute), _NUMBERS[attribute.name])
-        return None
+    def number(self, name: str) -> NDArray[Any] | None:
+        """The value of a constant, or of what is computed from sizes alone, for a batch of one; None of others."""
+        settled = self._sizes.numbers.get(name)
+        return self.constant(name) if settled is None else settled
 
     def between(self, start: str, end: str) -> list[Any] | None:
         """Nodes from tensor `start` to tensor `end` in graph order; None where ways from the input pass it by."""
@@ -137,31 +126,6 @@ class Graph:
             known = declared.get(name)
             copy.graph.output.append(onnx.ValueInfoProto(name=name) if known is None else known)
         return copy
-
-    def _infer_shapes(self, spec: InputSpec) -> None:
-        import onnx
-
-        fixed = onnx.ModelProto()
-        fixed.CopyFrom(self.proto)
-        value = next(graph_input for graph_input in fixed.graph.input if graph_input.name == spec.name)
-        if value.type.tensor_type.HasField("shape"):
-            for dim, size in zip(value.type.tensor_type.shape.dim, (1, spec.channels, *spec.shape), strict=False):
-                dim.dim_value = size
-        del fixed.graph.value_info[:]
-        for output in fixed.graph.output:
-            output.type.tensor_type.ClearField("shape")
-        try:
-            inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError):
-            return  # a graph that inference can't read may still run; its shapes are then unknown
-        for value_info in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
-            kind = value_info.type.tensor_type
-            if kind.elem_type:
-                self.types[value_info.name] = kind.elem_type
-            if kind.HasField("shape"):
-                self.shapes[value_info.name] = tuple(
-                    dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
-                )
 
 
 def item_shape(spec: InputSpec) -> tuple[int, ...]:

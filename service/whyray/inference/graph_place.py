@@ -56,8 +56,26 @@ class _UnknownError(Exception):
     """An operator whose effect on places is not known here."""
 
 
-def places_in(graph: Graph, spec: InputSpec, name: str) -> Places | None:
-    """Where the image's axes lie in the tensor `name`; None where the operators on the way do not tell."""
+@dataclass(frozen=True)
+class PlacedMap:
+    """Where the image's axes lie in a tensor, and the tensor's shape for a batch of one."""
+
+    places: Places
+    shape: tuple[int, ...]
+
+
+def places_in(graph: Graph, spec: InputSpec, name: str) -> PlacedMap | None:
+    """Where the image lies in the tensor `name`; None where the operators on the way do not tell."""
+    places = _added_up(graph, spec, name)
+    if places is None or not any(places):
+        return None
+    try:
+        return PlacedMap(places, _shape(graph, name))
+    except _UnknownError:
+        return None
+
+
+def _added_up(graph: Graph, spec: InputSpec, name: str) -> Places | None:
     axes = len(spec.shape)
     known: dict[str, Places | None] = {graph.input: tuple(Place(2 + axis, 0.0, 1.0) for axis in range(axes))}
     for node in graph.proto.graph.node:
@@ -94,14 +112,13 @@ def _after(graph: Graph, node: Any, operands: dict[str, Places], spec: InputSpec
         return _each(places, lambda place: _windowed(graph, node, attributes, place, before, out), out)
     if kind == "ConvTranspose":
         return _each(places, lambda place: _widened(graph, node, attributes, place), out)
-    if kind in {"Resize", "Upsample", "DepthToSpace", "SpaceToDepth"}:
-        mode = attributes.get("coordinate_transformation_mode")
-        if mode is not None and mode.s == b"tf_crop_and_resize":
-            raise _UnknownError(kind)
+    if kind == "Resize":
+        return _each(places, lambda place: _resized(attributes, place, before[place.axis], out[place.axis]), out)
+    if kind in {"Upsample", "DepthToSpace", "SpaceToDepth"}:
         return _each(places, lambda p: replace(p, step=p.step * before[p.axis] / out[p.axis]), out)
     if kind == "Slice":
         return _each(places, lambda place: _taken(place, _sliced(graph, node, attributes, place, before), before), out)
-    if kind == "Gather":
+    if kind in {"Gather", "GatherND"}:
         return _gathered(graph, node, attributes, places, before, out)
     if kind == "Pad":
         pads = _numbers(graph, node, attributes, 1, "pads")
@@ -236,6 +253,21 @@ def _widened(graph: Graph, node: Any, attributes: dict[str, Any], place: Place) 
     return replace(place, first=place.first + first * place.step, step=place.step / stride)
 
 
+def _resized(attributes: dict[str, Any], place: Place, before: int, out: int) -> Place:
+    """The cells that a Resize looks at, by its rule for coordinates (ONNX, operator Resize)."""
+    rule = attributes["coordinate_transformation_mode"].s if "coordinate_transformation_mode" in attributes else b""
+    if rule == b"tf_crop_and_resize":
+        raise _UnknownError("Resize")
+    ratio, first = before / out, 0.0
+    nearest = "mode" not in attributes or attributes["mode"].s == b"nearest"
+    if rule == b"align_corners" and out > 1:
+        ratio = (before - 1) / (out - 1)
+        first = 0.5 - 0.5 * ratio
+    elif rule == b"asymmetric" and not (nearest and ratio < 1):  # there whole cells are repeated, edge to edge
+        first = 0.5 - 0.5 * ratio
+    return replace(place, first=place.first + first * place.step, step=place.step * ratio)
+
+
 def _shifted(place: Place, before: float, after: float) -> Place:
     length = abs(place.step)
     moved = (place.moved[0] - before * length, place.moved[1] - after * length)
@@ -277,7 +309,11 @@ def _gathered(
     graph: Graph, node: Any, attributes: dict[str, Any], places: Places, before: Sequence[int], out: Sequence[int]
 ) -> Places:
     axis = (attributes["axis"].i if "axis" in attributes else 0) % len(before)
-    indices = graph.constant(node.input[1])
+    indices = graph.number(node.input[1])
+    if node.op_type == "GatherND" and indices is not None:  # of whole slices along the first axis it is a Gather
+        if indices.shape[-1] != 1 or ("batch_dims" in attributes and attributes["batch_dims"].i):
+            raise _UnknownError("GatherND")
+        axis, indices = 0, indices[..., 0]
     on = next((place for place in places if place is not None and place.axis == axis), None)
     if indices is None or (on is not None and indices.ndim != 1):
         raise _UnknownError("Gather")
@@ -320,7 +356,7 @@ def _shape(graph: Graph, name: str) -> tuple[int, ...]:
     if name in graph.shapes:
         shape = graph.shapes[name]
     else:
-        constant = graph.constant(name)
+        constant = graph.number(name)
         shape = None if constant is None else constant.shape  # type: ignore[assignment]
     if shape is None or None in shape:
         raise _UnknownError(f"the shape of {name}")
@@ -333,7 +369,7 @@ def _numbers(graph: Graph, node: Any, attributes: dict[str, Any], at: int, key: 
         return [int(number) for number in attributes[key].ints]
     if len(node.input) <= at or not node.input[at]:
         return None
-    constant = graph.constant(node.input[at])
+    constant = graph.number(node.input[at])
     if constant is None:
         raise _UnknownError(f"{node.op_type} by computed numbers")
     return [int(number) for number in np.ravel(constant)]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
-from whyray.inference.feature_place import why_misplaced
 from whyray.inference.model import Model
 from whyray.inference.network_session import Run
 
@@ -77,8 +76,7 @@ def sum_gaps(maps: FloatArray, bias: NDArray[np.float64], logits: FloatArray) ->
 def refuse_false_evidence(model: Model, images: Iterable[FloatArray]) -> float | None:
     """The largest gap over channels-first `images`, each (1, C, *spatial); None where the package names no evidence.
 
-    Raises PackageError where a sum is not the answer: with the bias that would make it so, where one does; and where
-    the terms lie turned or mirrored over the image.
+    Raises PackageError where a sum is not the answer: with the bias that would make it so, where one does.
     """
     spec = model.manifest.evidence
     if spec is None:
@@ -100,11 +98,5 @@ def refuse_false_evidence(model: Model, images: Iterable[FloatArray]) -> float |
             advice=f"Set evidence.bias to [{fits}]."
             if constant
             else "Name the tensor whose sum over the grid is the answer before activation, or leave evidence out.",
-        )
-    wanted, options = model.manifest.input, model.options
-    if (misplaced := why_misplaced(model.network.graph, spec.output, wanted, options, roughly=True)) is not None:
-        raise PackageError(
-            f"{model.identity}: the terms {spec.output!r} lie otherwise than the image: {misplaced}",
-            advice="Bring them back to the image's axes at the end of the graph, or leave evidence out.",
         )
     return worst

@@ -16,7 +16,9 @@ from whyray.inference.feature_choice import Features, chosen_features, named_fea
 from whyray.inference.feature_layout import channels_first
 from whyray.inference.feature_place import why_misplaced
 from whyray.inference.graph import Graph, item_shape, read_graph
+from whyray.inference.graph_place import places_in
 from whyray.inference.head import AffineHead, HeadRun, affine_head
+from whyray.inference.map_placement import MapPlacement, placement
 from whyray.inference.output_form import OutputForm, output_form, refuse_contradiction
 from whyray.inference.session import RuntimeOptions
 from whyray.packages import InputSpec, Manifest, Package
@@ -46,6 +48,7 @@ class Network:
     form: OutputForm
     features: Features
     _heads: dict[str, HeadRun] = field(default_factory=dict)
+    _placements: dict[str, MapPlacement] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -102,6 +105,14 @@ class Network:
             self._heads[tensor] = HeadRun(self.graph, tensor, self.logits_name, self.options)
         return self._heads[tensor]
 
+    def placement(self, tensor: str) -> MapPlacement:
+        """Where the map `tensor` (N, channels, *grid) lies on the image: by its windows, edge to edge where unknown."""
+        if tensor not in self._placements:
+            spec = self.manifest.input
+            placed = places_in(self.graph, spec, tensor)
+            self._placements[tensor] = placement(placed, spec.shape)
+        return self._placements[tensor]
+
     def checked_input(self, x: NDArray[Any]) -> FloatArray:
         """`x` in the layout of the manifest → (N, C, *spatial) float32, checked; a missing batch axis is added.
 
@@ -130,7 +141,7 @@ class Network:
         """The same network with another graph of the same shape, e.g. one with randomised weights."""
         graph = Graph(proto, self.manifest.input, f"{self.graph.where} (changed)", self.graph.stands_for)
         form = replace(self.form, unclear=False)
-        return Network(self.manifest, self.options, graph, form, self.features)
+        return Network(self.manifest, self.options, graph, form, self.features, _placements=self._placements)
 
 
 def read_network(package: Package, options: RuntimeOptions) -> Network:
@@ -158,7 +169,11 @@ def read_network(package: Package, options: RuntimeOptions) -> Network:
         key, count = "concepts.activation", len(concepts.names)
         refuse_contradiction(graph, concepts.output, concepts.activation, key=key, targets=count)
     if manifest.task == "segmentation":
-        _refuse_segments_elsewhere(graph, form.logits, spec, options)
+        _refuse_elsewhere(graph, form.logits, "segments", spec, options)
+    if manifest.evidence is not None:
+        _refuse_elsewhere(graph, manifest.evidence.output, "terms", spec, options)
+    if manifest.prototypes is not None and manifest.prototypes.maps in graph.producer:
+        _refuse_elsewhere(graph, manifest.prototypes.maps, "similarities", spec, options)
     if output.features is None:
         features = chosen_features(graph, form.logits, spec, options)
     else:
@@ -166,9 +181,9 @@ def read_network(package: Package, options: RuntimeOptions) -> Network:
     return Network(manifest, options, channels_first(graph, features.name, spec), form, features)
 
 
-def _refuse_segments_elsewhere(graph: Graph, logits: str, spec: InputSpec, options: RuntimeOptions) -> None:
-    if (misplaced := why_misplaced(graph, logits, spec, options, roughly=True)) is not None:
+def _refuse_elsewhere(graph: Graph, tensor: str, what: str, spec: InputSpec, options: RuntimeOptions) -> None:
+    if (misplaced := why_misplaced(graph, tensor, spec, options, roughly=True)) is not None:
         raise PackageError(
-            f"{graph.where}: the segments in {logits!r} lie otherwise than the image: {misplaced}",
+            f"{graph.where}: the {what} in {tensor!r} lie otherwise than the image: {misplaced}",
             advice="What the graph turns, mirrors or crops at its beginning it has to bring back at its end.",
         )

@@ -272,7 +272,8 @@ class NetworkSession:
         if network.features_name is not None:
             targets = [place for place, target in enumerate(network.manifest.targets) if not target.background]
             shape = network.manifest.input.shape
-            maps = class_maps(network.graph, network.features_name, network.head, targets, shape)
+            lies = network.placement(network.features_name)
+            maps = class_maps(network.graph, network.features_name, network.head, targets, shape, lies)
         answering = AnswerSession(network.graph, network.tapped_names, network.options, maps)
         if network.form.unclear:
             self.output_doubt = self._doubt(answering)

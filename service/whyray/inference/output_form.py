@@ -85,6 +85,7 @@ def output_form(graph: Graph, manifest: Manifest, options: RuntimeOptions) -> tu
     refuse_contradiction(
         graph, name, activation, key="output.activation", targets=len(manifest.targets), possible=possible, span=span
     )
+    _refuse_shared_probability(graph, manifest, possible)
     unclear = activation != "none" and not possible and span == (-inf, inf) and not ends_linear(graph, name)
     wanted = [
         reading
@@ -102,6 +103,18 @@ def output_form(graph: Graph, manifest: Manifest, options: RuntimeOptions) -> tu
     if activation != "none":
         return graph, OutputForm(name, activation, "logit", unclear)
     return graph, OutputForm(name, "none", "value" if manifest.task == "regression" else "probability")
+
+
+def _refuse_shared_probability(graph: Graph, manifest: Manifest, possible: list[Reading]) -> None:
+    """PackageError where labels that don't exclude each other share out one probability, by the graph's own softmax."""
+    exclusive = next((reading for reading in possible if reading.link == "softmax"), None)
+    if manifest.task == "multi-label" and len(manifest.targets) > 1 and exclusive is not None:
+        raise PackageError(
+            f"{graph.where}: output {manifest.output.name!r} ends in softmax ({exclusive.by}), which shares out one "
+            "probability among all targets, and in model.yaml each is there or not by itself (task: multi-label)",
+            advice="Set task to classification where one alone of the targets holds of each image; else name the "
+            "tensor before the softmax in output.name, with output.activation sigmoid, if it was trained with that.",
+        )
 
 
 _SOFTMAX_TWICE = ("softmax", "softmax", True)

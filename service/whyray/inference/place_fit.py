@@ -25,6 +25,11 @@ _EXPLAINED, _MARGIN, _FARTHER = 0.75, 0.15, 2.0
 """Another place is believed that explains at least so much of the differences between bands, and by such a margin more
 than the image's own; another axis that explains so many times as much as the own one. Of 28 nets with random weights,
 their fields up to all of the image, none explained 0.7 by another place and a margin of 0.02 at once."""
+_SHARP_FEWEST, _SHARP_SPREAD, _SHARP_BEND = 12, 0.06, 0.01
+"""Cells from which on, standard deviation of what a band lights up (share of the axis) and bend of the line of its
+middles up to which, a map's edges are measured: then, on crops of 3 to 12 %, by 0.5 % of the axis."""
+_SHARP_CELLS, _SHARP_SHARE = 1.0, 0.02
+"""How far edges that were measured so may lie off the image's, the larger of the two: in cells, and as a share."""
 _CELLS, _SHARE, _ROUGHLY = 0.75, 0.06, 0.1
 """Edges of a map may lie off the image's by the largest: parts of a cell, and a share of the axis (of maps that show
 some parts of the body alone, the latter)."""
@@ -55,18 +60,27 @@ def why_elsewhere(responses: Sequence[Response], *, roughly: bool) -> str | None
             mirrored, _, first, last = np.unravel_index(int(own.argmax()), own.shape)
             edges = f"from {_SHIFTS[first]:.0%} to {1 + _SHIFTS[last]:.0%} of axis {axis + 1} of the image"
             return f"they seem to lie {edges}{', mirrored' if mirrored else ''}"
+        sharp = _sharp_edges(_contrast([change for _, change in bands], axis, most=None), places)
+        if sharp is not None:
+            off = max(abs(sharp[0]), abs(sharp[1] - 1))
+            if off > max(_SHARP_CELLS / bands[0][1].shape[axis], _SHARP_SHARE):
+                return f"they seem to lie from {sharp[0]:.1%} to {sharp[1]:.1%} of axis {axis + 1} of the image"
         rolled = _explained_by_rolls(contrasts[axis], places)
         if rolled > max(_EXPLAINED, in_place + _MARGIN):
             return f"they seem to be rolled along axis {axis + 1} of the image"
     return None
 
 
-def _contrast(changes: Sequence[NDArray[np.float64]], along: int) -> _Floats:
-    """(bands, cells): shares of each band's change along an axis of the map, less what all bands have in common."""
+def _contrast(changes: Sequence[NDArray[np.float64]], along: int, *, most: int | None = _MOST_CELLS) -> _Floats:
+    """(bands, cells): shares of each band's change along an axis of the map, less what all bands have in common.
+
+    Cells are taken together so that there are no more than `most`.
+    """
     profiles = []
     for change in changes:
         profile = change.sum(axis=tuple(other for other in range(change.ndim) if other != along))
-        profile = np.array([part.mean() for part in np.array_split(profile, min(len(profile), _MOST_CELLS))])
+        if most is not None:
+            profile = np.array([part.mean() for part in np.array_split(profile, min(len(profile), most))])
         profiles.append(profile / (profile.sum() or 1))
     stacked = np.array(profiles)
     contrast: _Floats = stacked - stacked.mean(axis=0)
@@ -92,6 +106,25 @@ def _explained(contrast: _Floats, places: _Floats) -> _Floats:
             away = at[..., None, :] - places[:, None]
             explained[mirrored, number] = np.where(wide, _fit(contrast, away / spread), 0)
     return explained
+
+
+def _sharp_edges(contrast: _Floats, places: _Floats) -> tuple[float, float] | None:
+    """First and last edge of a map whose cells look at little of the image, as shares of its axis; None of others.
+
+    Each band lights up a few cells, whose middle is the band's place on the map: a straight line through these middles
+    is the map's place on the image. Cells that look far around are cut off at the edges, which bends the line.
+    """
+    lit = np.maximum(contrast, 0)
+    middles, amounts = _middles(contrast.shape[1]), lit.sum(axis=1)
+    if contrast.shape[1] < _SHARP_FEWEST or not amounts.all():
+        return None
+    found = (lit * middles).sum(axis=1) / amounts
+    spreads = np.sqrt((lit * (middles - found[:, None]) ** 2).sum(axis=1) / amounts)
+    slope, start = np.polyfit(places, found, 1)
+    bent = float(np.abs(slope * places + start - found).max())
+    if spreads.max() > _SHARP_SPREAD or bent > _SHARP_BEND or slope < 0.5:
+        return None
+    return float(-start / slope), float((1 - start) / slope)
 
 
 def _explained_by_rolls(contrast: _Floats, places: _Floats) -> float:

@@ -142,6 +142,16 @@ def _about_the_graph(model: Model) -> list[Finding]:
                 f"Leave output.features out, and explain it with {WITHOUT_MAPS}.",
             )
         )
+    layer = model.network.features_name
+    if layer is not None and not model.network.placement(layer).told:
+        findings.append(
+            Finding(
+                "warning",
+                "where its class activation maps lie can't be told from its operators: they are drawn edge to edge "
+                "over the image, and a slight crop or shift in the graph would not be seen",
+                "Compare them with occlusion, which asks the whole graph, on images whose findings you know.",
+            )
+        )
     if model.targets and model.network.features_name is None:
         findings.append(
             Finding(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.explain import upsample
+from whyray.inference import MapPlacement
 
 QUANTILE = 0.005
 """A unit fires where its activation is among so large a share of its highest (section 2.2)."""
@@ -60,7 +61,12 @@ def keep_top(tops: FloatArray | None, values: FloatArray, most: int) -> FloatArr
 
 
 def dissect(
-    layers: Iterable[FloatArray], levels: FloatArray, masks: BoolArray, annotated: BoolArray, rng: np.random.Generator
+    layers: Iterable[FloatArray],
+    levels: FloatArray,
+    masks: BoolArray,
+    annotated: BoolArray,
+    rng: np.random.Generator,
+    placement: MapPlacement | None = None,
 ) -> Dissection:
     """Compare where units fire with where concepts are.
 
@@ -74,6 +80,8 @@ def dissect(
         (images, concepts, *resolution): where each concept is; activations are interpolated to this resolution.
     annotated
         (images, concepts): whether anybody looked for the concept in the image; others don't count.
+    placement
+        Where the layer's cells lie on the image; edge to edge without.
     """
     images, concepts = annotated.shape
     units, resolution = len(levels), masks.shape[2:]
@@ -85,7 +93,8 @@ def dissect(
     own = np.zeros((units, concepts))
     other = np.zeros((concepts, 1 + PERMUTATIONS))
     for image, values in enumerate(layers):
-        fires = (upsample(values, resolution) >= levels.reshape(-1, *[1] * len(resolution))).reshape(units, -1)
+        drawn = upsample(values, resolution, placement)
+        fires = (drawn >= levels.reshape(-1, *[1] * len(resolution))).reshape(units, -1)
         for concept in np.flatnonzero(annotated[image]):
             against = flat[[image, *partners[image, concept]], concept]
             both[:, concept] += fires.astype(np.float32) @ against.T.astype(np.float32)

@@ -15,7 +15,7 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
 from whyray.explain import Progress, resampled
 from whyray.explain.units import LEVELS, UNITS, activations
-from whyray.inference import Model
+from whyray.inference import MapPlacement, Model
 from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximise
 from whyray.onboarding.network_dissection import QUANTILE, Dissection, at_resolution, dissect, keep_top, thresholds
 from whyray.packages import ArtefactFacts, graph_digest
@@ -120,7 +120,7 @@ def survey_units(
             tell(len(images) + number, "dissection")
             yield activations(model, image.x, layer)[0]
 
-    dissection = dissect(again() if concepts else (), levels, masks, annotated, rng)
+    dissection = dissect(again() if concepts else (), levels, masks, annotated, rng, model.network.placement(layer))
     leaned_on = _leaned_on(model, layer, first.pooled, wanted.units_with_patches)
     maximised: list[Maximised] = []
     for number, unit in enumerate(leaned_on[: wanted.maximise]):
@@ -133,7 +133,7 @@ def survey_units(
         "concept": dissection.concept,
         "iou": dissection.iou,
         "chance": dissection.chance,
-        **_patches(images, leaned_on, first, wanted.patches),
+        **_patches(images, leaned_on, first, wanted.patches, model.network.placement(layer)),
         **_maximised(maximised, first.pooled),
     }
     labelled = int((dissection.concept >= 0).sum())
@@ -217,7 +217,7 @@ def _leaned_on(model: Model, layer: str, pooled: FloatArray, most: int) -> tuple
 
 
 def _patches(
-    images: Sequence[UnitImage], units: Sequence[int], first: _FirstPass, most: int
+    images: Sequence[UnitImage], units: Sequence[int], first: _FirstPass, most: int, placement: MapPlacement
 ) -> dict[str, NDArray[np.uint8] | NDArray[np.int32]]:
     """Cuts around the places of the highest activations, each from another image; empty where none may be cut."""
     showable = np.array([image.picture is not None for image in images])
@@ -227,19 +227,24 @@ def _patches(
     for unit in units:
         order = np.argsort(-np.where(showable, first.peak[:, unit], -np.inf), kind="stable")[:most]
         cut.append(
-            np.stack([_cut(images[index].picture, int(first.place[index, unit]), first.grid) for index in order])
+            np.stack(
+                [_cut(images[index].picture, int(first.place[index, unit]), first.grid, placement) for index in order]
+            )
         )
     pixels = np.rint(np.clip(np.stack(cut), 0, 1) * 255).astype(np.uint8)
     return {"patch_of": np.asarray(units, np.int32), "patches": pixels}
 
 
-def _cut(picture: FloatArray | None, place: int, grid: tuple[int, ...]) -> FloatArray:
+def _cut(picture: FloatArray | None, place: int, grid: tuple[int, ...], placement: MapPlacement) -> FloatArray:
     """A square of about three cells of the layer's grid around a place; of a volume in the slice of the place."""
     assert picture is not None
     at = np.unravel_index(place, grid)
-    centre = [(position + 0.5) * size / cells for position, size, cells in zip(at, picture.shape, grid, strict=True)]
+    centre = [
+        placement.centre(axis, float(position), cells) * size
+        for axis, (position, size, cells) in enumerate(zip(at, picture.shape, grid, strict=True))
+    ]
     if picture.ndim == 3:
-        picture, centre, grid = picture[int(centre[0])], centre[1:], grid[1:]
+        picture, centre, grid = picture[min(max(0, int(centre[0])), len(picture) - 1)], centre[1:], grid[1:]
     side = round(3 * max(size / cells for size, cells in zip(picture.shape, grid, strict=True)))
     side = int(min(max(side, _PATCH_AT_LEAST), *picture.shape))
     starts = [

@@ -329,6 +329,12 @@ class Manifest(_Strict):
             raise ValueError(f"a prevalence is of findings that are there or not, and this is a {self.task}")
         for target in self.targets:
             _refuse_senseless_numbers(target, self.task, self.output.activation)
+        if self.task == "multi-label" and self.output.activation == "softmax" and len(names) > 1:
+            raise ValueError(
+                "the targets of a multi-label package are there or not by themselves, and softmax shares out one "
+                "probability among them, so that of two that are there neither seems likely. Write activation: "
+                "sigmoid; or task: classification, where one alone of the targets holds of each image"
+            )
         if self.evidence is not None:
             if self.task not in SUMS_EVIDENCE:
                 raise ValueError(f"evidence is for {', '.join(SUMS_EVIDENCE)}, and this is a {self.task}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.statistics import evenly_spread
-from whyray.explain import Case, CaseMatches, explain, filled, method_named, upsample
+from whyray.explain import Case, CaseMatches, explain, filled, method_named
 from whyray.explain.cases import (
     Metric,
     Search,
@@ -239,7 +239,7 @@ def _hidden(explanation: CaseMatches, question: Question) -> Iterator[Measuremen
     changes = []
     for hidden in (place, *_elsewhere(place, case.shape, rng)):
         maps, _ = similarity_maps(case.model, _patched(case.x, blurred, hidden))
-        there = upsample(maps[number][None], case.shape)[0]
+        there = _drawn(case, maps[number])
         changes.append(abs(float(there[place]) - float(first.resembles[place])))
     usual, highest = float(np.mean(changes[1:])), float(np.max(changes[1:]))
     grade = Grade.GREEN if changes[0] > highest else Grade.AMBER if changes[0] > usual else Grade.RED
@@ -286,9 +286,9 @@ def _randomised_maps(explanation: CaseMatches, question: Question) -> Iterator[M
     own = first.resembles
     number = _number(first.label)
     stage, other = models[-1]
-    changed = upsample(similarity_maps(other, case.x)[0][number][None], case.shape)[0]
+    changed = _drawn(case, similarity_maps(other, case.x)[0][number])
     value = alike(_spread(own), _spread(changed))
-    maps = [_spread(similarity_map) for similarity_map in upsample(similarity_maps(model, case.x)[0], case.shape)]
+    maps = [_spread(similarity_map) for similarity_map in _drawn(case, similarity_maps(model, case.x)[0])]
     unrelated = random_pair_similarity(maps, question.rng())
     enough = max(unrelated, OVERLAP_GREEN)
     grade = Grade.GREEN if value <= enough else Grade.AMBER if value <= OVERLAP_RED else Grade.RED
@@ -297,6 +297,13 @@ def _randomised_maps(explanation: CaseMatches, question: Question) -> Iterator[M
         f"prototypes share, red above {OVERLAP_RED}"
     )
     yield Measurement("map with randomised weights", "sanity", value, unrelated, grade, rule, _ADEBAYO, 2)
+
+
+def _drawn(case: Case, maps: FloatArray) -> FloatArray:
+    """Similarity maps (..., *grid) on the input's grid."""
+    spec = case.model.manifest.prototypes
+    assert spec is not None
+    return case.drawn(maps, spec.maps)
 
 
 def _spread(values: FloatArray) -> FloatArray:

@@ -12,7 +12,6 @@ from pydantic import Field
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError, WhyRayError
 from whyray.explain.case import Case
-from whyray.explain.grid import upsample
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.explain.types import Kind, Tier
@@ -78,7 +77,8 @@ class Prototypes(MethodDefaults):
         artefact = find_artefact(model, PROTOTYPES)
         head = prototype_head(model)
         maps, similarities = similarity_maps(model, case.x)
-        resembles = upsample(maps, case.shape)
+        assert model.manifest.prototypes is not None
+        resembles = case.drawn(maps, model.manifest.prototypes.maps)
         return [_of(case, target, head, maps, similarities, resembles, artefact, parameters) for target in case.targets]
 
 

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
-from whyray.explain.grid import upsample
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import UnitEffect, UnitReport
 from whyray.explain.types import Kind, Tier
@@ -92,7 +91,7 @@ def _report(
                 iou=iou,
                 patches=known.patches_of(unit),
                 synthetic=known.artefact.facts.synthetic,
-                activation_map=upsample(values[unit], case.shape),
+                activation_map=case.drawn(values[unit], known.layer),
             )
         )
     total = float(case.score[row])

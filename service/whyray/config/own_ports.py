@@ -1,0 +1,87 @@
+"""Ports of WhyRay's own services that another of them has too: only one of the two could be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from whyray.config.network import DicomWebListener, Listener, ListenerTls
+from whyray.config.own_listener import overlap
+from whyray.config.problems import Place
+from whyray.config.site import Admin
+
+
+@dataclass(frozen=True)
+class _Service:
+    """One of WhyRay's own, and where it listens. `written`: whether its port is none that it has by itself."""
+
+    name: str
+    place: Place
+    address: str
+    port: int
+    written: bool
+
+
+@dataclass(frozen=True)
+class SharedPort:
+    """A port that two services have; `place` is where the file gives it to one, the latter where it does to both."""
+
+    place: Place
+    port: int
+    service: str
+    other: str
+    suggestion: str
+
+
+def shared_ports(data: Mapping[str, object]) -> Iterator[SharedPort]:
+    """Each pair of services on one port of addresses that overlap. Whatever has another type is passed over."""
+    for one, other in combinations(_services(data), 2):
+        if one.port != other.port or not overlap(one.address, other.address):
+            continue
+        told, beside = (one, other) if one.written and not other.written else (other, one)
+        suggestion = f"give one of them another port, e.g. {'.'.join(map(str, told.place))}: {_free(data, told.port)}"
+        yield SharedPort(told.place, told.port, told.name, beside.name, suggestion)
+
+
+def _services(data: Mapping[str, object]) -> list[_Service]:
+    listener, admin = _section(data.get("listener")), _section(data.get("admin"))
+    tls, web = listener.get("tls"), listener.get("dicomweb")
+    address = listener.get("address", Listener.model_fields["address"].default)
+    found = []
+    if _section(tls).get("only") is not True:
+        found.append(_service("the DICOM listener", ("listener",), listener, Listener, address))
+    if isinstance(tls, Mapping):
+        found.append(_service("the DICOM listener's TLS", ("listener", "tls"), tls, ListenerTls, address))
+    if isinstance(web, Mapping):
+        found.append(_service("STOW-RS", ("listener", "dicomweb"), web, DicomWebListener))
+    found.append(_service("the admin page", ("admin",), admin, Admin))
+    return [service for service in found if service is not None]
+
+
+def _service(
+    name: str,
+    place: Place,
+    section: Mapping[str, object],
+    kind: type[Listener | ListenerTls | DicomWebListener | Admin],
+    address: object = None,
+) -> _Service | None:
+    usual = kind.model_fields["port"].default
+    port = section.get("port", usual)
+    if address is None:
+        address = section.get("address", kind.model_fields["address"].default)
+    if not isinstance(port, int) or not isinstance(address, str):
+        return None
+    return _Service(name, (*place, "port"), address, port, port != usual)
+
+
+def _free(data: Mapping[str, object], port: int) -> int:
+    taken = {service.port for service in _services(data)}
+    free = port
+    while free in taken:
+        free = free % 65535 + 1
+    return free
+
+
+def _section(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
