@@ -125,6 +125,34 @@ def test_late_instances_reopen_the_study_and_supersede_the_earlier_job(site: Sit
     assert "job.superseded" in kinds_of_events(site)
 
 
+def test_late_instances_supersede_what_an_earlier_version_of_the_package_made(site: Site) -> None:
+    """A package is upgraded while a study comes in: its answers on a part of the study must not stay in force."""
+    site.receive([film(1)])
+    site.router().step()
+    site.receive([film(2)])
+    upgraded = site.router()
+    upgraded.resolve_package = lambda reference: f"{reference.split('@')[0]}@1.1.0"
+    upgraded.step()
+    first, second = site.jobs()
+    assert (first.package, first.state, first.revision) == ("planted@1.0.0", JobState.SUPERSEDED, 1)
+    assert (second.package, second.state, second.revision) == ("planted@1.1.0", JobState.QUEUED, 2)
+
+
+def test_two_versions_of_a_package_in_one_route_supersede_their_own_alone(site: Site) -> None:
+    site.configure(routes=[ROUTE | {"run": ["planted@1.0.0", "planted@1.1.0"]}])
+    for number in (1, 2):
+        site.receive([film(number)])
+        router = site.router()
+        router.resolve_package = str
+        assert router.step() == 2
+    assert sorted((each.package, each.revision, each.state) for each in site.jobs()) == [
+        ("planted@1.0.0", 1, JobState.SUPERSEDED),
+        ("planted@1.0.0", 2, JobState.QUEUED),
+        ("planted@1.1.0", 1, JobState.SUPERSEDED),
+        ("planted@1.1.0", 2, JobState.QUEUED),
+    ]
+
+
 def test_the_same_instance_again_changes_nothing(site: Site) -> None:
     site.receive([film(1)])
     router = site.router()

@@ -17,7 +17,7 @@ from catalog.conftest import Postgres, Ticks
 from catalog.rows import job, result
 from migrated import down_and_up
 from whyray.base.errors import DecodeError, PeerBusy, TransitionError, WhyRayError
-from whyray.catalog import Catalog, Job, JobState, ResultRow, jobs, sqlite_url
+from whyray.catalog import Catalog, Job, JobState, ResultRow, jobs, revisions, sqlite_url
 
 OWNER = "worker"
 _NUMBERS = count(1)
@@ -41,7 +41,7 @@ class Revisions:
 
     def finish(self, job_id: str) -> None:
         made = result(f"{next(_NUMBERS)}", "pacs")
-        before = jobs.own_results(self.session, jobs.get(self.session, job_id))
+        before = revisions.own_results(self.session, jobs.get(self.session, job_id))
         replaced = [row.sop_instance_uid for row in before if not row.superseded]
         jobs.finish(self.session, job_id, OWNER, [made], [], self.ticks(), replaced=replaced)
 

@@ -6,7 +6,18 @@ from sqlalchemy import func, select
 
 from site_under_test import Site, film
 from whyray.app.retention import Retention
-from whyray.catalog import Delivery, DeliveryState, Event, Instance, JobState, ResultRow, Study, jobs, processes
+from whyray.catalog import (
+    Delivery,
+    DeliveryState,
+    Event,
+    Instance,
+    JobState,
+    ResultRow,
+    Study,
+    jobs,
+    processes,
+    revisions,
+)
 from whyray.jobs.worker import run_job
 
 DAY = 24 * 3600
@@ -126,3 +137,60 @@ def test_a_process_that_was_silent_for_a_week_is_no_longer_looked_for(site: Site
     retention.step()
     with site.catalog.read() as session:
         assert [row.name for row in processes.all_processes(session)] == ["worker@here:2"]
+
+
+def test_what_comes_after_a_studys_instances_were_removed_is_no_study_by_itself(site: Site) -> None:
+    """A part of a series, answered as if it were all, would replace the results of the whole."""
+    site.configure(retention={"source": "7d", "results": "30d"})
+    retention = retention_of(site)
+    uid = a_delivered_study(site)
+    _, _, results = kept(site)
+    site.clock.tick(8 * DAY)
+    retention.step()
+    site.receive([film(2)])
+    assert site.router().step() == 0
+    (job,) = site.jobs()
+    assert job.state is JobState.DONE
+    with site.catalog.read() as session:
+        study = session.scalar(select(Study).where(Study.study_instance_uid == uid))
+        assert study is not None
+        assert study.note == "incomplete, not processed: films"
+        (told,) = session.scalars(select(Event.message).where(Event.kind == "study.skipped"))
+        assert not any(session.scalars(select(ResultRow.superseded)))
+    assert told == (
+        f"films: 1 instances of series {film(1).SeriesInstanceUID} were removed (retention) before more of the study "
+        "came; send the whole study again; not processed"
+    )
+    site.receive([film(1)])
+    assert site.router().step() == 1
+    assert [each.state for each in site.jobs()] == [JobState.SUPERSEDED, JobState.QUEUED]
+    assert kept(site) == (1, 2, results)
+
+
+def test_a_series_that_comes_after_others_were_removed_is_answered_beside_their_results(site: Site) -> None:
+    site.configure(retention={"source": "7d", "results": "30d"})
+    retention = retention_of(site)
+    a_delivered_study(site)
+    _, _, results = kept(site)
+    site.clock.tick(8 * DAY)
+    retention.step()
+    site.receive([film(2, series="lateral", view="LL")])
+    assert site.router().step() == 1
+    first, second = site.jobs()
+    run_job(second.id, "worker-1", site.tools())
+    with site.catalog.read() as session:
+        assert jobs.get(session, first.id).state is JobState.DONE
+        assert not any(session.scalars(select(ResultRow.superseded)))
+        assert revisions.earlier_results(session, jobs.get(session, second.id)) == []
+    assert kept(site)[2] > results
+
+
+def test_what_is_gone_twice_is_not_forgotten(site: Site) -> None:
+    site.configure(retention={"source": "7d", "results": "90d"})
+    retention = retention_of(site)
+    a_delivered_study(site)
+    for number in (2, 3):
+        site.clock.tick(8 * DAY)
+        retention.step()
+        site.receive([film(number)])
+        assert site.router().step() == 0

@@ -130,6 +130,56 @@ def test_what_the_header_says_counts_where_it_uses_the_standards_terms(
     assert [reason for each in job.no_statement for reason in each["reasons"]] == reasons
 
 
+@pytest.mark.parametrize(
+    ("region", "view", "reasons"),
+    [
+        (("43799004", "SCT", "Chest"), ("399348003", "SCT", "antero-posterior"), []),
+        (("T-D8700", "SRT", "Hand"), ("R-10214", "SRT", "postero-anterior"), ["body_part"]),
+        (("43799004", "SCT", "Chest"), ("399173006", "SCT", "left lateral"), ["view"]),
+        (("43799004", "SCT", "Chest"), ("R-102CD", "SRT", "lateral"), ["view"]),
+    ],
+)
+def test_what_digital_x_ray_says_in_codes_counts_where_it_says_no_terms(
+    site: Site, region: tuple[str, str, str], view: tuple[str, str, str], reasons: list[str]
+) -> None:
+    planted_scope(site.folder / "packages")
+    with_scope(site.folder / "packages" / "planted" / "1.0.0", body_parts=["CHEST"], views=["PA", "AP"])
+    image = film(1, modality="DX", body_part="", view="")
+    image.AnatomicRegionSequence, image.ViewCodeSequence = [_code(*region)], [_code(*view)]
+    job = worked(site, image)
+    assert [reason for each in job.no_statement for reason in each["reasons"]] == reasons
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def test_the_raw_image_of_a_detector_is_none_to_be_looked_at(site: Site) -> None:
+    """It comes beside the one for presentation, or alone; what such an image shows has no meaning for a reader."""
+    raw = film(2, modality="DX", series="raw", study="both")
+    raw.SOPClassUID = raw.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1.1"
+    raw.PresentationIntentType = "FOR PROCESSING"
+    shown = film(1, modality="DX", study="both")
+    job = worked_on(site, [shown, raw])
+    assert job.state is JobState.DONE
+    assert {uid for finding in job.findings for uid in finding["images"]} == {shown.SOPInstanceUID}
+
+    raw.StudyInstanceUID, raw.SOPInstanceUID = "1.2.3.4", "1.2.3.4.5"
+    job = worked_on(site, [raw])
+    assert (job.state, job.error_code) == (JobState.FAILED, "ImageError")
+    assert "nothing in it is for planted@1.0.0: the image is for processing" in str(job.error_message)
+
+
+def worked_on(site: Site, images: list[Dataset]) -> Job:
+    site.clock.tick(1)
+    site.receive(images)
+    site.router().step()
+    run_job(site.jobs()[-1].id, "worker-1", site.tools())
+    return site.jobs()[-1]
+
+
 def test_the_command_line_says_so_in_its_report_and_writes_no_map(demanding: Site, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     inverted().save_as(buffer, enforce_file_format=True)

@@ -7,7 +7,7 @@ import subprocess
 import highdicom
 import numpy as np
 import pytest
-from pydicom import dcmwrite
+from pydicom import Dataset, dcmwrite
 from skimage.measure import points_in_poly
 
 import synthetic
@@ -78,6 +78,35 @@ def test_an_image_looks_as_before_under_its_presentation_state(source, templates
     plain, with_state = ((tmp_path / name).read_bytes() for name in ("plain", "state"))
     assert len(plain) > 1000
     assert plain == with_state
+
+
+@pytest.mark.parametrize(
+    ("bits", "first", "count"), [(12, 0, 4096), (8, 100, 3000), (16, -1024, 40000), (10, 0, 65536)]
+)
+def test_an_image_with_a_voi_lut_looks_as_before_under_its_presentation_state(
+    bits, first, count, templates, dcmtk, tmp_path
+):
+    """As computed radiography has it: without its table the image is far too dark, or too bright."""
+    pixels = np.random.default_rng(4).integers(0, 4095, (60, 40))
+    data = synthetic.radiograph(pixels)
+    if first < 0:
+        data.RescaleSlope, data.RescaleIntercept, data.RescaleType = 1, first, "US"
+    entries = (np.minimum(np.arange(count) / 4000, 1) ** 3 * (2**bits - 1)).round().astype("<u2")
+    item = Dataset()
+    item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [count % 65536, first, bits])
+    item.add_new("LUTData", "OW", entries.tobytes())
+    data.VOILUTSequence = [item]
+    source, state = tmp_path / "source.dcm", tmp_path / "state.dcm"
+    dcmwrite(source, data, enforce_file_format=False)
+    (result,) = build_results(answer_about(image_of([source])), ["gsps"], templates)
+    state.write_bytes(encode(result.dataset))
+    checked = subprocess.run(["dcmpschk", str(state)], capture_output=True, check=False)
+    assert b"Test passed" in checked.stdout + checked.stderr
+    for arguments, name in (([], "plain"), (["-p", str(state)], "state")):
+        subprocess.run(["dcmp2pgm", *arguments, str(source), str(tmp_path / name)], capture_output=True, check=True)
+    plain, with_state = (np.frombuffer((tmp_path / name).read_bytes()[-2400:], np.uint8) for name in ("plain", "state"))
+    assert len(np.unique(plain)) > 50
+    np.testing.assert_allclose(with_state.astype(int), plain.astype(int), atol=1)
 
 
 @pytest.mark.parametrize(("written", "ratio"), [(["2", "1"], [2, 1]), (["4", "6"], [2, 3]), (["1", "1"], [1, 1])])

@@ -54,7 +54,7 @@ class OrderedJobs:
             now_here = {uid: grouped[uid] for uid in taken if uid in grouped}
             if len(now_here) < len(taken):
                 raise InputChanged(f"series of the study {order.study_uid} went while jobs were made of them")
-            return [self._job(session, study, route, package, now_here, order) for package in packages]
+            return [self._job(session, study, route, package, now_here, order, packages) for package in packages]
 
     def _route(self, name: str) -> Route:
         for route in self.config().routes:
@@ -80,12 +80,26 @@ class OrderedJobs:
         return taken
 
     def _job(
-        self, session: Session, study: Study, route: Route, package: str, taken: dict[str, list[Instance]], order: Order
+        self,
+        session: Session,
+        study: Study,
+        route: Route,
+        package: str,
+        taken: dict[str, list[Instance]],
+        order: Order,
+        beside: list[str],
     ) -> str:
         now = self.catalog.clock()
         priority = _PRIORITIES.get(order.priority, jobs.PRIORITIES[route.priority])
         made = jobs.create(
-            session, study=study, route=route.name, package=package, instances=taken, priority=priority, now=now
+            session,
+            study=study,
+            route=route.name,
+            package=package,
+            instances=taken,
+            priority=priority,
+            now=now,
+            beside=beside,
         )
         if made is not None:
             words = f"{route.name}: {package} on {sum(map(len, taken.values()))} instances, as ordered"

@@ -32,6 +32,7 @@ from whyray.catalog import (
     events,
     keys,
     processes,
+    removal,
     studies,
     workitems,
 )
@@ -111,7 +112,7 @@ class Retention:
             for study in settled:
                 freed += _instance_keys(session, study.id)
                 self._audit(session, study, f"its instances: {why}")
-                session.execute(delete(Series).where(Series.study_id == study.id))
+                removal.remove_instances(session, study.id)
                 studies.describe(session, study.id, f"instances removed: {why}")
             self._tell(session, len(settled), "studies' instances", len(freed))
         self._delete(freed)

@@ -16,7 +16,7 @@ from whyray.app.completion import Arrivals, Decision, decide
 from whyray.app.expected_counts import ExpectedCounts
 from whyray.base.errors import DecodeError, WhyRayError
 from whyray.base.failures import logged, typed_error
-from whyray.catalog import Catalog, Event, Instance, Study, events, jobs, studies
+from whyray.catalog import Catalog, Event, Instance, Study, events, jobs, removal, revisions, studies
 from whyray.config import Config, Route
 from whyray.routing import RouteMatch, Series, routes_for
 
@@ -96,7 +96,7 @@ class StudyRouter:
         self._tell_undecided(study, routing.undecided)
         if routing.otherwise:
             return self._unmatched(study_id, received_sequence, config, now)
-        waits, created = [], 0
+        waits, skipped, created = [], [], 0
         for match in routing.matches:
             taken = {series_uid: grouped[series_uid] for series_uid in match.series}
             answered, expected = self.expected.of(config, match.route, uid, match.series, received_sequence)
@@ -104,9 +104,12 @@ class StudyRouter:
                 waits.append(f"{match.route.name}: waiting for the PACS to say how much there is")
                 continue
             decision, words = decide(match.route.complete, _arrivals(study, match.route, grouped, taken, expected), now)
+            if decision is Decision.PROCESS and (removed := self._removed(study, match, grouped)):
+                decision, words = Decision.SKIP, removed
             if decision is Decision.WAIT:
                 waits.append(f"{match.route.name}: {words}")
             elif decision is Decision.SKIP:
+                skipped.append(match.route.name)
                 self._skipped(study, match.route, words)
             else:
                 created += self._create(study_id, match, taken, words)
@@ -114,8 +117,13 @@ class StudyRouter:
             if waits:
                 studies.describe(session, study_id, "; ".join(waits))
             else:
-                names = ", ".join(match.route.name for match in routing.matches)
-                studies.settle(session, study_id, received_sequence, f"routed: {names}")
+                names = [match.route.name for match in routing.matches if match.route.name not in skipped]
+                words = "; ".join(
+                    f"{what}: {', '.join(which)}"
+                    for what, which in (("routed", names), ("incomplete, not processed", skipped))
+                    if which
+                )
+                studies.settle(session, study_id, received_sequence, words)
         return created
 
     def _series(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> list[Series]:
@@ -167,6 +175,24 @@ class StudyRouter:
             )
         return 0
 
+    def _removed(self, study: Study, match: RouteMatch, grouped: Mapping[str, Sequence[Instance]]) -> str:
+        """What a match would need of that which retention has removed and nobody has sent again; '' for nothing.
+
+        A job on what came late would answer of a part, and its results would replace those of the whole.
+        """
+        with self.catalog.read() as session:
+            gone = removal.missing(session, study.id, grouped)
+            needed = set(match.series)
+            for before in revisions.series_in_force(session, study.id, match.route.name) if gone else ():
+                needed |= set(before) if revisions.share_series(before, match.series) else set()
+        lost = sorted(needed & set(gone))
+        if not lost:
+            return ""
+        return (
+            f"{sum(gone[uid] for uid in lost)} instances of series {', '.join(lost)} were removed (retention) before "
+            "more of the study came; send the whole study again"
+        )
+
     def _skipped(self, study: Study, route: Route, words: str) -> None:
         what = f"{route.name}: skipped at {study.received_sequence}"
         self._tell_once(study, what, "study.skipped", f"{route.name}: {words}; not processed")
@@ -187,6 +213,7 @@ class StudyRouter:
                     instances=taken,
                     priority=jobs.PRIORITIES[route.priority],
                     now=self.catalog.clock(),
+                    beside=packages,
                 )
                 if job is not None:
                     created += 1

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, bindparam, func, select, text, true, updat
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
-from whyray.catalog import attempts, events, replacement, studies, tallies
+from whyray.catalog import attempts, events, replacement, revisions, studies, tallies
 from whyray.catalog.columns import UtcDateTime
 from whyray.catalog.database import new_id
 from whyray.catalog.states import JobState, job_after
@@ -61,10 +61,13 @@ def create(
     instances: Mapping[str, Sequence[Instance]],
     priority: int,
     now: datetime,
+    beside: Collection[str] = (),
 ) -> Job | None:
     """Create the job, superseding what the same route and package made of fewer instances; None if it exists.
 
     Cancelled jobs too: what they had made before is in force no more, and no retry makes it so beside the new one.
+    Other versions of the package too, unless the route runs them `beside` this one. A job of other series altogether
+    stays: nothing in the new one stands for it.
 
     Parameters
     ----------
@@ -75,18 +78,15 @@ def create(
     input_digest = studies.input_digest(taken)
     # two routers at once: the rows below may not exist yet, so that only the study's lock keeps them apart
     session.execute(select(Study.id).where(Study.id == study.id).with_for_update())
-    earlier = list(
-        session.scalars(
-            select(Job)
-            .where(Job.study_id == study.id, Job.route == route, Job.package == package)
-            .order_by(Job.revision.desc())
-            .with_for_update()
-        )
+    known = session.scalars(
+        select(Job).where(Job.study_id == study.id, Job.route == route).order_by(Job.revision.desc()).with_for_update()
     )
-    if any(old.input_digest == input_digest for old in earlier):
+    others = {each for each in beside if each != package}
+    earlier = [old for old in known if revisions.of_one_package(old.package, package) and old.package not in others]
+    if any(old.package == package and old.input_digest == input_digest for old in earlier):
         return None
     for old in earlier:
-        if old.state is JobState.SUPERSEDED:
+        if old.state is JobState.SUPERSEDED or not revisions.share_series(instances, old.series_uids):
             continue
         old.state = job_after("supersede", old.state)
         session.execute(update(ResultRow).where(ResultRow.job_id == old.id).values(superseded=True))
@@ -460,28 +460,6 @@ def segmentations(session: Session, job: Job) -> list[Instance]:
         for instance in group
         if instance.received_at <= job.created_at and instance.sop_class_uid in classes
     ]
-
-
-def earlier_results(session: Session, job: Job) -> list[ResultRow]:
-    """The results of earlier revisions that this job's results replace."""
-    return list(
-        session.scalars(
-            select(ResultRow)
-            .join(Job)
-            .where(
-                Job.study_id == job.study_id,
-                Job.route == job.route,
-                Job.package == job.package,
-                Job.revision < job.revision,
-            )
-            .order_by(ResultRow.id)
-        )
-    )
-
-
-def own_results(session: Session, job: Job) -> list[ResultRow]:
-    """What the job itself made when it ran before, the oldest first."""
-    return list(session.scalars(select(ResultRow).where(ResultRow.job_id == job.id).order_by(ResultRow.id)))
 
 
 def tally(session: Session) -> dict[JobState, int]:

@@ -121,6 +121,18 @@ class Instance(Base):
     __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"), UniqueConstraint("sop_instance_uid", "variant"))
 
 
+class RemovedSeries(Base):
+    """What was here of a series when retention removed it, so that it is known whether all of it has come again.
+
+    `instances` has four bytes of the SHA-256 of each SOP Instance UID.
+    """
+
+    __tablename__ = "removed_series"
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    series_instance_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    instances: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class KeptHeader(Base):
     """What precedes the pixel data of an instance, as its file has it, compressed by zlib; see `catalog.headers`."""
 

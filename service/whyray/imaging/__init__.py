@@ -6,6 +6,7 @@ from whyray.imaging.back import mask_of_scores, mask_to_source, masks_of_classes
 from whyray.imaging.functional_groups import holder_of
 from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.instance import quiet
+from whyray.imaging.lookup_tables import Table
 from whyray.imaging.model_input import to_model
 from whyray.imaging.nifti import NIFTI_MODALITIES, is_nifti, wrap_nifti
 from whyray.imaging.notes import Note, NoteKind
@@ -18,7 +19,7 @@ from whyray.imaging.orientation import (
     patient_orientation,
 )
 from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
-from whyray.imaging.photometry import Window, voi_of
+from whyray.imaging.photometry import SourceVoi, Window, voi_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
@@ -45,9 +46,11 @@ __all__ = [
     "Refusal",
     "SourceFrame",
     "SourceImage",
+    "SourceVoi",
     "StudyImages",
     "StudyStructure",
     "StudyStructures",
+    "Table",
     "Window",
     "attribute_name",
     "counted",

@@ -75,6 +75,8 @@ def stored_frames(data: Dataset, uid: str, wanted: Sequence[int], isolated: Isol
     frame: int | None = None
     try:
         pixels = pixel_description(data)
+        if not syntax.is_transfer_syntax:  # of pydicom's list: a newer one, or one of a manufacturer
+            raise CodestreamError("no decoder for this transfer syntax")
         frames = _encapsulated if syntax.is_encapsulated else _native
         source = frames(data, keywords[0], syntax, pixels, isolated)
         for frame in wanted:

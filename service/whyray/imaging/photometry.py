@@ -205,11 +205,14 @@ class SourceVoi:
         nothing was chosen.
     unusable
         Names and values of the attributes that were passed over.
+    table
+        The chosen VOI LUT as the source has it.
     """
 
     chosen: Window | LookupTable | None
     windows: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     unusable: tuple[str, ...] = ()
+    table: Table | None = None
 
 
 def voi_of(header: Dataset, frame_number: int) -> SourceVoi:
@@ -222,7 +225,7 @@ def voi_of(header: Dataset, frame_number: int) -> SourceVoi:
             unusable.append(f"{attribute_name('VOILUTSequence')}: {error}")
             continue
         shown = (table.entries / np.float32(2.0**table.bits - 1)).astype(np.float32)
-        return SourceVoi(LookupTable(table.first, shown), unusable=tuple(unusable))
+        return SourceVoi(LookupTable(table.first, shown), unusable=tuple(unusable), table=table)
     if not items_of(header, "VOILUTSequence") and written_value(header, "VOILUTSequence") not in EMPTY:
         unusable.append(f"{attribute_name('VOILUTSequence')}: it is no sequence")
     holder = _window_holder(header, frame_number)

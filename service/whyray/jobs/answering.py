@@ -66,6 +66,8 @@ def suits(image: SourceImage, model: Model) -> str | None:
     modality = str(image.header.get("Modality", ""))
     if wanted.modalities and modality not in wanted.modalities:
         return f"the modality is {modality or 'absent'}, the package takes {', '.join(wanted.modalities)}"
+    if wanted.intensity.source == "voi" and image.header.get("PresentationIntentType") == "FOR PROCESSING":
+        return "the image is for processing, not to be looked at (0008,0068), and the package takes what is shown"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from pydicom import Dataset
 
 from whyray.base.statistics import evenly_spread
 from whyray.explain import Context, ExplainedImage, Structure, displayed
@@ -26,6 +27,14 @@ BODY_PARTS = frozenset(
 """Defined terms of Body Part Examined (0018,0015), PS3.16 annex L. What a site writes otherwise says nothing."""
 VIEWS = frozenset({"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LATERAL", "LAT"})
 """Defined terms of View Position (0018,5101), PS3.3 C.8.1.2, and what is written instead of LL and RL."""
+_VIEW_CODES = {
+    **dict.fromkeys(("399067008", "R-102CD"), "LATERAL"),
+    **dict.fromkeys(("399173006", "R-10236"), "LL"),
+    **dict.fromkeys(("399198007", "R-10232"), "RL"),
+    **dict.fromkeys(("399348003", "R-10206"), "AP"),
+    **dict.fromkeys(("272479007", "R-40888", "R-10214"), "PA"),
+}
+"""PS3.16 CID 4010, in SNOMED CT and as it was coded before, of the views that a header may state."""
 _SOURCE = "PS3.3 C.7.3.1 and C.8.1.2, against the package's model.yaml"
 
 
@@ -62,8 +71,7 @@ def scope_of_instance(checks: Sequence[ScopeCheck]) -> ScopeCheck:
 
 def stated_scope(image: SourceImage, scope: ScopeSpec) -> list[tuple[Measurement, ScopeReason]]:
     """What the header says against the package: a body part or a view of another kind; nothing where it is silent."""
-    part = str(image.header.get("BodyPartExamined") or "").upper().replace(" ", "").replace("_", "")
-    view = str(image.header.get("ViewPosition") or "").upper().strip()
+    part, view = _body_part(image.header), _view(image.header)
     stated: list[tuple[Measurement, ScopeReason]] = []
     if scope.body_parts and part in BODY_PARTS:
         fits = any(word.upper() in part for word in scope.body_parts)
@@ -72,6 +80,24 @@ def stated_scope(image: SourceImage, scope: ScopeSpec) -> list[tuple[Measurement
         fits = view in {word.upper() for word in scope.views}
         stated.append((_stated("view", view, scope.views, fits=fits), "view"))
     return stated
+
+
+def _body_part(header: Dataset) -> str:
+    """Body Part Examined, or where it is empty what the Anatomic Region Sequence (0008,2218) calls the region."""
+    part = str(header.get("BodyPartExamined") or "").strip() or _coded(header, "AnatomicRegionSequence", "CodeMeaning")
+    return part.upper().replace(" ", "").replace("_", "")
+
+
+def _view(header: Dataset) -> str:
+    """View Position, or where it is empty the View Code Sequence (0054,0220), which digital X-ray has instead."""
+    view = str(header.get("ViewPosition") or "").upper().strip()
+    return view or _VIEW_CODES.get(_coded(header, "ViewCodeSequence", "CodeValue"), "")
+
+
+def _coded(header: Dataset, sequence: str, keyword: str) -> str:
+    items = header.get(sequence)
+    first = items[0] if isinstance(items, Sequence) and items else None
+    return str(first.get(keyword) or "").strip() if isinstance(first, Dataset) else ""
 
 
 def _stated(what: str, value: str, wanted: Sequence[str], *, fits: bool) -> Measurement:

@@ -11,7 +11,7 @@ from functools import cache, partial
 from whyray.base.errors import Cancelled, ImageError
 from whyray.base.finding_record import finding_records
 from whyray.base.stages import StageObserver, Stages, measured_stages, stage, stages_in_words
-from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
+from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs, revisions
 from whyray.config import DEFAULT_KINDS, Config
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, sop_class_of
 from whyray.inference import Model
@@ -197,7 +197,7 @@ def _order(job_id: str, tools: Tools) -> _Order:
         job = jobs.get(session, job_id)
         instances = [instance for group in jobs.inputs(session, job).values() for instance in group]
         kinds = {instance.id: _other_object(instance, tools.storage) for instance in instances}
-        earlier = jobs.earlier_results(session, job)
+        earlier = revisions.earlier_results(session, job)
         return _Order(
             job=job,
             study_uid=job.study.study_instance_uid,
@@ -208,7 +208,7 @@ def _order(job_id: str, tools: Tools) -> _Order:
             segmentation_keys=tuple(segmentation.key for segmentation in jobs.segmentations(session, job)),
             previous=tuple(map(earlier_result, earlier)),
             in_force=version_in_force(earlier),
-            before=RunsBefore.of(jobs.own_results(session, job)),
+            before=RunsBefore.of(revisions.own_results(session, job)),
             device_uid=installation.device_uid(session),
         )
 

@@ -10,13 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
+import numpy as np
 from highdicom import ModalityLUTTransformation
 from highdicom.pr import SoftcopyVOILUTTransformation
 from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 
 from whyray.config import ResultKind
-from whyray.imaging import SourceFrame, SourceImage, Window, decimal_number, holder_of, voi_of
+from whyray.imaging import (
+    SourceFrame,
+    SourceImage,
+    SourceVoi,
+    Table,
+    Window,
+    decimal_number,
+    holder_of,
+    voi_of,
+)
 from whyray.results.answer import Answer
 from whyray.results.coding import one_value
 from whyray.results.header import add_body_part, new_dataset
@@ -24,6 +34,7 @@ from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
+_BYTE, _FULL_WORD = 8, 2**16 - 1
 _MOST_PRECISE = 10_000
 """Largest denominator of a ratio."""
 
@@ -112,22 +123,48 @@ def add_grey_transforms(made: Dataset, image: SourceImage, frames: Sequence[Sour
     rescale = rescale_of(image, frames[0])
     if rescale is not None:
         made.update(ModalityLUTTransformation(*rescale))
-    windows: dict[tuple[tuple[str, ...], tuple[str, ...], str], list[SourceFrame]] = {}
+    shown_alike: dict[object, tuple[SourceVoi, list[SourceFrame]]] = {}
     for frame in frames:
-        header = image.headers[frame.sop_instance_uid]
-        voi = voi_of(header, frame.frame_number)
-        if isinstance(voi.chosen, Window):
-            windows.setdefault((*voi.windows, voi.chosen.function), []).append(frame)
-    if windows and sum(map(len, windows.values())) == len(frames):
+        voi = voi_of(image.headers[frame.sop_instance_uid], frame.frame_number)
+        table = voi.table
+        if table is not None:
+            shown_alike.setdefault((table.first, table.bits, table.entries.tobytes()), (voi, []))[1].append(frame)
+        elif isinstance(voi.chosen, Window):
+            shown_alike.setdefault((*voi.windows, voi.chosen.function), (voi, []))[1].append(frame)
+    if shown_alike and sum(len(alike) for _, alike in shown_alike.values()) == len(frames):
         made.SoftcopyVOILUTSequence = Items()
-        for (centre, width, function), shown in windows.items():
-            one = SoftcopyVOILUTTransformation(
-                window_center=[float(value) for value in centre],
-                window_width=[float(value) for value in width],
-                voi_lut_function=None if function == "LINEAR" else function,
-            )
-            one.ReferencedImageSequence = frame_references(image, shown)
+        for voi, alike in shown_alike.values():
+            one = _voi_item(voi)
+            one.ReferencedImageSequence = frame_references(image, alike)
             made.SoftcopyVOILUTSequence.append(one)
+
+
+def _voi_item(voi: SourceVoi) -> Dataset:
+    """One item of Softcopy VOI LUT Sequence: the source's VOI LUT, or its windows."""
+    if voi.table is not None:
+        made = Dataset()
+        made.VOILUTSequence = [_table_item(voi.table)]
+        return made
+    centre, width = voi.windows
+    function = voi.chosen.function if isinstance(voi.chosen, Window) else "LINEAR"
+    return SoftcopyVOILUTTransformation(
+        window_center=[float(value) for value in centre],
+        window_width=[float(value) for value in width],
+        voi_lut_function=None if function == "LINEAR" else function,
+    )
+
+
+def _table_item(table: Table) -> Dataset:
+    """One item of VOI LUT Sequence (C.11.2), its entries in 16-bit words, which those of 8 bits and fewer fill."""
+    entries, bits = table.entries, table.bits
+    if bits <= _BYTE:
+        entries, bits = np.rint(entries * (_FULL_WORD / (2**bits - 1))), 16
+    made = Dataset()
+    # a table of 2^16 entries says 0; pydicom writes the count unsigned in either case, as PS3.3 C.11.2.1.1 wants it
+    descriptor = [len(entries) % 2**16, table.first, bits]
+    made.add_new("LUTDescriptor", "SS" if table.first < 0 else "US", descriptor)
+    made.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+    return made
 
 
 def one_grey_transform(image: SourceImage, frames: Sequence[SourceFrame]) -> bool:

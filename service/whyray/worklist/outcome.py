@@ -9,7 +9,19 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from whyray.catalog import Delivery, DeliveryState, Instance, Job, JobState, ResultRow, Series, Study, job_sources, jobs
+from whyray.catalog import (
+    Delivery,
+    DeliveryState,
+    Instance,
+    Job,
+    JobState,
+    ResultRow,
+    Series,
+    Study,
+    job_sources,
+    jobs,
+    revisions,
+)
 from whyray.config import Config, DicomWebDestination
 from whyray.worklist.datasets import Output
 from whyray.worklist.workitem import Input
@@ -82,17 +94,7 @@ def standing(session: Session, job_ids: Sequence[str]) -> Standing:
 def _in_force(session: Session, job_id: str) -> Job | None:
     job = session.get(Job, job_id)
     while job is not None and job.state is JobState.SUPERSEDED:
-        job = session.scalar(
-            select(Job)
-            .where(
-                Job.study_id == job.study_id,
-                Job.route == job.route,
-                Job.package == job.package,
-                Job.revision > job.revision,
-            )
-            .order_by(Job.revision)
-            .limit(1)
-        )
+        job = revisions.successor(session, job)
     return job
 
 

@@ -1,0 +1,65 @@
+"""Revisions of a route's answer about a study: which job stands for which, and whose results it replaces.
+
+A job of a later revision stands for those before it of the same route and package, or of other versions of that
+package which the route runs no more, as far as it takes one of their series: of others it says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from whyray.catalog.states import JobState
+from whyray.catalog.tables import Job, ResultRow
+
+
+def of_one_package(one: str, other: str) -> bool:
+    """Whether two of the form NAME@VERSION are versions of one package."""
+    return one.partition("@")[0] == other.partition("@")[0]
+
+
+def share_series(one: Collection[str], other: Collection[str]) -> bool:
+    """Whether two jobs take a series in common."""
+    return not set(one).isdisjoint(other)
+
+
+def successor(session: Session, job: Job) -> Job | None:
+    """The next revision that a superseded job gave way to: of its own package, else of another version of it."""
+    later = [each for each in _others(session, job) if each.revision > job.revision]
+    later.sort(key=lambda each: (each.package != job.package, each.revision))
+    return later[0] if later else None
+
+
+def series_in_force(session: Session, study_id: int, route: str) -> list[list[str]]:
+    """The Series Instance UIDs of each job of a study under a route that is not superseded."""
+    of_route = select(Job.series_uids).where(Job.study_id == study_id, Job.route == route)
+    return list(session.scalars(of_route.where(Job.state != JobState.SUPERSEDED)))
+
+
+def earlier_results(session: Session, job: Job) -> list[ResultRow]:
+    """The results of earlier revisions that this job's results replace, the oldest first."""
+    others = _others(session, job)
+    in_force = {each.package for each in others if each.state is not JobState.SUPERSEDED}
+    replaced = [
+        each.id
+        for each in others
+        if each.revision < job.revision and (each.package == job.package or each.package not in in_force)
+    ]
+    return list(session.scalars(select(ResultRow).where(ResultRow.job_id.in_(replaced)).order_by(ResultRow.id)))
+
+
+def own_results(session: Session, job: Job) -> list[ResultRow]:
+    """What the job itself made when it ran before, the oldest first."""
+    return list(session.scalars(select(ResultRow).where(ResultRow.job_id == job.id).order_by(ResultRow.id)))
+
+
+def _others(session: Session, job: Job) -> list[Job]:
+    """The other jobs of its study and route, of any version of its package, that take a series of it."""
+    of_route = select(Job).where(Job.study_id == job.study_id, Job.route == job.route, Job.id != job.id)
+    return [
+        each
+        for each in session.scalars(of_route)
+        if of_one_package(each.package, job.package) and share_series(each.series_uids, job.series_uids)
+    ]
