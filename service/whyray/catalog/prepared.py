@@ -5,7 +5,7 @@ SQLAlchemy takes five to ten times as long for such a statement as SQLite does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,7 +40,7 @@ class _Compiled:
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
         """These values, as the driver takes them."""
-        given = self.constants | values
+        given = {**self.constants, **values}
         for name, process in self.processors.items():
             given[name] = process(given[name])
         return [given[name] for name in self.names] if self.positional else given
@@ -48,13 +48,9 @@ class _Compiled:
 
 @dataclass
 class Prepared:
-    """One statement; `columns` are those that an insert gives values of, by the names of which it is given them.
-
-    Values of an answer come as the driver gives them.
-    """
+    """One statement. Values of an answer come as the driver gives them."""
 
     statement: ClauseElement
-    columns: Sequence[str] | None = None
     _compiled: dict[str, _Compiled] = field(default_factory=dict)
 
     def execute(self, cursor: Cursor, dialect: Dialect, **values: Any) -> None:
@@ -69,16 +65,14 @@ class Prepared:
         return cursor.rowcount
 
     def _compile(self, dialect: Dialect) -> _Compiled:
-        compiled: Any = self.statement.compile(
-            dialect=dialect, column_keys=None if self.columns is None else list(self.columns)
-        )
+        compiled: Any = self.statement.compile(dialect=dialect)
         processors, constants = {}, {}
         for name, bind in compiled.binds.items():
             process = bind.type.dialect_impl(dialect).bind_processor(dialect)
-            if process is not None:
-                processors[name] = process
             if not bind.required:
-                constants[name] = bind.value
+                constants[name] = bind.value if process is None else process(bind.value)
+            elif process is not None:
+                processors[name] = process
         names = tuple(compiled.positiontup or ())
         self._compiled[dialect.name] = made = _Compiled(
             str(compiled), names, bool(dialect.positional), constants, processors
