@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -97,3 +99,19 @@ def test_a_frame_of_a_packed_mask_can_be_set_again() -> None:
     packed.put(1, np.array([[True, False], [False, False]]))
     assert packed[1].sum() == 1
     assert not packed[0].any()
+
+
+def test_a_mask_is_not_known_before_it_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread that asks meanwhile makes the frame itself: half known, it would be taken for all that is set."""
+    frame = np.zeros((3, 4), bool)
+    frame[1, 2] = True
+    mask, packbits = PackedMask((1, 3, 4), lambda _: frame), np.packbits
+    known: list[bool] = []
+
+    def packed(*arguments: Any, **options: Any) -> Any:
+        known.append(mask.is_known(0))
+        return packbits(*arguments, **options)
+
+    monkeypatch.setattr(np, "packbits", packed)
+    np.testing.assert_array_equal(mask[0], frame)
+    assert known == [False]

@@ -132,8 +132,9 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        if self._last is not None and self._last[0] == index:
-            return self._last[1]
+        last = self._last  # another thread may ask for another frame meanwhile
+        if last is not None and last[0] == index:
+            return last[1]
         made = self._make(index)
         made = made.view()
         made.flags.writeable = False  # whoever asks next gets the same
@@ -185,8 +186,9 @@ class PackedMask(FrameArray[np.bool_]):
 
     def put(self, index: int, frame: BoolArray) -> None:
         """Set a frame."""
-        self._counts[index] = count = int(np.count_nonzero(frame))
+        count = int(np.count_nonzero(frame))
         self._packed[index] = np.packbits(frame, bitorder="little") if 0 < count < self._area else None
+        self._counts[index] = count  # last: what has a count is known, to other threads too
 
     def is_known(self, index: int) -> bool:
         """Whether a frame was made already."""

@@ -203,6 +203,8 @@ class _Sampler:
             with one_blas_thread():
                 pairs = [planar_to_frame(channel, self._grid, shape, self._order) for channel in self._channels]
             sampled = pairs[0][0][None] if len(pairs) == 1 else np.stack([pair[0] for pair in pairs])
+            if not self.covered.is_known(index):
+                self.covered.put(index, pairs[0][1])
             return sampled, pairs[0][1]
         lines = self._lines(index)
         if lines is None:

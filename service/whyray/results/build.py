@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pydicom import Dataset
@@ -68,7 +69,8 @@ def build_results(
         Where the answer is one of several of a study, what names them all: their pages share a series, and the first
         page is about all of them (`build_run_results`).
     drawn
-        Told of the pictures of each kind as soon as it is made.
+        Told of each page's picture as soon as it is drawn, and of those of other kinds once the kind is made; of some
+        twice.
 
     Raises
     ------
@@ -86,9 +88,10 @@ def build_results(
     options = [sorted(kinds), list(previous), audience, *([] if run is None else [run])]
     version = f"{language}/{page_wording.language.value}"
     uids = uid_source(answer, templates.version, version, uid_root, options, run)
-    builder = _Builder(answer, templates, uids, wording, page_wording, audience, is_alone=run is None)
+    builder = _Builder(answer, templates, uids, wording, page_wording, audience, drawn, is_alone=run is None)
     findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
-    return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer", drawn)
+    with builder.ahead(kinds):
+        return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer", drawn)
 
 
 class _Builder:
@@ -102,6 +105,7 @@ class _Builder:
         wording: Wording,
         page_wording: Wording,
         audience: Audience,
+        drawn: Pictured,
         *,
         is_alone: bool,
     ) -> None:
@@ -119,13 +123,21 @@ class _Builder:
         self._told_pages: dict[tuple[str, str], list[Dataset]] = {}
         self._segmentations = AnswerSegmentations(answer, templates, uids, self.shown, self.told)
         self._audience = audience
+        self._pictured = drawn
         self._is_alone = is_alone
         self._captures = 0
+
+    def ahead(self, kinds: Sequence[ResultKind]) -> AbstractContextManager[None]:
+        """Inside, a second thread helps with what these kinds of results show."""
+        if "sc" not in kinds:
+            return nullcontext()
+        return self._drawing.ahead(self.templates.layout, outlined="sr" in kinds)
 
     def captures(self) -> list[Result]:
         """Pages: what was found, unless a run says that; of each shown map, of segments without a map, and notices of
         what is not shown."""
         made = [self._summary()] if self._is_alone else []
+        self._tell_of_pictures(made)
         for drawn in self._drawing.drawn(self.templates.layout):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
@@ -136,7 +148,13 @@ class _Builder:
             elif drawn.about == "notice":
                 self._notices[name] = datasets[0]
             made += results
+            self._tell_of_pictures(results)
         return made
+
+    def _tell_of_pictures(self, results: Sequence[Result]) -> None:
+        for result in results:
+            if result.picture is not None:
+                self._pictured(result.picture)
 
     def cines(self) -> list[Result]:
         """The steps of each counterfactual that has some."""

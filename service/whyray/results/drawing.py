@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from whyray.base.made_ahead import MadeAhead
 from whyray.base.stages import each_in_stage, stage
 from whyray.config import Audience
 from whyray.explain import method_title
@@ -20,6 +23,7 @@ from whyray.results.answer import (
     shown_maps,
     shown_told,
 )
+from whyray.results.outlines import largest_outline
 from whyray.results.page import (
     Page,
     cine_pages,
@@ -82,6 +86,22 @@ class Drawing:
         self._maps = shown_maps(answer)
         self._told = shown_told(answer)
         self._portrayed: dict[tuple[int, str, int], tuple[Layout, Portrayal]] = {}
+        self._ahead: MadeAhead[list[Page]] = MadeAhead({})
+
+    @contextmanager
+    def ahead(self, layout: Layout, *, outlined: bool) -> Iterator[None]:
+        """Inside, pages of maps of a planar image are drawn in a thread beside what else is made, before `drawn` asks
+        for them; with `outlined` the outlines that a report shows are found there, too."""
+        is_planar = self.answer.image.kind == "planar" and self.audience != "administrator"
+        makers: dict[Hashable, Callable[[], list[Page]]] = {}
+        outlines: list[Callable[[], object]] = []
+        for finding in by_probability(self.answer.findings):
+            for heatmap in self._maps_drawn(finding) if is_planar else ():
+                makers[_page_key(heatmap, layout)] = partial(self._map_pages, finding, heatmap, layout)
+                if outlined and heatmap.region.any():
+                    outlines.append(partial(largest_outline, heatmap.region, 0))
+        with MadeAhead(makers, outlines) as self._ahead:
+            yield
 
     def portrayal(self, finding: Finding, told: GradedExplanation, wording: Wording, layout: Layout) -> Portrayal:
         """What results say of such an explanation in these words; drawn once, since charts and cines take long."""
@@ -133,10 +153,8 @@ class Drawing:
         if finding.mask is not None and (finding.present or self.audience == "scientist"):
             pages = mask_pages(answer, finding, finding.mask, layout, wording)
             yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
-        for heatmap in shown:
-            if not is_for(heatmap, self.audience):
-                continue  # what an explanation's own page shows
-            pages = map_pages(answer, finding, heatmap, layout, wording)
+        for heatmap in self._maps_drawn(finding):
+            pages = self._ahead.take(_page_key(heatmap, layout), partial(self._map_pages, finding, heatmap, layout))
             about = f"{name} by {heatmap.title}"
             yield Drawn("map", finding, heatmap.method, map_key(heatmap), about, pages, heatmap.card.grade)
         drawn = [page for of, one in self._told if of is finding for page in self._of_told(finding, one, layout)]
@@ -149,6 +167,13 @@ class Drawing:
         if withheld or (finding.refused and silent):
             page = notice_page(answer, finding, withheld, layout, wording)
             yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
+
+    def _maps_drawn(self, finding: Finding) -> list[MapInSource]:
+        """Those that have pages of their own, and not only a part in an explanation's."""
+        return [heatmap for one, heatmap in self._maps if one is finding and is_for(heatmap, self.audience)]
+
+    def _map_pages(self, finding: Finding, heatmap: MapInSource, layout: Layout) -> list[Page]:
+        return map_pages(self.answer, finding, heatmap, layout, self.page_wording)
 
     def _details(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
         wording, answer, name = self.page_wording, self.answer, finding.name
@@ -180,3 +205,7 @@ class Drawing:
         pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
         if pages:
             yield Drawn("told", finding, told.method, told_key(told), words, pages, told.card.grade)
+
+
+def _page_key(heatmap: MapInSource, layout: Layout) -> Hashable:
+    return id(heatmap), id(layout)
