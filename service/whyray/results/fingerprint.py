@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -21,6 +21,8 @@ _CHECKED = ("values",)
 """Of a map whose `on_grid`, `grid` and `checksums` are known: a hundred times as many bytes, in the geometry of the
 image. They follow from the grid but for their last bits, which another machine may round otherwise: those the checksums
 tell."""
+_LARGE = 1 << 12
+"""Parts of so many bytes are hashed without being copied."""
 
 
 def fingerprint(value: object) -> str:
@@ -30,77 +32,97 @@ def fingerprint(value: object) -> str:
     image it takes the digests of its instances, its frames and its notes; of a map whose values in the source have
     checksums, these and its grid; of masks a bit a pixel; of anything else that is none of these, only the type.
     """
-    digest = hashlib.sha256()
-    for part in _parts(value):
-        digest.update(len(part).to_bytes(8, "little"))
-        for chunk in part if isinstance(part, _InChunks) else (part,):
-            digest.update(chunk)
+    digest = _Digest()
+    digest.add(value)
     return digest.hexdigest()
 
 
-class _InChunks:
-    """The bytes of an array, a frame at a time."""
+class _Digest:
+    """The SHA-256 of parts, each behind its length (8 bytes); small ones are collected and hashed together."""
 
-    def __init__(self, array: FrameArray[Any]) -> None:
-        self._array = array
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._small = bytearray()
 
-    def __len__(self) -> int:
-        return self._array.size * self._array.dtype.itemsize
+    def hexdigest(self) -> str:
+        self._hash.update(self._small)
+        self._small.clear()
+        return self._hash.hexdigest()
 
-    def __iter__(self) -> Iterator[Any]:
-        return (np.ascontiguousarray(frame).reshape(-1).view(np.uint8).data for frame in self._array)
+    def add(self, value: Any) -> None:
+        """The parts of a value."""
+        if value is None or isinstance(value, (str, int, float)):
+            self._part(f"{type(value).__name__} {value!r}".encode("utf-8", "surrogateescape"))
+        elif isinstance(value, (list, tuple)):
+            self._part(b"sequence of %d" % len(value))
+            for number, member in enumerate(value):
+                self._part(b"%d" % number)
+                self.add(member)
+        elif isinstance(value, bytes):
+            self._part(value)
+        elif isinstance(value, (np.ndarray, np.generic)):
+            self._array(np.ascontiguousarray(value))
+        elif isinstance(value, PackedMask):
+            self._part(f"mask {value.shape}".encode())
+            for index in range(len(value)):
+                self._part(value.packed(index))
+        elif isinstance(value, FrameArray):
+            self._part(f"array {value.dtype} {value.shape}".encode())
+            self._frames(value)
+        elif isinstance(value, BaseModel):
+            self._part(value.model_dump_json().encode())
+        elif isinstance(value, Enum):
+            self.add(value.value)
+        elif isinstance(value, datetime):
+            self._part(value.isoformat().encode())
+        elif isinstance(value, SourceImage):
+            places = [(frame.sop_instance_uid, frame.frame_number) for frame in value.frames]
+            self.add([value.kind, places, value.digests, value.notes])
+        elif is_dataclass(value) and not isinstance(value, type):
+            without = _CHECKED if isinstance(value, MapInSource) and _is_checked(value) else ()
+            names = [field.name for field in fields(value) if field.compare and field.name not in without]
+            self._several(type(value).__name__, [(name, getattr(value, name)) for name in names])
+        elif isinstance(value, Mapping):
+            self._several("mapping", sorted((fingerprint(key), entry) for key, entry in value.items()))
+        elif isinstance(value, AbstractSet):
+            self._several("set", sorted((fingerprint(member), None) for member in value))
+        else:
+            self._part(type(value).__qualname__.encode())
 
+    def _part(self, part: Any) -> None:
+        """Bytes, or whatever is laid out as bytes."""
+        self._small += len(part).to_bytes(8, "little")
+        if len(part) < _LARGE:
+            self._small += part
+            return
+        self._hash.update(self._small)
+        self._small.clear()
+        self._hash.update(part)
 
-def _parts(value: Any) -> Iterator[Any]:
-    if value is None or isinstance(value, (str, int, float)):
-        yield f"{type(value).__name__} {value!r}".encode("utf-8", "surrogateescape")
-    elif isinstance(value, bytes):
-        yield value
-    elif isinstance(value, (np.ndarray, np.generic)):
-        array = np.ascontiguousarray(value)
+    def _array(self, array: Any) -> None:
         if array.dtype.hasobject:
-            yield from _parts(array.tolist())
+            self.add(array.tolist())
             return
         if array.dtype == np.bool_ and array.ndim == 3:
-            yield from _parts(PackedMask.of(array, array.shape))
+            self.add(PackedMask.of(array, array.shape))
             return
-        yield f"array {array.dtype} {array.shape}".encode()
-        yield array.reshape(-1).view(np.uint8).data
-    elif isinstance(value, PackedMask):
-        yield f"mask {value.shape}".encode()
-        yield from (value.packed(index) for index in range(len(value)))
-    elif isinstance(value, FrameArray):
-        yield f"array {value.dtype} {value.shape}".encode()
-        yield _InChunks(value)
-    elif isinstance(value, BaseModel):
-        yield value.model_dump_json().encode()
-    elif isinstance(value, Enum):
-        yield from _parts(value.value)
-    elif isinstance(value, datetime):
-        yield value.isoformat().encode()
-    elif isinstance(value, SourceImage):
-        places = [(frame.sop_instance_uid, frame.frame_number) for frame in value.frames]
-        yield from _parts([value.kind, places, value.digests, value.notes])
-    elif is_dataclass(value) and not isinstance(value, type):
-        without = _CHECKED if isinstance(value, MapInSource) and _is_checked(value) else ()
-        names = [field.name for field in fields(value) if field.compare and field.name not in without]
-        yield from _several(type(value).__name__, [(name, getattr(value, name)) for name in names])
-    elif isinstance(value, Mapping):
-        yield from _several("mapping", sorted((fingerprint(key), entry) for key, entry in value.items()))
-    elif isinstance(value, AbstractSet):
-        yield from _several("set", sorted((fingerprint(member), None) for member in value))
-    elif isinstance(value, (list, tuple)):
-        yield from _several("sequence", [(str(number), member) for number, member in enumerate(value)])
-    else:
-        yield type(value).__qualname__.encode()
+        self._part(f"array {array.dtype} {array.shape}".encode())
+        self._part(array.reshape(-1).view(np.uint8).data)
+
+    def _frames(self, array: FrameArray[Any]) -> None:
+        """The bytes of an array as one part, a frame at a time."""
+        self._small += (array.size * array.dtype.itemsize).to_bytes(8, "little")
+        self._hash.update(self._small)
+        self._small.clear()
+        for frame in array:
+            self._hash.update(np.ascontiguousarray(frame).reshape(-1).view(np.uint8).data)
+
+    def _several(self, name: str, named: list[tuple[str, Any]]) -> None:
+        self._part(f"{name} of {len(named)}".encode())
+        for key, value in named:
+            self._part(key.encode())
+            self.add(value)
 
 
 def _is_checked(heatmap: MapInSource) -> bool:
     return heatmap.on_grid is not None and heatmap.grid is not None and heatmap.checksums is not None
-
-
-def _several(name: str, named: list[tuple[str, Any]]) -> Iterator[Any]:
-    yield f"{name} of {len(named)}".encode()
-    for key, value in named:
-        yield key.encode()
-        yield from _parts(value)
