@@ -18,6 +18,8 @@ for (const each of document.querySelectorAll('table')) {
 for (const each of document.querySelectorAll('button, a, select, input:not([type=hidden])')) {
   if (each.closest('dialog:not([open])')) continue;
   if (!named(each)) faults.push(`no name: ${each.outerHTML.slice(0, 80)}`);
+  const shown = each.innerText?.trim().toLowerCase() ?? '', label = each.getAttribute('aria-label')?.toLowerCase();
+  if (label !== undefined && each.matches('button, a') && !label.includes(shown)) faults.push(`called otherwise than it reads: ${label}`);
   if (each.tabIndex < 0) faults.push(`not reachable: ${each.outerHTML.slice(0, 80)}`);
 }
 for (const each of document.querySelectorAll('img')) if (!each.hasAttribute('alt')) faults.push('a picture without alt');

@@ -300,6 +300,25 @@ def test_a_map_that_is_part_of_another_explanation_is_not_called_where_the_model
     assert trust_in(part.card, wording).badge not in texts
 
 
+@pytest.mark.parametrize("present", [True, False])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_where_nothing_speaks_for_a_finding_its_page_says_that_nothing_is_highlighted(
+    language, present, templates, film, written
+):
+    """'Highlighted: where the model sees it' stood above a bare image."""
+    wording = templates.wording(language)
+    empty = a_map(film, np.zeros(film.shape, np.float32))
+    finding = Finding(CARDIOMEGALY, present=present, probability=0.82 if present else 0.03, maps=(empty,))
+    answer = answer_about(film, [finding])
+    texts = [one.text for one in written(lambda: map_pages(answer, finding, empty, templates.layout, wording))]
+    said = "".join(texts)
+    assert wording.pages.nothing_highlighted in texts
+    assert "".join(wording.pages.nowhere.split()) in "".join(said.split())
+    assert {wording.pages.highlighted, wording.pages.nearest}.isdisjoint(texts)
+    name = wording.named(CARDIOMEGALY.name)
+    assert (wording.pages.found if present else wording.pages.absent).format(name=name) in texts
+
+
 def test_a_prevalence_that_a_route_sets_is_said_beside_the_probability(templates, film, written):
     answer = with_grade(film, Grade.GREEN)
     moved = replace(answer.findings[0], prevalence=Prevalence(0.02, 0.12))

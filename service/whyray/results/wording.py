@@ -304,6 +304,10 @@ class Wording(Strict):
         written = self.target_names.get(name) or name.replace("_", " ")
         return written[:1].upper() + written[1:]
 
+    def told(self, name: str, said: str) -> str:
+        """What is said of something, behind its name: with the colon of the language."""
+        return self.pages.study.on_image.format(image=name, said=said)
+
     def listed(self, names: Iterable[str]) -> str:
         """Names one after another."""
         return self.list_mark.join(names)

@@ -39,14 +39,15 @@ export async function doing(button, work) {
 const ING = { retry: "Retry", cancel: "Cancel" };
 
 export function actions(kind, row, name) {
+  const done = ["done", "sent", "committed"].includes(row.state);
   return !may("steer") ? [] : row.actions.map((action) => h("button", {
-    type: "button", "data-key": `${action}-${row.id}`, "data-action": action, "aria-label": `${ING[action]} ${name}`,
+    type: "button", "data-key": `${action}-${row.id}`, "data-action": action, "aria-label": done ? `Again: ${name}` : `${ING[action]} ${name}`,
     onclick: (event) => doing(event.currentTarget, async () => {
       if (action === "cancel" && !(await ask(`Cancel ${name}?`, "It can be retried later.", "Cancel it"))) return;
       const moved = await post(`${kind}/${row.id}/${action}`);
       say(`${name} is ${moved.state} now.`);
     }),
-  }, row.state === "done" || row.state === "sent" || row.state === "committed" ? "Again" : ING[action])).flatMap((each) => [each, " "]);
+  }, done ? "Again" : ING[action])).flatMap((each) => [each, " "]);
 }
 
 export function bulk(label, body) {
@@ -65,7 +66,7 @@ export function bulk(label, body) {
 
 export function echo(name) {
   return !may("steer") ? "–" : h("button", {
-    type: "button", "data-key": `echo-${name}`, "aria-label": `Ask ${name} whether it is there`,
+    type: "button", "data-key": `echo-${name}`, "aria-label": `C-ECHO: ask ${name} whether it is there`,
     onclick: (event) => doing(event.currentTarget, async () => {
       const answer = await post(`destinations/${encodeURIComponent(name)}/echo`);
       say(answer.ok ? `${name} answered in ${Math.round(answer.milliseconds)} ms: ${answer.message}` : `${name} did not answer: ${answer.message}. ${answer.advice ?? ""}`, answer.ok ? "info" : "error");

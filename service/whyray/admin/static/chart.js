@@ -32,10 +32,10 @@ export function shareChart(shift, label) {
   const bins = shift.shares_first.length, step = (WIDTH - LEFT - 14) / bins;
   const bar = (kind, index, share, offset) => {
     const height = (share / top) * (HEIGHT - TOP - BOTTOM);
-    return svg("rect", { class: kind, x: LEFT + index * step + offset * step, y: HEIGHT - BOTTOM - height, width: 0.4 * step, height }, svg("title", {}, `${(100 * share).toFixed(1)} %`));
+    return svg("rect", { class: kind, x: LEFT + index * step + offset * step, y: HEIGHT - BOTTOM - height, width: 0.4 * step, height }, svg("title", {}, `${(100 * share).toFixed(1)}%`));
   };
   return plot(`${label}: shares of the first and of the latest numbers in ${bins} bins`,
-    text(LEFT - 8, TOP + 8, `${(100 * top).toFixed(0)} %`, "end"), text(LEFT - 8, HEIGHT - BOTTOM, "0", "end"),
+    text(LEFT - 8, TOP + 8, `${(100 * top).toFixed(0)}%`, "end"), text(LEFT - 8, HEIGHT - BOTTOM, "0", "end"),
     shift.shares_first.map((share, index) => bar("first", index, share, 0.08)),
     shift.shares_latest.map((share, index) => bar("latest", index, share, 0.52)),
     shift.edges.length + 1 === bins ? shift.edges.map((edge, index) => text(LEFT + (index + 1) * step, HEIGHT - 8, figure(edge), "middle")) : []);

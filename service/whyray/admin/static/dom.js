@@ -42,7 +42,7 @@ export const trust = (each) => (each.trust ? chip(each.trust.level, each.trust.n
 export function uid(text, href) {
   const short = text.length > 24 ? `${text.slice(0, 8)}…${text.slice(-12)}` : text;
   const props = { class: "uid", title: text };
-  return href ? h("a", { ...props, href, "data-key": `${href} ${text}`, "aria-label": text }, short) : h("span", props, short);
+  return href ? h("a", { ...props, href, "data-key": `${href} ${text}` }, short) : h("span", props, short);
 }
 
 export const fullUid = (text) => h("span", { class: "uid full" }, text);

@@ -7,7 +7,8 @@ const keyed = (key) => key && all().find((each) => each.dataset.key === key);
 // Rows may link to the same study: a link is told by what else its row holds.
 export const address = (each) => [...(each.closest("tr")?.querySelectorAll("[data-key]") ?? []), each].map((one) => one.dataset.key).join(" ");
 
-const lost = () => document.activeElement === null || document.activeElement === document.body;
+// On nothing, or on what a closed dialog hides until the browser notices.
+const lost = () => [null, document.body].includes(document.activeElement) || document.activeElement.closest("dialog:not([open])") !== null;
 
 // Redraws the body. `acted`: the key of a button that has acted, from which browsers take the focus while it is disabled.
 export function redraw(children, acted = null) {

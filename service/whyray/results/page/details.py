@@ -89,7 +89,7 @@ def _words(
     grade = getattr(wording.grades, card.grade.value)
     said = [
         *lines,
-        f"{wording.quality}: {grade}  ·  {'; '.join(reasons_in(card, wording)) or wording.no_concerns}",
+        wording.told(wording.quality, f"{grade}  ·  {'; '.join(reasons_in(card, wording)) or wording.no_concerns}"),
         *([words.parameters.format(parameters=told)] if told else []),
         words.digest.format(digest=answer.package.digest),
     ]

@@ -179,7 +179,7 @@ def _lines(
     if absent:
         lines.append(Line(words.not_found.format(names=wording.listed(absent)), ink, SENTENCE))
     moved = dict.fromkeys(
-        f"{row.name}: {prevalence_words(row.shown.answer, row.shown.finding, wording)}"
+        wording.told(row.name, prevalence_words(row.shown.answer, row.shown.finding, wording) or "")
         for row in called
         if row.shown.finding.prevalence is not None and row.shown.finding.prevalence.is_set
     )

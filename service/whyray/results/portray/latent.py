@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from whyray.explain import LatentPosition
 from whyray.explain.latent import ENOUGH
 from whyray.results.coding import NO_UNITS, PERCENT
+from whyray.results.numbers import Numbers
 from whyray.results.page.chart import Bar, Points, bar_chart, scale_chart, scatter_chart
 from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, grey, portrays
 from whyray.results.wording import LatentWords
@@ -67,7 +70,13 @@ def _scatter(
         for value, name in groups
         if (explanation.known == value).any()
     ]
-    return scatter_chart(points, explanation.position, words.here, explanation.axes, size, look.layout)
+    first, second = (_in_language(axis, look.wording.numbers) for axis in explanation.axes)
+    return scatter_chart(points, explanation.position, words.here, (first, second), size, look.layout)
+
+
+def _in_language(axis: str, numbers: Numbers) -> str:
+    """An axis's name, as methods give it ('PC 1 (41%)'), with its percentage as the language writes it."""
+    return re.sub(r"(\d+) ?%", lambda found: numbers.percent.format(value=found[1]), axis)
 
 
 def _bars(
