@@ -45,7 +45,7 @@ def upsample_sum(
         seen = places > 0
         if not seen.all():
             shared = _gathered(shared, seen, axis)
-        shared = shared / np.where(seen, places, 1).reshape(-1, *[1] * (values.ndim - axis - 1))
+        shared = shared / np.where(seen, places, np.float32(1)).reshape(-1, *[1] * (values.ndim - axis - 1))
     return upsample(shared, shape, placement)
 
 
