@@ -110,6 +110,16 @@ def test_a_jpeg_lossless_frame_of_another_shape_is_refused(tmp_path: Path) -> No
     assert "100 rows, 100 columns" in words_of(read(data, tmp_path, Rows=50, Columns=200))
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.1.98", "1.2.840.113619.5.2"])
+def test_a_transfer_syntax_that_nothing_decodes_is_refused_in_those_words(syntax: str) -> None:
+    """JPEG XL, encapsulated uncompressed frames, and a manufacturer's own: pydicom knows the second of them."""
+    data = synthetic.radiograph(PIXELS)
+    data.file_meta.TransferSyntaxUID = UID(syntax)
+    data.PixelData = encapsulate([PIXELS.tobytes()])
+    (refusal,) = read_images([data]).refusals
+    assert refusal.error.message.endswith("can't be decoded: no decoder for this transfer syntax")
+
+
 @pytest.mark.parametrize("rows", [47, 49])
 def test_run_lengths_of_another_count_of_pixels_are_refused_by_name(rows: int, tmp_path: Path) -> None:
     words = words_of(read(compressed(RLELossless), tmp_path, Rows=rows))
