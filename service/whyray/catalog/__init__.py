@@ -13,6 +13,8 @@ from whyray.catalog import (
     announcements,
     api_tokens,
     audit,
+    conflicts,
+    contents,
     deliveries,
     drift,
     entry_links,
@@ -24,6 +26,7 @@ from whyray.catalog import (
     keys,
     known_series,
     processes,
+    replacement,
     stuck,
     studies,
     tallies,
@@ -34,6 +37,7 @@ from whyray.catalog.audit import AuditEvent, AuditObject, AuditParticipant, Audi
 from whyray.catalog.audit_kinds import AUDIT_KINDS, AUDITED_EVENTS, OWN_SCHEME, AuditCode, AuditKind, Outcome
 from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
 from whyray.catalog.columns import Base
+from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.database import Catalog, is_one_of, sqlite_url
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
@@ -53,8 +57,10 @@ from whyray.catalog.states import (
     DELIVERY_TRANSITIONS,
     JOB_TRANSITIONS,
     WORKITEM_TRANSITIONS,
+    ConflictDecision,
     DeliveryState,
     JobState,
+    PixelComparison,
     State,
     WorkitemStage,
     WorkitemState,
@@ -102,6 +108,8 @@ __all__ = [
     "AuditStudy",
     "Base",
     "Catalog",
+    "Conflict",
+    "ConflictDecision",
     "Delivery",
     "DeliveryState",
     "DriftSample",
@@ -117,6 +125,7 @@ __all__ = [
     "JobState",
     "NewResult",
     "Outcome",
+    "PixelComparison",
     "Process",
     "ReaderStudy",
     "Reading",
@@ -139,6 +148,8 @@ __all__ = [
     "announcements",
     "api_tokens",
     "audit",
+    "conflicts",
+    "contents",
     "deliveries",
     "delivery_sources",
     "drift",
@@ -154,6 +165,7 @@ __all__ = [
     "known_series",
     "processes",
     "release",
+    "replacement",
     "sqlite_url",
     "stuck",
     "studies",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from whyray.catalog import Delivery, DeliveryState, Instance, Job, JobState, ResultRow, Series, Study, job_sources, jobs
@@ -82,6 +82,8 @@ def standing(session: Session, job_ids: Sequence[str]) -> Standing:
 def _in_force(session: Session, job_id: str) -> Job | None:
     job = session.get(Job, job_id)
     while job is not None and job.state is JobState.SUPERSEDED:
+        if job.revision == _newest_revision(session, job) and job.study.received_sequence > job.study.routed_sequence:
+            return job  # its images were corrected, and routing makes its successor
         job = session.scalar(
             select(Job)
             .where(
@@ -94,6 +96,11 @@ def _in_force(session: Session, job_id: str) -> Job | None:
             .limit(1)
         )
     return job
+
+
+def _newest_revision(session: Session, job: Job) -> int | None:
+    of_answer = (Job.study_id == job.study_id, Job.route == job.route, Job.package == job.package)
+    return session.scalar(select(func.max(Job.revision)).where(*of_answer))
 
 
 def stop_jobs(session: Session, job_ids: Iterable[str], now: datetime, *, since: datetime) -> None:
