@@ -318,6 +318,25 @@ def test_who_decided_is_audited_and_no_event_says_more_than_names_of_attributes(
         assert any('"content.used"' in each for each in session.scalars(select(AuditRecord.content)))
 
 
+def test_a_corrected_study_that_no_route_takes_has_stopped(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        run(session, ticks, routed(session, ticks), "1")
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        contents.use_newest(session, UID, ticks(), actor="eva")
+        session.flush()
+        assert studies.tally(session) == {"receiving": 1}
+        study = session.scalars(select(Study)).one()
+        session.refresh(study)
+        studies.settle(session, study.id, study.received_sequence, "no route matched")
+        session.flush()
+        assert studies.tally(session) == {"stopped": 1}
+        assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
+        for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
+            assert len(session.scalars(select(Study).where(condition)).all()) == 1
+
+
 def test_nothing_is_decided_about_a_study_that_is_not_here(catalog: Catalog) -> None:
     with catalog.begin() as session:
         for decide in (contents.use_newest, contents.keep):

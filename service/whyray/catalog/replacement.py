@@ -104,4 +104,4 @@ def arrived_of_withdrawn(session: Session, study_id: int) -> dict[str, int]:
         .group_by(Delivery.destination)
         .order_by(Delivery.destination)
     )
-    return dict(rows.tuples().all())
+    return {str(destination): int(number) for destination, number in rows}
