@@ -76,7 +76,9 @@ class Site:
         """Write whyray.yaml anew and read it."""
         self.config = configured(self.folder, **sections)
 
-    def receive(self, instances: Sequence[Dataset], *, released: bool = True, own: bool = False) -> str:
+    def receive(
+        self, instances: Sequence[Dataset], *, released: bool = True, own: bool = False, calling_ae: str = "PACS"
+    ) -> str:
         """Enter instances as intake does; gives the Study Instance UID."""
         for each in instances:
             buffer = DicomBytesIO()
@@ -92,7 +94,7 @@ class Site:
                 sha256=stored.sha256,
                 size=stored.size,
                 key=stored.key,
-                calling_ae="PACS",
+                calling_ae=calling_ae,
                 own_result=own,
             )
             with self.catalog.begin() as session:

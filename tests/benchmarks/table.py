@@ -1,6 +1,6 @@
 """Write a benchmark's figures into docs/performance-of-methods.md.
 
-    python tests/benchmarks/table.py FILE docs/performance-of-methods.md
+python tests/benchmarks/table.py FILE docs/performance-of-methods.md
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from whyray.catalog.attention import Attention, Work
 _VIEWS = {
     "config.refused": "events?kind=config",
     "studies.open": "studies?state=receiving",
+    "content.used": "events?kind=content.used",
     "instance.conflict": "events?kind=instance.conflict",
     "job.no-statement": "events?kind=job.no-statement",
     "announcements.failed": "events?kind=announcement.failed",
@@ -45,9 +46,15 @@ def _shown(item: Attention) -> AttentionOut:
         advice=item.advice,
         count=item.count,
         since=item.since,
-        view=_VIEWS.get(item.kind) or ("overview" if item.work is None else _view(item.work)),
+        view=_where(item),
         remedies=[] if item.work is None else _remedies(item.work, item.count, _ACTIONS.get(item.kind, ("retry",))),
     )
+
+
+def _where(item: Attention) -> str:
+    if item.study is not None:
+        return f"studies/{item.study}"
+    return _VIEWS.get(item.kind) or ("overview" if item.work is None else _view(item.work))
 
 
 def _view(work: Work) -> str:

@@ -60,6 +60,8 @@ OPERATIONS: dict[Right, tuple[str, ...]] = {
         "GET /api/v1/feedback/verdicts",
     ),
     Right.STEER: (
+        "POST /api/v1/studies/{study_instance_uid}/use-newest",
+        "POST /api/v1/studies/{study_instance_uid}/keep",
         "POST /api/v1/jobs/{job_id}/retry",
         "POST /api/v1/jobs/{job_id}/cancel",
         "POST /api/v1/deliveries/{delivery_id}/retry",

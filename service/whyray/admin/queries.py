@@ -22,7 +22,6 @@ from whyray.catalog import (
     Series,
     Study,
     is_one_of,
-    studies,
 )
 
 
@@ -53,7 +52,7 @@ class SeriesFigures:
 
 def series_figures(session: Session, study_ids: Sequence[int]) -> list[SeriesFigures]:
     """The series of these studies, in figures."""
-    used = studies.IS_FIRST_OF_STUDY & Instance.own_result.is_(False)
+    used = Instance.set_aside.is_(False) & Instance.own_result.is_(False)
     rows = session.execute(
         select(
             Series.study_id,
@@ -61,7 +60,7 @@ def series_figures(session: Session, study_ids: Sequence[int]) -> list[SeriesFig
             Series.modality,
             func.sum(case((used, 1), else_=0)),
             func.sum(case((used, Instance.size), else_=0)),
-            func.sum(case((~studies.IS_FIRST_OF_STUDY, 1), else_=0)),
+            func.sum(case((Instance.set_aside.is_(True), 1), else_=0)),
             func.sum(case((Instance.own_result.is_(True), 1), else_=0)),
         )
         .join(Instance, Instance.series_id == Series.id)

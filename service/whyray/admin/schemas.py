@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
+from whyray.admin.content_schemas import NewerContentOut
 from whyray.admin.explanation_schemas import AgreementOut, ExplanationOut, MeasurementOut, TrustOut
 from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState, Severity, StudyState
@@ -222,6 +223,10 @@ class SeriesOut(Answer):
 class StudyDetail(StudyOut):
     """A study with all that came of it."""
 
+    newer: NewerContentOut | None = Field(description="What came again with other content and waits for a decision.")
+    withdrawn: dict[str, int] = Field(
+        description="By destination, how many results of content that is in use no more it has, or may be getting."
+    )
     detail: list[SeriesOut]
     job_list: list[JobOut]
     results: list[ResultOut]

@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whyray.app.compare_contents import ContentComparer
 from whyray.app.context import Context, ProcessHeartbeat
 from whyray.app.ended_role import ROLE_OF_SUPERVISOR
 from whyray.app.expected_counts import ExpectedCounts, by_threads
@@ -129,6 +130,7 @@ def schedule_of(context: Context) -> Schedule:
         retention=Retention(context.catalog, context.storage, context.config),
         send=lambda job_id, priority: send(app(), job_id, priority),
         backlog=lambda: backlog(context.redis_url),
+        compare=ContentComparer(context.catalog, context.config, context.storage.open).step,
     )
 
 

@@ -13,6 +13,8 @@ from whyray.catalog import (
     announcements,
     api_tokens,
     audit,
+    conflicts,
+    contents,
     deliveries,
     drift,
     entry_links,
@@ -25,6 +27,7 @@ from whyray.catalog import (
     known_series,
     processes,
     removal,
+    replacement,
     revisions,
     stuck,
     studies,
@@ -36,6 +39,7 @@ from whyray.catalog.audit import AuditEvent, AuditObject, AuditParticipant, Audi
 from whyray.catalog.audit_kinds import AUDIT_KINDS, AUDITED_EVENTS, OWN_SCHEME, AuditCode, AuditKind, Outcome
 from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
 from whyray.catalog.columns import Base
+from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.database import Catalog, is_one_of, sqlite_url
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
@@ -55,8 +59,10 @@ from whyray.catalog.states import (
     DELIVERY_TRANSITIONS,
     JOB_TRANSITIONS,
     WORKITEM_TRANSITIONS,
+    ConflictDecision,
     DeliveryState,
     JobState,
+    PixelComparison,
     State,
     WorkitemStage,
     WorkitemState,
@@ -104,6 +110,8 @@ __all__ = [
     "AuditStudy",
     "Base",
     "Catalog",
+    "Conflict",
+    "ConflictDecision",
     "Delivery",
     "DeliveryState",
     "DriftSample",
@@ -119,6 +127,7 @@ __all__ = [
     "JobState",
     "NewResult",
     "Outcome",
+    "PixelComparison",
     "Process",
     "ReaderStudy",
     "Reading",
@@ -141,6 +150,8 @@ __all__ = [
     "announcements",
     "api_tokens",
     "audit",
+    "conflicts",
+    "contents",
     "deliveries",
     "delivery_sources",
     "drift",
@@ -157,6 +168,7 @@ __all__ = [
     "processes",
     "release",
     "removal",
+    "replacement",
     "revisions",
     "sqlite_url",
     "stuck",

@@ -10,7 +10,7 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from whyray.catalog import deliveries, processes, stuck
+from whyray.catalog import conflicts, deliveries, processes, stuck
 from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.states import DeliveryState, JobState
 from whyray.catalog.tables import SENT_AND_ASKED, Delivery, Event, Process, Study
@@ -48,6 +48,8 @@ class Attention:
     count: int = 1
     since: datetime | None = None
     work: Work | None = None
+    study: str | None = None
+    """The Study Instance UID of the one that is concerned."""
 
 
 def attention(
@@ -80,6 +82,7 @@ def attention(
         *_unknown_destinations(session, set(destinations), found["deliveries", DeliveryState.WAITING]),
         *_uncommitted(session, now),
         *_open_studies(session, now),
+        *_corrected(session, now),
         *_conflicts(session, now),
         *_no_statements(session, now),
     ]
@@ -280,6 +283,40 @@ def _open_studies(session: Session, now: datetime) -> list[Attention]:
     ]
 
 
+def _corrected(session: Session, now: datetime) -> list[Attention]:
+    """Studies that came again under another patient or order, each as long as nobody has decided about it."""
+    waiting = [
+        Attention(
+            severity="error",
+            kind="content.identification",
+            title=f"A study may be under the wrong patient: {conflicts.instances_in_words(each.instances)} came again "
+            f"with another {', '.join(sorted(each.identification))}",
+            message="The former content is in use, so that results go to the PACS under the former patient or order.",
+            advice="Look up in the PACS which of the two is right. On the study's page, use the newest content where "
+            "that is the corrected one; its routes then run anew. Else keep what is in use.",
+            count=each.instances,
+            since=each.since,
+            study=each.study_instance_uid,
+        )
+        for each in conflicts.unidentified(session)
+    ]
+    count, since = _events_of_today(session, now, "content.used")
+    if count:
+        waiting.append(
+            Attention(
+                severity="warning",
+                kind="content.used",
+                title=f"Of {_number(count, 'study', 'studies')} a corrected content was taken into use today",
+                message="What was made of the former content and not sent is cancelled; an archive keeps what it has.",
+                advice="See on each study's page what had been sent, and have the PACS administrator correct or remove "
+                "it, if the PACS has not moved it with the study.",
+                count=count,
+                since=since,
+            )
+        )
+    return waiting
+
+
 def _conflicts(session: Session, now: datetime) -> list[Attention]:
     count, since = _events_of_today(session, now, "instance.conflict")
     if not count:
@@ -289,8 +326,8 @@ def _conflicts(session: Session, now: datetime) -> list[Attention]:
             severity="warning",
             kind="instance.conflict",
             title=f"{_number(count, 'instance')} came again with other content today",
-            message="The first content is used; the other was kept apart and not processed.",
-            advice="Ask the sender why one SOP Instance UID names two contents.",
+            message="The former content stays in use unless a corrected one was taken; the events say how they differ.",
+            advice="Ask the sender why one SOP Instance UID names two contents. A study's page can use the newest.",
             count=count,
             since=since,
         )

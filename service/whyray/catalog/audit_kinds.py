@@ -89,7 +89,7 @@ AUDIT_KINDS: dict[AuditKind, AuditedAs] = {
         AuditCode("steering", OWN_SCHEME, "Work steered"),
         None,
         "E",
-        "somebody retries, cancels, asks a destination, or judges a result",
+        "somebody retries, cancels, asks a destination, judges a result, or decides which content of a study is in use",
     ),
     "study.deleted": AuditedAs(
         _dcm("110105", "DICOM Study Deleted"), None, "D", "what was kept of a study is removed by retention"
@@ -127,6 +127,8 @@ AUDITED_EVENTS: dict[EventKind, tuple[AuditKind, Outcome]] = {
     "admin.retry": ("steering", 0),
     "config.refused": ("alert", 4),
     "config.reloaded": ("alert", 0),
+    "content.kept": ("steering", 0),
+    "content.used": ("steering", 0),
     "feedback.accept": ("steering", 0),
     "feedback.reject": ("steering", 0),
     "feedback.taken-back": ("steering", 0),

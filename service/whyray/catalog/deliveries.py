@@ -105,7 +105,8 @@ def sent(
     attempts.release_lease(delivery)
     result = delivery.result
     if replacement.is_replaced(result):
-        words = f"{delivery.destination} took {result.sop_instance_uid}, which a later run replaced meanwhile"
+        why = "a later run replaced" if result.withdrawn_at is None else "was withdrawn with the images it is of"
+        words = f"{delivery.destination} took {result.sop_instance_uid}, which {why} meanwhile"
         events.record(session, now, "warning", "delivery.replaced", words, job=result.job_id)
     elif announce_as is not None:
         announcements.gather(session, delivery, announce_as, now)
@@ -217,6 +218,11 @@ def retry(session: Session, delivery_id: str, now: datetime, *, actor: str, anyw
     delivery = get(session, delivery_id, lock=True)
     # one that failed since is let through, for it is cancelled when its turn comes
     if delivery.state is not DeliveryState.FAILED and replacement.is_replaced(delivery.result):
+        if delivery.result.withdrawn_at is not None:
+            raise TransitionError(
+                "the images that this result was made from were corrected",
+                advice="Send what was made from the corrected ones.",
+            )
         raise TransitionError(
             "a later run of the job replaced this result", advice="Send what the job made when it ran last."
         )

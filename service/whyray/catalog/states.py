@@ -55,6 +55,28 @@ class WorkitemStage(StrEnum):
     CLOSED = "closed"
 
 
+class PixelComparison(StrEnum):
+    """How the pixel data of two contents of an instance compare."""
+
+    SAME = "same"
+    """Equal, or neither has any."""
+    OTHER = "other"
+    NOT_COMPARED = "not compared"
+    """One of them is compressed otherwise than the other, or deflated."""
+    UNREADABLE = "unreadable"
+    """One of the two can't be read."""
+
+
+class ConflictDecision(StrEnum):
+    """What was decided about a content that came under a known UID."""
+
+    USED = "used"
+    KEPT_APART = "kept apart"
+    """By an administrator, or by the sender, who sent the content in use once more."""
+    OVERTAKEN = "overtaken"
+    """Yet another content came."""
+
+
 State = TypeVar("State", JobState, DeliveryState, WorkitemState)
 
 
@@ -102,7 +124,11 @@ JOB_TRANSITIONS: tuple[Transition[JobState], ...] = (
         "runs again; equal results are the same objects once, others replace them",
     ),
     Transition(
-        "supersede", J.QUEUED, J.SUPERSEDED, "routing", "late instances came; a job of the next revision replaces it"
+        "supersede",
+        J.QUEUED,
+        J.SUPERSEDED,
+        "routing",
+        "late instances or a corrected content came; a job of the next revision replaces it",
     ),
     Transition("supersede", J.WAITING, J.SUPERSEDED, "routing", "as above"),
     Transition("supersede", J.RUNNING, J.SUPERSEDED, "routing", "as above; the worker stops at its next batch"),
@@ -126,9 +152,18 @@ DELIVERY_TRANSITIONS: tuple[Transition[DeliveryState], ...] = (
     Transition("uncommitted", D.SENT, D.WAITING, "delivery", "the peer could not commit; sent again"),
     Transition("cancel", D.QUEUED, D.CANCELLED, "administrator", "never sent"),
     Transition("cancel", D.WAITING, D.CANCELLED, "administrator", "never sent again"),
-    Transition("replace", D.QUEUED, D.CANCELLED, "worker", "the job ran again and replaced its results: never sent"),
+    Transition(
+        "replace",
+        D.QUEUED,
+        D.CANCELLED,
+        "worker",
+        "the job ran again and replaced its results: never sent",
+    ),
     Transition("replace", D.WAITING, D.CANCELLED, "worker", "as above; never sent again"),
     Transition("replace", D.FAILED, D.CANCELLED, "worker", "as above"),
+    Transition("withdraw", D.QUEUED, D.CANCELLED, "routing", "corrected images are in use: never sent"),
+    Transition("withdraw", D.WAITING, D.CANCELLED, "routing", "as above; never sent again"),
+    Transition("withdraw", D.FAILED, D.CANCELLED, "routing", "as above"),
     Transition("drop", D.QUEUED, D.CANCELLED, "delivery", "its result was replaced while it was being sent"),
     Transition("drop", D.SENDING, D.CANCELLED, "delivery", "as above, and its lease has run out"),
     Transition("retry", D.FAILED, D.QUEUED, "administrator", "attempts start from 0; where a retry can help"),

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
+    and_,
     bindparam,
     case,
     distinct,
@@ -31,10 +32,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from whyray.catalog import events, headers, tallies
+from whyray.catalog import conflicts, events, headers, tallies
+from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
-from whyray.catalog.states import JobState
+from whyray.catalog.states import ConflictDecision, JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
@@ -60,7 +62,7 @@ STUDY_STATE: ColumnElement[str] = case(
 FEW: dict[StudyState, tuple[JobState, ...]] = {
     "failed": (JobState.FAILED,),
     "working": _WORKING,
-    # a job is superseded by a newer one alone: where all have stopped, the newest was cancelled
+    # a job is superseded by a newer one: where all have stopped, the newest was cancelled, or see `_of_few`
     "stopped": (JobState.CANCELLED,),
 }
 """States of studies that few are in, each with the states of jobs of which such a study has one."""
@@ -109,7 +111,15 @@ class Arrival(StrEnum):
 
 _LOCKED_STUDY = select(_STUDIES.c.id).where(_STUDIES.c.study_instance_uid == bindparam("uid")).with_for_update()
 _SAME_INSTANCES = (
-    select(_INSTANCES.c.id, _INSTANCES.c.sha256, _INSTANCES.c.variant, _INSTANCES.c.routed, _SERIES.c.study_id)
+    select(
+        _INSTANCES.c.id,
+        _INSTANCES.c.sha256,
+        _INSTANCES.c.variant,
+        _INSTANCES.c.routed,
+        _INSTANCES.c.set_aside,
+        _INSTANCES.c.own_result,
+        _SERIES.c.study_id,
+    )
     .join(_SERIES, _SERIES.c.id == _INSTANCES.c.series_id)
     .where(_INSTANCES.c.sop_instance_uid == bindparam("uid"))
 )
@@ -145,8 +155,11 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
         if received.routed and not same.routed:
             connection.execute(update(_INSTANCES).where(_INSTANCES.c.id == same.id).values(routed=True))
             connection.execute(_OPEN, {"study": study_id, "now": now})
+        in_study = [row for row in same_uid if row.study_id == study_id]
+        if len(in_study) > 1 and conflicts.came_again(session, study_id, same, in_study, now):
+            conflicts.tell(session, received.study_instance_uid, received.sop_instance_uid, received.calling_ae, now)
         return Arrival.DUPLICATE
-    in_study = any(row.study_id == study_id for row in same_uid)
+    known_in_study = any(row.study_id == study_id for row in same_uid)
     series_id, is_first = _series(connection, study_id, received)
     values = {
         "series_id": series_id,
@@ -161,6 +174,7 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
         "received_at": now,
         "own_result": received.own_result,
         "routed": received.routed,
+        "set_aside": known_in_study,
     }
     instance_id = _inserted(connection, _INSTANCES, values)
     if is_first and received.header is not None and not received.own_result:
@@ -169,18 +183,13 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
         session.add(header)
     if not received.routed:
         connection.execute(_TOUCH, {"study": study_id, "now": now})
-    elif not received.own_result and not in_study:
+    elif not received.own_result and not known_in_study:
         connection.execute(_OPEN, {"study": study_id, "now": now})
-    if in_study:
-        events.record(
-            session,
-            now,
-            "warning",
-            "instance.conflict",
-            f"instance {received.sop_instance_uid} came again with other bytes from {received.calling_ae}; "
-            f"both are kept, the first one stays in use",
-            study=received.study_instance_uid,
-        )
+    if known_in_study:
+        if not received.own_result:
+            former = [row.id for row in same_uid if row.study_id == study_id]
+            conflicts.came(session, study_id, instance_id, former, now)
+        conflicts.tell(session, received.study_instance_uid, received.sop_instance_uid, received.calling_ae, now)
         return Arrival.CONFLICT
     if same_uid:
         events.record(
@@ -264,30 +273,12 @@ def describe(session: Session, study_id: int, note: str) -> None:
     session.execute(update(Study).where(Study.id == study_id, Study.note.is_distinct_from(note)).values(note=note))
 
 
-_EARLIER, _ITS_SERIES = aliased(Instance), aliased(Series)
-IS_FIRST_OF_STUDY: ColumnElement[bool] = or_(
-    Instance.variant == 0,
-    ~exists()
-    .where(
-        _EARLIER.sop_instance_uid == Instance.sop_instance_uid,
-        _EARLIER.variant < Instance.variant,
-        _ITS_SERIES.id == _EARLIER.series_id,
-        _ITS_SERIES.study_id == Series.study_id,
-    )
-    .correlate(Instance, Series),
-)
-"""Whether no other instance of this UID came before in the same study; of a query with `Instance` and its `Series`.
-
-An archive that moves images to another study, or corrects the study's UID, sends them again with their own UIDs.
-"""
-
-
 def routable(session: Session, study_id: int) -> dict[str, list[Instance]]:
-    """The instances that routing may use, by Series Instance UID: no own results, no conflicting variants."""
+    """The instances that routing may use, by Series Instance UID: no own results, no contents that are set aside."""
     rows = session.execute(
         select(Series.series_instance_uid, Instance)
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id == study_id, Instance.own_result.is_(False), IS_FIRST_OF_STUDY)
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False))
         .order_by(Series.id, Instance.id)
     )
     grouped: dict[str, list[Instance]] = {}
@@ -328,7 +319,7 @@ def counts(session: Session, study_id: int) -> tuple[int, int]:
     row = session.execute(
         select(func.count(func.distinct(Series.id)), func.count(Instance.id))
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id == study_id, Instance.own_result.is_(False), IS_FIRST_OF_STUDY)
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False))
     ).one()
     return int(row[0]), int(row[1])
 
@@ -362,7 +353,12 @@ def _count_of_few(state: StudyState) -> Select[int]:
 
 def _of_few(state: StudyState) -> tuple[ColumnElement[bool], ...]:
     """Jobs whose study is in one of the states `FEW`, unless it is receiving."""
-    conditions: list[ColumnElement[bool]] = [Job.state.in_(FEW[state])]
+    in_state: ColumnElement[bool] = Job.state.in_(FEW[state])
+    if state == "stopped":
+        # superseded by a corrected content, of which no route has made a newer job
+        corrected = select(Conflict.study_id).where(Conflict.decision == ConflictDecision.USED)
+        in_state = or_(in_state, and_(Job.state == JobState.SUPERSEDED, Job.study_id.in_(corrected)))
+    conditions: list[ColumnElement[bool]] = [in_state]
     if _STRONGER[state]:
         other = aliased(Job)
         conditions.append(~exists().where(other.study_id == Job.study_id, other.state.in_(_STRONGER[state])))

@@ -95,7 +95,8 @@ class Series(Base):
 class Instance(Base):
     """One received object. The same SOP Instance UID with other bytes is another row, `variant` 1 and up.
 
-    Routing uses the first of its study: an instance may come in a second study under the same UID, with another header.
+    Of those of a study one is in use, the first until somebody decides otherwise (see `catalog.contents`), and the
+    others are `set_aside`. An instance may come in a second study under the same UID, with another header.
 
     `own_result` marks what WhyRay made itself and got back: kept, never routed. `key` is where storage has the bytes.
     """
@@ -115,6 +116,7 @@ class Instance(Base):
     own_result: Mapped[bool] = mapped_column(default=False)
     routed: Mapped[bool] = mapped_column(default=True)
     """False for what was fetched for a workitem alone: no route is asked about it, unless a PACS sends it too."""
+    set_aside: Mapped[bool] = mapped_column(server_default=false())
     series: Mapped[Series] = relationship(back_populates="instances")
     header: Mapped[KeptHeader | None] = relationship(cascade="all, delete-orphan", passive_deletes=True)
 
@@ -227,6 +229,8 @@ class ResultRow(Base):
     """By a later revision or a later run: not in force any more."""
     replaced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When a later run of the same job replaced it; those that one run replaced have the same time."""
+    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When other content of its instances was taken into use than that which it was made from."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     job: Mapped[Job] = relationship(back_populates="results")
     deliveries: Mapped[list[Delivery]] = relationship(back_populates="result", cascade="all, delete-orphan")

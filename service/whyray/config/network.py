@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -311,6 +311,10 @@ class Listener(Section):
     """Let in AE titles that `peers` doesn't name, from any address. Needs `address` to be written."""
     limits: ListenerLimits = ListenerLimits()
     """Limits and time-outs; re-read while running, for new associations."""
+    corrected: Literal["use", "ask"] = "use"
+    """What becomes of a study that its sender sends again under the same UIDs with another patient or order. `use`: it
+    is taken into use without asking where that is beyond doubt (the whole study, from the same sender, with the same
+    pixel data, the first time). `ask`: an administrator decides, as about all else that comes again."""
     processes: Count = 1
     """Processes that take instances in by DICOM, the one that listens among them, which alone serves STOW-RS. On two
     cores a second gains a tenth; try more where many associations come at once and cores are idle. Takes effect at the

@@ -94,7 +94,10 @@ def standing(session: Session, job_ids: Sequence[str]) -> Standing:
 def _in_force(session: Session, job_id: str) -> Job | None:
     job = session.get(Job, job_id)
     while job is not None and job.state is JobState.SUPERSEDED:
-        job = revisions.successor(session, job)
+        following = revisions.successor(session, job)
+        if following is None and job.study.received_sequence > job.study.routed_sequence:
+            return job  # its images were corrected, and routing makes its successor
+        job = following
     return job
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
 from whyray.admin import queries as reading
-from whyray.admin.backend import Paged, Using
+from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.content_schemas import ContentDecided, NewerContentOut
 from whyray.admin.describe import event_out, job_out, result_out
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import study_list
 from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut
-from whyray.catalog import Study, StudyState, events, studies
+from whyray.catalog import Conflict, Study, StudyState, conflicts, contents, events, replacement, studies
 
 router = APIRouter(tags=["studies"])
 _UID = (
@@ -45,9 +46,12 @@ def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
         study = reading.study(session, study_instance_uid)
         line = _lines(session, [study])[0]
         senders = reading.calling_aes(session, study.id)
+        waiting = conflicts.undecided(session, study.id)
         newest_first = sorted(study.jobs, key=lambda job: (job.created_at, job.revision), reverse=True)
         return StudyDetail(
             **dict(line),
+            newer=_newer(session, study.id, [conflict for conflict, _ in waiting]),
+            withdrawn=replacement.arrived_of_withdrawn(session, study.id),
             detail=[
                 SeriesOut(
                     series_instance_uid=figure.series_instance_uid,
@@ -64,6 +68,57 @@ def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
             results=[result_out(row) for job in newest_first for row in job.results],
             events=[event_out(event) for event in events.recent(session, study=study_instance_uid)],
         )
+
+
+@router.post("/studies/{study_instance_uid}/use-newest", summary="Use the newest content of a study")
+def use_newest(
+    backend: Using,
+    actor: Actor,
+    study_instance_uid: str,
+    anyway: Annotated[
+        bool, Query(description="Also where part of the study alone came again, or was not compared yet.")
+    ] = False,
+) -> ContentDecided:
+    """For a study that its sender corrected under the same UIDs: its routes run anew on what came last.
+
+    Jobs on the former content are superseded, and what was not sent of their results is cancelled. It is refused (409)
+    where the study would name two patients or orders afterwards. Nothing happens where nothing newer waits.
+    """
+    with backend.catalog.begin() as session:
+        used = contents.use_newest(session, study_instance_uid, backend.catalog.clock(), actor=actor, anyway=anyway)
+        gone = used.deliveries
+        return ContentDecided(
+            instances=used.instances,
+            jobs=used.jobs,
+            results=used.results,
+            cancelled=gone.cancelled,
+            sent=gone.sent + gone.sending,
+        )
+
+
+@router.post("/studies/{study_instance_uid}/keep", summary="Keep the content of a study that is in use")
+def keep_content(backend: Using, actor: Actor, study_instance_uid: str) -> ContentDecided:
+    """What came again with other content stays apart, and nobody is asked about it any more."""
+    with backend.catalog.begin() as session:
+        number = contents.keep(session, study_instance_uid, backend.catalog.clock(), actor=actor)
+        return ContentDecided(instances=number, jobs=0, results=0, cancelled=0, sent=0)
+
+
+def _newer(session: Session, study_id: int, waiting: Sequence[Conflict]) -> NewerContentOut | None:
+    if not waiting:
+        return None
+    return NewerContentOut(
+        instances=len(waiting),
+        comparing=sum(conflict.compared_at is None for conflict in waiting),
+        alone=conflicts.in_use_alone(session, study_id),
+        identification=_keywords(conflict.identification for conflict in waiting),
+        others=_keywords(conflict.others for conflict in waiting),
+        pixels=sorted({conflict.pixels for conflict in waiting if conflict.pixels is not None}),
+    )
+
+
+def _keywords(lists: Iterable[str]) -> list[str]:
+    return sorted({keyword for each in lists for keyword in each.split(", ") if keyword})
 
 
 def _lines(session: Session, rows: Sequence[Study]) -> list[StudyOut]:

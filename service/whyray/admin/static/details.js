@@ -1,6 +1,7 @@
 // One job, one study: all that came of it.
 
 import { actions, enlarge, gallery } from "./acting.js";
+import { newer, withdrawn } from "./contents.js";
 import { age, bytes, chip, facts, figure, fullUid, h, may, panel, percent, significant, spoken, table, trust, wholePercent } from "./dom.js";
 import { objects } from "./lists.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows, progress } from "./rows.js";
@@ -94,8 +95,7 @@ export const study = (uid) => ({
     panel(facts([["Study Instance UID", fullUid(it.study_instance_uid)], ["State", chip(it.state)], ["Routing says", it.note],
       ["Instances", `${it.instances} in ${it.series} series`], ["First received", age(it.first_received_at)], ["Last received", age(it.last_received_at)],
       ["Kept until", it.expires_at && age(it.expires_at)]]),
-    it.conflicts ? h("div", { class: "box warning" }, h("p", {}, `${it.conflicts} instances came again with other content. The first content is used; the other is kept apart.`),
-      h("p", {}, h("strong", {}, "What to do: "), "Ask the sender why one SOP Instance UID names two contents.")) : null),
+    newer(it), withdrawn(it)),
     panel(table("Jobs", JOB_HEADS, jobRows(it.job_list), { empty: "No route matched, or routing still waits." })),
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
     it.results.some((each) => !each.picture) ? panel(objects(it.results.filter((each) => !each.picture))) : null,

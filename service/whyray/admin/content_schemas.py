@@ -1,0 +1,31 @@
+"""What the API says of contents that came under known UIDs, and of decisions about them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from whyray.admin.answer import Answer
+from whyray.catalog import PixelComparison
+
+
+class NewerContentOut(Answer):
+    """Newest contents of instances that are not in use, and that nobody has decided about."""
+
+    instances: int
+    comparing: int = Field(description="Of these, not compared yet with those in use.")
+    alone: int = Field(description="Instances in use that did not come again.")
+    identification: list[str] = Field(
+        description="Attributes of patient and order in which they differ.", examples=[["PatientID", "PatientName"]]
+    )
+    others: list[str] = Field(description="Some of the other attributes in which they differ.")
+    pixels: list[PixelComparison] = Field(description="How their pixel data compare.")
+
+
+class ContentDecided(Answer):
+    """What a decision about newer contents led to."""
+
+    instances: int = Field(description="Whose content was decided about; 0 where nothing waited.")
+    jobs: int = Field(description="Jobs on the former content that were superseded.")
+    results: int = Field(description="Results of the former content that were withdrawn.")
+    cancelled: int = Field(description="Deliveries of these that were cancelled.")
+    sent: int = Field(description="Deliveries of these that archives have, or may be getting.")

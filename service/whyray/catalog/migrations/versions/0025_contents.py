@@ -1,0 +1,50 @@
+"""Which content of an instance is in use, how the others differ from it, and which results were withdrawn.
+
+Contents that came before this are set aside as they were, and not compared: they were told of on their day.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0025"
+down_revision = "0024"
+
+_EARLIER_IN_STUDY = (
+    "EXISTS (SELECT 1 FROM instances AS earlier JOIN series AS its_series ON its_series.id = earlier.series_id "
+    "WHERE earlier.sop_instance_uid = instances.sop_instance_uid AND earlier.variant < instances.variant "
+    "AND its_series.study_id = (SELECT study_id FROM series WHERE series.id = instances.series_id))"
+)
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.add_column("instances", sa.Column("set_aside", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.execute(f"UPDATE instances SET set_aside = true WHERE variant > 0 AND {_EARLIER_IN_STUDY}")  # nosec B608
+    op.add_column("results", sa.Column("withdrawn_at", sa.DateTime(), nullable=True))
+    op.create_table(
+        "conflicts",
+        sa.Column("instance_id", sa.Integer(), nullable=False),
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("came_at", sa.DateTime(), nullable=False),
+        sa.Column("compared_at", sa.DateTime(), nullable=True),
+        sa.Column("identification", sa.Text(), nullable=False),
+        sa.Column("others", sa.Text(), nullable=False),
+        sa.Column("pixels", sa.String(length=16), nullable=True),
+        sa.Column("decision", sa.String(length=16), nullable=True),
+        sa.ForeignKeyConstraint(["instance_id"], ["instances.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("instance_id"),
+    )
+    op.create_index("ix_conflicts_study_id", "conflicts", ["study_id"])
+    where = sa.text("decision IS NULL")
+    op.create_index(
+        "ix_conflicts_undecided", "conflicts", ["study_id", "instance_id"], sqlite_where=where, postgresql_where=where
+    )
+
+
+def downgrade() -> None:
+    """Take back; the first content of each instance is in use again."""
+    op.drop_table("conflicts")
+    # as in 0014: Alembic's batch would take the rows of other tables with it
+    op.execute("ALTER TABLE results DROP COLUMN withdrawn_at")
+    op.execute("ALTER TABLE instances DROP COLUMN set_aside")

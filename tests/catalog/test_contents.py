@@ -1,0 +1,354 @@
+"""Other contents under known UIDs: which is in use, and what becomes of what was made of the former one."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from catalog.conftest import Ticks
+from catalog.rows import NOON, received, result
+from whyray.base.errors import Cancelled, InputChanged, NotFound, TransitionError
+from whyray.catalog import (
+    AuditRecord,
+    Catalog,
+    Conflict,
+    ConflictDecision,
+    Delivery,
+    DeliveryState,
+    Event,
+    Instance,
+    Job,
+    JobState,
+    ResultRow,
+    Study,
+    conflicts,
+    contents,
+    deliveries,
+    jobs,
+    studies,
+)
+from whyray.catalog.conflicts import Difference
+
+UID = "1.2.1"
+OTHER_PATIENT = Difference(("PatientID", "PatientName"))
+
+
+def come(session: Session, ticks: Ticks, *numbers: int, content: str = "", series: int = 1, ae: str = "PACS") -> None:
+    for number in numbers:
+        arriving = received(number, content=content, series=series)
+        studies.add_instance(session, replace(arriving, calling_ae=ae, key=f"{arriving.sha256}-{ticks()}"), ticks())
+    session.flush()
+
+
+def compare(session: Session, ticks: Ticks, found: Difference = OTHER_PATIENT) -> None:
+    for pair in conflicts.to_compare(session, 100):
+        assert conflicts.compared(session, pair.instance_id, found, ticks())
+    session.flush()
+
+
+def routed(session: Session, ticks: Ticks) -> Job | None:
+    """What routing makes of the study now."""
+    study = session.scalars(select(Study)).one()
+    made = jobs.create(
+        session,
+        study=study,
+        route="route",
+        package="package@1",
+        instances=studies.routable(session, study.id),
+        priority=2,
+        now=ticks(),
+    )
+    studies.settle(session, study.id, study.received_sequence, "routed")
+    session.flush()
+    session.expire_all()
+    return made
+
+
+def run(session: Session, ticks: Ticks, job: Job | None, *names: str) -> Job:
+    assert job is not None
+    jobs.claim(session, job.id, "worker", ticks())
+    jobs.finish(session, job.id, "worker", [result(name, "pacs") for name in names], [], ticks())
+    session.flush()
+    return job
+
+
+def in_use(session: Session) -> list[str]:
+    """The digests of what routing takes."""
+    return [each.sha256 for group in studies.routable(session, 1).values() for each in group]
+
+
+def sha256(number: int, content: str = "", series: int = 1) -> str:
+    return received(number, content=content, series=series).sha256
+
+
+def kinds(session: Session) -> list[str]:
+    return [kind for kind in session.scalars(select(Event.kind).order_by(Event.id)) if kind.startswith("content.")]
+
+
+def test_the_newest_content_is_used_and_the_study_is_routed_anew(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1, 2)
+        first = run(session, ticks, routed(session, ticks), "1", "2")
+        come(session, ticks, 1, 2, content="B")
+        assert studies.unsettled(session) == []
+        compare(session, ticks)
+        used = contents.use_newest(session, UID, ticks(), actor="eva")
+        assert (used.instances, used.jobs, used.results, used.deliveries.cancelled) == (2, 1, 2, 2)
+        assert in_use(session) == [sha256(1, "B"), sha256(2, "B")]
+        assert [study.study_instance_uid for study in studies.unsettled(session)] == [UID]
+        second = routed(session, ticks)
+        assert second is not None
+        session.refresh(first)
+        assert (first.state, second.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
+        taken = [each.sha256 for group in jobs.inputs(session, second).values() for each in group]
+        assert taken == [sha256(1, "B"), sha256(2, "B")]
+        assert [row.sop_instance_uid for row in jobs.earlier_results(session, second)] == ["2.25.1", "2.25.2"]
+
+
+def test_to_use_the_newest_content_twice_is_to_use_it_once(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        contents.use_newest(session, UID, ticks(), actor="eva")
+        sequence = session.scalars(select(Study.received_sequence)).one()
+        assert contents.use_newest(session, UID, ticks(), actor="eva") == contents.Used()
+        assert contents.keep(session, UID, ticks(), actor="eva") == 0
+        assert session.scalars(select(Study.received_sequence)).one() == sequence
+        assert kinds(session) == ["content.used"]
+
+
+def test_what_was_not_sent_of_the_former_content_is_not_sent_any_more(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        run(session, ticks, routed(session, ticks), "11", "12", "13")
+        (sent,) = deliveries.claim_batch(session, "pacs", "sender", ticks(), most=1)
+        deliveries.sent(session, sent.id, "sender", 0, "0x0000 Success", ticks())
+        (sending,) = deliveries.claim_batch(session, "pacs", "sender", ticks(), most=1)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        used = contents.use_newest(session, UID, ticks(), actor="eva")
+        session.flush()
+        assert (used.deliveries.cancelled, used.deliveries.sent, used.deliveries.sending) == (1, 1, 1)
+        said = session.scalars(select(Event.message).where(Event.kind == "content.used")).one()
+        assert "an archive may have them under the former identification" in said
+        states = sorted(row.state for row in session.scalars(select(Delivery)))
+        assert states == [DeliveryState.CANCELLED, DeliveryState.SENDING, DeliveryState.SENT]
+        assert all(
+            row.superseded and row.withdrawn_at and not row.replaced_at for row in session.scalars(select(ResultRow))
+        )
+        # one that fails now is not tried again, and no administrator sends one anew
+        deliveries.hand_back(session, [sending.id], "sender")
+        session.flush()
+        assert deliveries.claim_batch(session, "pacs", "sender", ticks()) == []
+        with pytest.raises(TransitionError, match="were corrected"):
+            deliveries.retry(session, sent.id, ticks(), actor="eva")
+
+
+def test_a_job_that_runs_while_its_images_are_corrected_enters_nothing(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        job = routed(session, ticks)
+        assert job is not None
+        jobs.claim(session, job.id, "worker", ticks())
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        contents.use_newest(session, UID, ticks(), actor="eva")
+        session.flush()
+        with pytest.raises(Cancelled):
+            jobs.renew(session, job.id, "worker", 0.5, "working", ticks())
+        with pytest.raises(Cancelled):
+            jobs.finish(session, job.id, "worker", [result("1", "pacs")], [], ticks())
+        with pytest.raises(TransitionError):
+            jobs.retry(session, job.id, ticks(), actor="eva")
+
+
+def test_a_router_that_saw_the_former_content_makes_no_job_that_runs(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        study = session.scalars(select(Study)).one()
+        seen, sequence = studies.routable(session, 1), study.received_sequence
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        contents.use_newest(session, UID, ticks(), actor="eva")
+        stale = jobs.create(
+            session, study=study, route="route", package="package@1", instances=seen, priority=2, now=ticks()
+        )
+        assert stale is not None
+        studies.settle(session, study.id, sequence, "routed")
+        session.flush()
+        with pytest.raises(InputChanged):
+            jobs.inputs(session, stale)
+        assert len(studies.unsettled(session)) == 1
+        session.expire_all()
+        valid = routed(session, ticks)
+        assert valid is not None
+        session.refresh(stale)
+        assert stale.state is JobState.SUPERSEDED
+        assert jobs.inputs(session, valid)
+
+
+def test_jobs_on_other_series_of_the_study_stay_in_force(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, series=2)
+        study = session.scalars(select(Study)).one()
+        made = {}
+        for uid, group in studies.routable(session, study.id).items():
+            made[uid] = jobs.create(
+                session, study=study, route=uid, package="p@1", instances={uid: group}, priority=2, now=ticks()
+            )
+        come(session, ticks, 1, content="B")
+        compare(session, ticks, Difference())
+        assert contents.use_newest(session, UID, ticks(), actor="eva").jobs == 1
+        states = {uid: job.state for uid, job in made.items() if job is not None}
+        assert states == {"1.2.1.1": JobState.SUPERSEDED, "1.2.1.2": JobState.QUEUED}
+
+
+def test_part_of_a_study_is_not_put_under_another_patient_unless_somebody_insists(
+    catalog: Catalog, ticks: Ticks
+) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1, 2)
+        come(session, ticks, 1, content="B")
+        with pytest.raises(TransitionError, match="still being compared"):
+            contents.use_newest(session, UID, ticks(), actor="eva")
+        compare(session, ticks)
+        with pytest.raises(TransitionError, match="1 instance came again with another identification and 1 of"):
+            contents.use_newest(session, UID, ticks(), actor="eva")
+        assert in_use(session) == [sha256(1), sha256(2)]
+        assert contents.use_newest(session, UID, ticks(), actor="eva", anyway=True).instances == 1
+        assert sorted(in_use(session)) == sorted([sha256(1, "B"), sha256(2)])
+
+
+def test_what_differs_in_other_attributes_may_be_used_in_part(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1, 2)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks, Difference((), ("StudyDescription",)))
+        assert contents.use_newest(session, UID, ticks(), actor="eva").instances == 1
+
+
+def test_an_administrator_may_keep_what_is_in_use(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        (open_study,) = conflicts.unidentified(session)
+        assert (open_study.study_instance_uid, open_study.instances) == (UID, 1)
+        assert open_study.identification == {"PatientID", "PatientName"}
+        assert contents.keep(session, UID, ticks(), actor="eva") == 1
+        assert conflicts.unidentified(session) == []
+        come(session, ticks, 1, content="B")  # a duplicate of what is known and decided about
+        assert conflicts.unidentified(session) == conflicts.to_compare(session, 9) == []
+        assert in_use(session) == [sha256(1)]
+        come(session, ticks, 1, content="C")
+        assert len(conflicts.to_compare(session, 9)) == 1
+
+
+def test_a_sender_that_sends_what_is_in_use_again_has_decided(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        come(session, ticks, 1)
+        session.expire_all()
+        assert conflicts.unidentified(session) == []
+        assert contents.use_newest(session, UID, ticks(), actor="eva") == contents.Used()
+        rows = session.execute(select(Instance.sha256, Instance.variant, Instance.set_aside).order_by(Instance.variant))
+        assert [tuple(row) for row in rows] == [(sha256(1, "B"), 0, True), (sha256(1), 1, False)]
+
+
+def test_a_correction_that_is_taken_back_is_a_revision_of_its_own(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        first = run(session, ticks, routed(session, ticks), "1")
+        for content, name in (("B", "2"), ("", "3")):
+            come(session, ticks, 1, content=content)
+            session.expire_all()
+            compare(session, ticks)
+            assert contents.use_newest(session, UID, ticks(), actor="eva").results == 1
+            last = run(session, ticks, routed(session, ticks), name)
+        assert in_use(session) == [sha256(1)]
+        assert (first.revision, last.revision, last.state) == (1, 3, JobState.DONE)
+        in_force = session.scalars(select(ResultRow.sop_instance_uid).where(~ResultRow.superseded)).all()
+        assert in_force == ["2.25.3"]
+        assert [row.decision for row in session.scalars(select(Conflict))] == [ConflictDecision.USED] * 2
+
+
+def test_results_that_came_back_corrected_are_no_matter_of_the_study(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        for content in ("", "B"):
+            studies.add_instance(session, received(7, content=content, own_result=True), ticks())
+        assert conflicts.to_compare(session, 9) == []
+        assert conflicts.in_use_alone(session, 1) == 1
+
+
+def test_another_content_overtakes_the_one_that_waited(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        come(session, ticks, 1, content="C")
+        assert [row.decision for row in session.scalars(select(Conflict))] == [ConflictDecision.OVERTAKEN, None]
+        compare(session, ticks, Difference())
+        assert conflicts.unidentified(session) == []
+        contents.use_newest(session, UID, ticks(), actor="eva")
+        assert in_use(session) == [sha256(1, "C")]
+
+
+def test_who_decided_is_audited_and_no_event_says_more_than_names_of_attributes(
+    catalog: Catalog, ticks: Ticks, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        contents.use_newest(session, UID, ticks(), actor="eva")
+    with catalog.read() as session:
+        (event,) = session.scalars(select(Event).where(Event.kind == "content.used"))
+        assert (event.actor, event.severity) == ("eva", "warning")
+        assert "which differs in PatientID, PatientName" in event.message
+        assert any('"content.used"' in each for each in session.scalars(select(AuditRecord.content)))
+
+
+def test_a_corrected_study_that_no_route_takes_has_stopped(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        run(session, ticks, routed(session, ticks), "1")
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        contents.use_newest(session, UID, ticks(), actor="eva")
+        session.flush()
+        assert studies.tally(session) == {"receiving": 1}
+        study = session.scalars(select(Study)).one()
+        session.refresh(study)
+        studies.settle(session, study.id, study.received_sequence, "no route matched")
+        session.flush()
+        assert studies.tally(session) == {"stopped": 1}
+        assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
+        for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
+            assert len(session.scalars(select(Study).where(condition)).all()) == 1
+
+
+def test_nothing_is_decided_about_a_study_that_is_not_here(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        for decide in (contents.use_newest, contents.keep):
+            with pytest.raises(NotFound):
+                decide(session, "1.2.3.4", NOON, actor="eva")  # type: ignore[operator]
+
+
+def test_what_a_study_leaves_takes_its_conflicts_with_it(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+    with catalog.begin() as session:
+        session.delete(session.scalars(select(Study)).one())
+    with catalog.read() as session:
+        assert session.scalars(select(Conflict)).all() == []
