@@ -6,8 +6,8 @@ Contents that came before this are set aside as they were, and not compared: the
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0025"
-down_revision = "0024"
+revision = "0026"
+down_revision = "0025"
 
 _EARLIER_IN_STUDY = (
     "EXISTS (SELECT 1 FROM instances AS earlier JOIN series AS its_series ON its_series.id = earlier.series_id "
