@@ -243,7 +243,9 @@ def test_when_earlier_versions_replaced_results_is_told_by_what_took_their_place
         with catalog.begin() as session:
             job_id = ran(session, ticks, "11", "12")
             session.execute(update(ResultRow).where(ResultRow.sop_instance_uid == "2.25.12").values(kind="seg"))
+            ticks.pass_by(WAIT)
             run_again(session, ticks, job_id, "12", "21", replaced=("11",))
+            ticks.pass_by(WAIT)
             run_again(session, ticks, job_id, "21", "32", replaced=("12",))
             session.execute(update(ResultRow).where(ResultRow.sop_instance_uid == "2.25.32").values(kind="seg"))
             session.flush()
