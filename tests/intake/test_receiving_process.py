@@ -422,7 +422,7 @@ def test_an_instance_that_comes_while_the_listener_stops_is_entered(listening: L
             each.process.kill()
         listening.scp.stop(grace=0.0)
         let_go()
-        assert waits.result() is Arrival.NEW
+        assert waits.result().arrival is Arrival.NEW
         assert writer.enter(received(2)).arrival is Arrival.NEW
 
 
