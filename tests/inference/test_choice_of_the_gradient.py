@@ -85,6 +85,7 @@ def test_so_it_is_with_a_decoder(
             autoencoder.pullback(latents, weights)
     assert autoencoder.pullback(latents, weights).any()
     assert autoencoder._differentiated_decoder is not None
+    assert Autoencoder(autoencoder.model)._differentiated_decoder is autoencoder._differentiated_decoder
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from explain.anatomy.planted_anatomy import (
     IN_HEART,
@@ -172,6 +173,16 @@ def test_random_regions_have_the_area_asked_for_and_lie_in_the_image() -> None:
         assert each.sum() == 137
         assert not (each & ~image).any()
     assert len({each.tobytes() for each in regions}) == 5
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (33, 64), (9, 12, 15)])
+def test_random_regions_are_where_a_smoothed_field_is_largest(shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(1).random(shape) > 0.2
+    field = np.random.default_rng(2).standard_normal(shape)
+    field = ndimage.gaussian_filter(field, [size / 10 for size in shape], mode="wrap")
+    field[~image] = -np.inf
+    wanted = field >= np.sort(field.ravel())[-137]
+    np.testing.assert_array_equal(random_region(image, 137, np.random.default_rng(2)), wanted)
 
 
 ALIKE_IN_A_PROCESS = """
