@@ -233,3 +233,19 @@ def test_what_a_package_calls_its_targets_has_a_name_in_every_language(templates
 
 def bundled_manifests() -> list[Path]:
     return list((Path(whyray.__file__).parent / "bundled").glob("*/*/model.yaml"))
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_a_report_names_structures_rules_and_the_package_in_its_own_language(
+    language: str, templates: Templates
+) -> None:
+    answer = told_about("region-shares")
+    answer = replace(answer, package=replace(answer.package, name="cxr-findings"))
+    wording = templates.wording(language)
+    made = build_results(answer, ["sr"], templates, language=language)
+    texts = _texts(next(each.dataset for each in made if each.kind == "sr"))
+    structures = {each.name for each in answer.findings[0].told[0].structures} & set(wording.regions.names)
+    assert structures
+    for name in structures:
+        assert f"region-shares: {wording.regions.names[name]}" in texts
+    assert any(wording.package_titles["cxr-findings"] in text for text in texts)

@@ -138,7 +138,7 @@ def test_outlines_lie_on_the_frames_that_hold_the_region_and_carry_a_label(templ
         curves = [np.reshape(item.GraphicData, (-1, 2)) for item in annotation.GraphicObjectSequence]
         np.testing.assert_array_equal(enclosed(curves, image.shape[1:]), each.region[index])
         text = annotation.TextObjectSequence[0].UnformattedTextValue
-        for part in ("Cardiomegaly 0.82 (grad-cam)", "LOW RELIABILITY", "Not for diagnostic use"):
+        for part in ("Cardiomegaly 82% (grad-cam)", "LOW RELIABILITY", "Not for diagnostic use"):
             assert part in text
 
 
@@ -156,7 +156,7 @@ def test_key_objects_name_the_slice_with_the_highest_attribution_first(templates
     answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
     _, page, selection = build_results(answer, ["sc", "ko"], templates)
     text, *images = selection.dataset.ContentSequence
-    assert text.TextValue.startswith("Cardiomegaly 0.82: Method: grad-cam. Not for diagnostic use")
+    assert text.TextValue.startswith("Cardiomegaly 82%: Method: grad-cam. Not for diagnostic use")
     named = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in images]
     assert named[0] == image.frames[6].sop_instance_uid
     assert named[-1] == page.dataset.SOPInstanceUID

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from whyray.base.errors import ImageError, InputChanged, NotFound
 from whyray.base.finding_record import FindingRecord, finding_records
+from whyray.base.number_text import significant, with_marks
 from whyray.catalog import Job, JobState, ResultRow, jobs
 from whyray.imaging import SourceImage, is_picture, read_images, wrap_picture
 from whyray.reader_study.cases import Gathered, Material, MaterialFilter
@@ -208,5 +209,6 @@ def _said(finding: FindingRecord) -> str:
     if finding.probability is not None:
         return f"{finding.finding}: {verdict} (probability {finding.probability:.2f})"
     if finding.value is not None:
-        return f"{finding.finding}: {finding.value:.4g} {finding.unit or ''}".rstrip()
+        value, unit = with_marks(significant(finding.value, 4), ".", ","), (finding.unit or "").replace("mm2", "mm²")
+        return f"{finding.finding}: {value} {unit}".rstrip()
     return f"{finding.finding}: {verdict}"

@@ -171,10 +171,10 @@ def _image_library(answer: Answer) -> Dataset:
 
 
 def _statements(answer: Answer, templates: Templates, wording: Wording) -> list[Dataset]:
-    package = answer.package
+    package, title = answer.package, wording.package_titles.get(answer.package.name, answer.package.title)
     statements = [
         wording.not_for_diagnosis,
-        wording.package.format(title=package.title, name=package.name, version=package.version, digest=package.digest),
+        wording.package.format(title=title, name=package.name, version=package.version, digest=package.digest),
     ]
     if answer.version_replaced is not None:
         statements.append(wording.revision.format(number=answer.version))

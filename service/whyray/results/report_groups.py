@@ -147,14 +147,15 @@ class _Writer:
             referenced_region=sr.outline(largest_outline(heatmap.region, index), header, frames),
             **self._head(finding, "finding" if first else map_key(heatmap)),
         )
-        return sr.separate(made[0], [sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {heatmap.region_rule}")])
+        rule = self.wording.region_rules.get(heatmap.region_rule, heatmap.region_rule)
+        return sr.separate(made[0], [sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {rule}")])
 
     def told(self, finding: Finding, shown: ShownTold) -> list[Dataset]:
         """The groups of an explanation that is not a heatmap: as a whole, then one for each of its structures."""
-        graded, key = shown.told, told_key(shown.told)
+        graded, key, names = shown.told, told_key(shown.told), self.wording.regions.names
         groups = []
         for structure, rows in by_structure(shown.portrayal.rows).items():
-            said = shown.portrayal.headline if structure is None else structure
+            said = shown.portrayal.headline if structure is None else names.get(structure, structure)
             items = [sr.text("CONTAINS", _COMMENT, f"{graded.method}: {said}"), *(row_item(row) for row in rows)]
             if structure is None:
                 items += [self._result(_VISUAL_EXPLANATION, page, self._method(graded)) for page in shown.pages]

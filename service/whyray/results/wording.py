@@ -138,6 +138,8 @@ class LatentWords(Strict):
     known_without: Plain
     unknown: Plain
     traversal: Annotated[str, with_fields("share")]
+    distance_names: dict[str, Plain] = Field(default_factory=dict)
+    """What distances are called; one left out keeps the name that the method gives it."""
 
 
 class CompareWords(Strict):

@@ -39,7 +39,10 @@ def latent_position(explanation: LatentPosition, look: Look) -> Portrayal:
     if explanation.percentile > _UNUSUAL:
         lines.append(words.unusual)
     return Portrayal(
-        headline=words.headline.format(value=numbers.whole(explanation.percentile), distance=explanation.distance_is),
+        headline=words.headline.format(
+            value=numbers.whole(explanation.percentile),
+            distance=words.distance_names.get(explanation.distance_is, explanation.distance_is),
+        ),
         rows=_rows(explanation, look),
         columns=1 + drawn,
         lines=tuple(lines),
@@ -82,9 +85,10 @@ def _in_language(axis: str, numbers: Numbers) -> str:
 def _bars(
     explanation: LatentPosition, look: Look, size: tuple[int, int]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    numbers = look.wording.numbers
+    numbers, names = look.wording.numbers, look.wording.latent.distance_names
     bars = [
-        Bar(name, share, note=numbers.whole_percent(share / 100)) for name, (_, share) in explanation.distances.items()
+        Bar(names.get(name, name), share, note=numbers.whole_percent(share / 100))
+        for name, (_, share) in explanation.distances.items()
     ]
     limit = Bar(look.wording.latent.limit, _UNUSUAL, faint=True)
     return bar_chart([*bars, limit], "%", size, look.layout, numbers)
