@@ -184,7 +184,7 @@ def test_one_of_two_classes_of_a_softmax_is_explained_by_the_difference_of_their
 
 def test_some_of_many_classes_of_a_softmax_are_explained_as_the_probabilities_that_they_are(tmp_path: Path) -> None:
     ending = ending_of(P, node("Gather", ["p", "some"], "logits", axis=1), some=[1, 2])
-    folder = write(tmp_path, ending, activation="none", classes=4, targets=2)
+    folder = write(tmp_path, ending, activation="none", classes=4, targets=2, task="classification")
     model, x = loaded(folder), image()
     close(model.predict(x), answer(folder, x))
     close(model.logits(x), answer(folder, x))

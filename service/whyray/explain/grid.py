@@ -45,7 +45,8 @@ def upsample_sum(
         seen = places > 0
         if not seen.all():
             shared = _gathered(shared, seen, axis)
-        shared = shared / np.where(seen, places, np.float32(1)).reshape(-1, *[1] * (values.ndim - axis - 1))
+        shares = np.where(seen, places, 1).astype(np.float32)
+        shared = shared / shares.reshape(-1, *[1] * (values.ndim - axis - 1))
     return upsample(shared, shape, placement)
 
 

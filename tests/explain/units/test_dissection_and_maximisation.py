@@ -10,7 +10,7 @@ import pytest
 
 from explain.units import detectors
 from whyray.base.errors import PackageError
-from whyray.inference import Model
+from whyray.inference import AxisPlacement, MapPlacement, Model
 from whyray.onboarding import Recipe, UnitImage, UnitSurveyOptions, dissect, maximise, survey_units, thresholds
 from whyray.onboarding.network_dissection import at_resolution, keep_top
 from whyray.onboarding.unit_survey import _cut
@@ -133,13 +133,18 @@ def test_the_same_images_give_the_same_artefact(model: Model) -> None:
 def test_a_patch_is_cut_around_the_place_of_the_highest_activation() -> None:
     picture = np.zeros((56, 56), np.float32)
     picture[25, 41] = 1
-    found = _cut(picture, place=6 * 14 + 10, grid=(14, 14))
+    everywhere = MapPlacement((None, None))
+    found = _cut(picture, place=6 * 14 + 10, grid=(14, 14), placement=everywhere)
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert abs(row - len(found) / 2) <= 2
     assert abs(column - len(found) / 2) <= 2
     volume = np.zeros((4, 56, 56), np.float32)
     volume[3] = picture
-    np.testing.assert_array_equal(_cut(volume, place=3 * 196 + 6 * 14 + 10, grid=(4, 14, 14)), found)
+    whole = MapPlacement((None, None, None))
+    np.testing.assert_array_equal(_cut(volume, 3 * 196 + 6 * 14 + 10, (4, 14, 14), whole), found)
+    # cells that lie one of them further up and to the left
+    before = MapPlacement((AxisPlacement(-1 / 14, 1 / 14), AxisPlacement(-1 / 14, 1 / 14)))
+    np.testing.assert_array_equal(_cut(picture, place=7 * 14 + 11, grid=(14, 14), placement=before), found)
 
 
 def test_no_patch_is_kept_where_none_may_be_cut(model: Model) -> None:
