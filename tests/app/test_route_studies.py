@@ -153,6 +153,34 @@ def test_two_versions_of_a_package_in_one_route_supersede_their_own_alone(site: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("sop_class", "revisions"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.88.67", [1]),
+        ("1.2.840.10008.5.1.4.1.1.88.59", [1]),
+        ("1.2.840.10008.5.1.4.1.1.11.1", [1]),
+        ("1.2.840.10008.5.1.4.1.1.66.4", [1, 2]),
+    ],
+    ids=["dose report", "key objects", "presentation state", "segmentation, by which some methods explain"],
+)
+def test_what_somebody_adds_to_a_study_is_no_new_revision_of_its_answer(
+    site: Site, sop_class: str, revisions: list[int]
+) -> None:
+    """Of a route that asks for no modality; the archive would get the same answer again, as one that replaces it."""
+    site.configure(routes=[ROUTE | {"when": {"StudyInstanceUID": {"present": True}}}])
+    site.receive([film(1)])
+    site.router().step()
+    added = film(2, series="added")
+    added.SOPClassUID = added.file_meta.MediaStorageSOPClassUID = sop_class
+    site.receive([added])
+    site.router().step()
+    assert [each.revision for each in site.jobs()] == revisions
+    site.receive([film(3)])
+    assert site.router().step() == 1
+    assert [each.state for each in site.jobs()][-1] is JobState.QUEUED
+    assert [each.state for each in site.jobs()].count(JobState.SUPERSEDED) == len(revisions)
+
+
 def test_the_same_instance_again_changes_nothing(site: Site) -> None:
     site.receive([film(1)])
     router = site.router()

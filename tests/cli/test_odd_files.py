@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -146,6 +147,21 @@ def test_a_folder_without_an_image_is_an_error_that_says_what_is_there(
     said = cli("explain", tmp_path / "study", "-p", planted, "-o", "out")
     said.refused("ImageError", "expected an image, found none in 1 file:")
     assert "route" not in said.err
+
+
+def test_a_disc_is_named_by_its_folder_and_an_archive_is_to_be_unpacked(
+    cli: Cli, planted: Path, tmp_path: Path
+) -> None:
+    directory = Dataset()
+    directory.DirectoryRecordType = "PATIENT"
+    disc, archive = tmp_path / "disc", tmp_path / "study.zip"
+    contents = plain_object(disc / "DICOMDIR", MediaStorageDirectoryStorage, DirectoryRecordSequence=[directory])
+    with ZipFile(archive, "w") as file:
+        file.write(film_in(disc), "film.dcm")
+    said = cli("explain", contents, "-p", planted, "-o", "out")
+    said.refused("ImageError", "A DICOMDIR is a table of contents: name the folder in which it lies.")
+    said = cli("explain", archive, "-p", planted, "-o", "out")
+    said.refused("DecodeError", "It is a ZIP archive: unpack it, and name the folder.")
 
 
 @pytest.mark.parametrize("name", ["without-preamble", "empty.dcm"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from site_under_test import Site, film
+from site_under_test import ROUTE, Site, film
 from whyray.app.retention import Retention
 from whyray.catalog import (
     Delivery,
@@ -194,3 +194,16 @@ def test_what_is_gone_twice_is_not_forgotten(site: Site) -> None:
         retention.step()
         site.receive([film(number)])
         assert site.router().step() == 0
+
+
+def test_a_document_that_is_added_to_a_study_whose_images_were_removed_makes_no_job(site: Site) -> None:
+    anything = {**ROUTE, "when": {"StudyInstanceUID": {"present": True}}}
+    site.configure(routes=[anything], retention={"source": "7d", "results": "90d"})
+    a_delivered_study(site)
+    site.clock.tick(8 * DAY)
+    retention_of(site).step()
+    report = film(2, series="dose")
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.67"
+    site.receive([report])
+    assert site.router().step() == 0
+    assert [each.state for each in site.jobs()] == [JobState.DONE]

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import ImageError, InputChanged, NotFound
-from whyray.catalog import Catalog, Instance, Job, JobState, Study, events, jobs, studies
+from whyray.catalog import Catalog, Instance, Job, JobState, Study, events, jobs, revisions, studies
 from whyray.config import Config, Route
 from whyray.routing import match_series
 from whyray.worklist import OWN, Order, OwnWorklist, RemoteWorklist, Source
@@ -105,12 +105,11 @@ class OrderedJobs:
             words = f"{route.name}: {package} on {sum(map(len, taken.values()))} instances, as ordered"
             events.record(session, now, "info", "job.created", words, study=study.study_instance_uid, job=made.id)
             return made.id
-        digest = studies.input_digest(instance for group in taken.values() for instance in group)
-        job = session.scalars(
-            select(Job).where(
-                Job.study_id == study.id, Job.route == route.name, Job.package == package, Job.input_digest == digest
-            )
-        ).one()
+        same = select(Job).where(Job.study_id == study.id, Job.route == route.name, Job.package == package)
+        instances = [instance for group in taken.values() for instance in group]
+        job = revisions.that_takes(instances, session.scalars(same.order_by(Job.revision.desc())))
+        if job is None:
+            raise InputChanged(f"the job of the study {order.study_uid} went while it was looked for")
         if job.state in (JobState.FAILED, JobState.CANCELLED):
             jobs.retry(session, job.id, now, actor="worklist")
         return job.id

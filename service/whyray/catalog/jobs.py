@@ -65,6 +65,8 @@ def create(
 ) -> Job | None:
     """Create the job, superseding what the same route and package made of fewer instances; None if it exists.
 
+    It exists, too, where all that came since holds no image: a report that somebody adds changes no answer.
+
     Cancelled jobs too: what they had made before is in force no more, and no retry makes it so beside the new one.
     Other versions of the package too, unless the route runs them `beside` this one. A job of other series altogether
     stays: nothing in the new one stands for it.
@@ -83,7 +85,7 @@ def create(
     )
     others = {each for each in beside if each != package}
     earlier = [old for old in known if revisions.of_one_package(old.package, package) and old.package not in others]
-    if any(old.package == package and old.input_digest == input_digest for old in earlier):
+    if revisions.that_takes(taken, [old for old in earlier if old.package == package]) is not None:
         return None
     for old in earlier:
         if old.state is JobState.SUPERSEDED or not revisions.share_series(instances, old.series_uids):

@@ -6,13 +6,15 @@ package which the route runs no more, as far as it takes one of their series: of
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from whyray.base.sop_classes import holds_no_image
+from whyray.catalog import studies
 from whyray.catalog.states import JobState
-from whyray.catalog.tables import Job, ResultRow
+from whyray.catalog.tables import Instance, Job, ResultRow
 
 
 def of_one_package(one: str, other: str) -> bool:
@@ -23,6 +25,25 @@ def of_one_package(one: str, other: str) -> bool:
 def share_series(one: Collection[str], other: Collection[str]) -> bool:
     """Whether two jobs take a series in common."""
     return not set(one).isdisjoint(other)
+
+
+def that_takes(instances: Collection[Instance], jobs: Iterable[Job]) -> Job | None:
+    """Which of these jobs takes these instances; one in force, also where what it does not take holds no image."""
+    digest = studies.input_digest(instances)
+    for job in jobs:
+        if job.input_digest == digest:
+            return job
+        before = [instance for instance in instances if instance.id <= job.through_instance]
+        since = [instance for instance in instances if instance.id > job.through_instance]
+        same_images = _are_documents(since) and studies.input_digest(before) == job.input_digest
+        # of a study whose instances retention has removed, a document may be all that is here
+        if job.state is not JobState.SUPERSEDED and (same_images or _are_documents(instances)):
+            return job
+    return None
+
+
+def _are_documents(instances: Collection[Instance]) -> bool:
+    return all(holds_no_image(instance.sop_class_uid) for instance in instances)
 
 
 def successor(session: Session, job: Job) -> Job | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,9 @@ SAME_RATIO = 0.01
 
 LARGEST_IMAGE = 2**32
 """Pixels. A header that promises more is taken for damage, before memory is asked for."""
+
+
+_ZIP = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,15 @@ class Instance:
             ) from error
 
 
+def _what_it_may_be(source: Path | Dataset) -> str:
+    with suppress(OSError):
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                if file.read(len(_ZIP)) == _ZIP:
+                    return "It is a ZIP archive: unpack it, and name the folder."
+    return "The file may be truncated, or not DICOM at all."
+
+
 def open_instance(source: Path | Dataset) -> Instance:
     """Read the header of one instance.
 
@@ -143,7 +155,7 @@ def open_instance(source: Path | Dataset) -> Instance:
     except Exception as error:  # pydicom raises what it likes on nonsense
         raise DecodeError(
             f"expected a DICOM file (PS3.10), found one that can't be parsed ({type(error).__name__})",
-            advice="The file may be truncated, or not DICOM at all.",
+            advice=_what_it_may_be(source),
             in_service="Send the instance again.",
         ) from error
     with refusing_as_image_error("without a readable SOP Instance UID", header), quiet():

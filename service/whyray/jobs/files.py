@@ -167,7 +167,10 @@ def sorted_files(paths: Iterable[Path], *, volumes: bool = False) -> SortedFiles
             number = f"{len(kinds)} file{'s' if len(kinds) > 1 else ''}"
             words = f"expected an image, found none in {number}: {counted(kinds)}"
         what = f"PNG or JPEG pictures,{' NIfTI volumes,' * volumes}"
-        raise ImageError(words, advice=f"Name DICOM files, {what} or a folder that holds some.")
+        advice = f"Name DICOM files, {what} or a folder that holds some."
+        if kinds == ["DICOMDIR"]:
+            advice = "A DICOMDIR is a table of contents: name the folder in which it lies."
+        raise ImageError(words, advice=advice)
     return SortedFiles(tuple(images), tuple(segmentations), tuple(others))
 
 
