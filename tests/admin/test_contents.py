@@ -24,7 +24,8 @@ def correct(scene: Scene, name: str, *, count: int = 2, found: Difference | None
     uid = scene.receive(name, count=count, content="corrected")
     if found is not None:
         with scene.catalog.begin() as session:
-            for pair in conflicts.to_compare(session, 100):
+            pairs = conflicts.to_compare(session, 100)
+            for pair in (each for each in pairs if each.study_instance_uid == uid):
                 conflicts.compared(session, pair.instance_id, found, scene.now)
     return uid
 
@@ -73,6 +74,16 @@ def test_what_is_in_use_is_kept_and_the_attention_goes(scene: Scene, client: Tes
     kinds = [each["kind"] for each in get(client, "overview")["attention"]]
     assert "content.identification" not in kinds
     assert get(client, f"studies/{uid}")["state"] == "done"
+
+
+def test_many_corrected_studies_are_told_in_few_items(scene: Scene, client: TestClient) -> None:
+    for number in range(12):
+        scene.receive(f"many {number}")
+        correct(scene, f"many {number}", count=1)
+    items = [each for each in get(client, "overview")["attention"] if each["kind"] == "content.identification"]
+    assert [each["count"] for each in items] == [1] * 9 + [3]
+    assert items[-1]["title"].startswith("3 more studies may be under the wrong patient")
+    assert items[-1]["view"] == "events?kind=content.identification"
 
 
 def test_the_attention_lasts_longer_than_the_day(scene: Scene) -> None:

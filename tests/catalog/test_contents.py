@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
 from catalog.rows import NOON, received, result
+from migrated import down_and_up
 from whyray.base.errors import Cancelled, InputChanged, NotFound, TransitionError
 from whyray.catalog import (
     AuditRecord,
@@ -342,6 +343,24 @@ def test_nothing_is_decided_about_a_study_that_is_not_here(catalog: Catalog) -> 
         for decide in (contents.use_newest, contents.keep):
             with pytest.raises(NotFound):
                 decide(session, "1.2.3.4", NOON, actor="eva")  # type: ignore[operator]
+
+
+def test_a_catalog_of_before_has_the_first_content_in_use(catalog: Catalog, ticks: Ticks) -> None:
+    moved = replace(
+        received(2), study_instance_uid="1.2.2", series_instance_uid="1.2.2.1", sha256="f" * 64, key="moved"
+    )
+    with catalog.begin() as session:
+        come(session, ticks, 1, 2)
+        come(session, ticks, 1, content="B")
+        studies.add_instance(session, moved, ticks())
+    down_and_up(catalog.engine, "0024")
+    with catalog.begin() as session:
+        rows = session.execute(select(Instance.variant, Instance.set_aside).order_by(Instance.id)).all()
+        assert [tuple(row) for row in rows] == [(0, False), (0, False), (1, True), (1, False)]
+        assert in_use(session) == [sha256(1), sha256(2)]
+        come(session, ticks, 1, content="C")
+        compare(session, ticks, Difference())
+        assert contents.use_newest(session, UID, ticks(), actor="eva").instances == 1
 
 
 def test_what_a_study_leaves_takes_its_conflicts_with_it(catalog: Catalog, ticks: Ticks) -> None:

@@ -15,6 +15,7 @@ from whyray.catalog.attention import Attention, Work
 _VIEWS = {
     "config.refused": "events?kind=config",
     "studies.open": "studies?state=receiving",
+    "content.identification": "events?kind=content.identification",
     "content.used": "events?kind=content.used",
     "instance.conflict": "events?kind=instance.conflict",
     "job.no-statement": "events?kind=job.no-statement",

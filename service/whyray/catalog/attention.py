@@ -20,6 +20,8 @@ LOW_SPACE = 5 * 2**30
 LATE_COMMITMENT = timedelta(hours=6)
 LONG_OPEN = timedelta(hours=3)
 EVENT_MEMORY = timedelta(hours=24)
+_MOST_STUDIES = 10
+"""Told one by one."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,8 @@ def _open_studies(session: Session, now: datetime) -> list[Attention]:
 
 def _corrected(session: Session, now: datetime) -> list[Attention]:
     """Studies that came again under another patient or order, each as long as nobody has decided about it."""
+    waiting_studies = conflicts.unidentified(session)
+    told = len(waiting_studies) if len(waiting_studies) <= _MOST_STUDIES else _MOST_STUDIES - 1
     waiting = [
         Attention(
             severity="error",
@@ -298,8 +302,20 @@ def _corrected(session: Session, now: datetime) -> list[Attention]:
             since=each.since,
             study=each.study_instance_uid,
         )
-        for each in conflicts.unidentified(session)
+        for each in waiting_studies[:told]
     ]
+    if more := waiting_studies[told:]:
+        waiting.append(
+            Attention(
+                severity="error",
+                kind="content.identification",
+                title=f"{_number(len(more), 'more study', 'more studies')} may be under the wrong patient",
+                message="They came again with another identification of patient or order, too.",
+                advice="Where this is how two senders write the same patients, let one of them send here.",
+                count=sum(each.instances for each in more),
+                since=more[0].since,
+            )
+        )
     count, since = _events_of_today(session, now, "content.used")
     if count:
         waiting.append(
