@@ -84,14 +84,14 @@ def test_an_image_looks_as_before_under_its_presentation_state(source, templates
     ("bits", "first", "count"), [(12, 0, 4096), (8, 100, 3000), (16, -1024, 40000), (10, 0, 65536)]
 )
 def test_an_image_with_a_voi_lut_looks_as_before_under_its_presentation_state(
-    bits, first, count, templates, dcmtk, tmp_path
+    bits, first, count, templates, dcmtk, errors_of, tmp_path
 ):
     """As computed radiography has it: without its table the image is far too dark, or too bright."""
     pixels = np.random.default_rng(4).integers(0, 4095, (60, 40))
     data = synthetic.radiograph(pixels)
     if first < 0:
         data.RescaleSlope, data.RescaleIntercept, data.RescaleType = 1, first, "US"
-    entries = (np.minimum(np.arange(count) / 4000, 1) ** 3 * (2**bits - 1)).round().astype("<u2")
+    entries = (np.minimum(np.arange(count) / 2900, 1) ** 3 * (2**bits - 1)).round().astype("<u2")
     item = Dataset()
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [count % 65536, first, bits])
     item.add_new("LUTData", "OW", entries.tobytes())
@@ -100,6 +100,7 @@ def test_an_image_with_a_voi_lut_looks_as_before_under_its_presentation_state(
     dcmwrite(source, data, enforce_file_format=False)
     (result,) = build_results(answer_about(image_of([source])), ["gsps"], templates)
     state.write_bytes(encode(result.dataset))
+    assert errors_of(state.read_bytes()) == []
     checked = subprocess.run(["dcmpschk", str(state)], capture_output=True, check=False)
     assert b"Test passed" in checked.stdout + checked.stderr
     for arguments, name in (([], "plain"), (["-p", str(state)], "state")):

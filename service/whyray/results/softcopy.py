@@ -34,7 +34,7 @@ from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
-_BYTE, _FULL_WORD = 8, 2**16 - 1
+_FULL_WORD = 2**16 - 1
 _MOST_PRECISE = 10_000
 """Largest denominator of a ratio."""
 
@@ -155,13 +155,11 @@ def _voi_item(voi: SourceVoi) -> Dataset:
 
 
 def _table_item(table: Table) -> Dataset:
-    """One item of VOI LUT Sequence (C.11.2), its entries in 16-bit words, which those of 8 bits and fewer fill."""
-    entries, bits = table.entries, table.bits
-    if bits <= _BYTE:
-        entries, bits = np.rint(entries * (_FULL_WORD / (2**bits - 1))), 16
+    """One item of VOI LUT Sequence (C.11.2), its entries brought to 16 bits: a state may have 8 or 16 alone."""
+    entries = np.rint(table.entries * (_FULL_WORD / (2**table.bits - 1)))
     made = Dataset()
     # a table of 2^16 entries says 0; pydicom writes the count unsigned in either case, as PS3.3 C.11.2.1.1 wants it
-    descriptor = [len(entries) % 2**16, table.first, bits]
+    descriptor = [len(entries) % 2**16, table.first, 16]
     made.add_new("LUTDescriptor", "SS" if table.first < 0 else "US", descriptor)
     made.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
     return made
