@@ -25,7 +25,6 @@ from whyray.app.content_difference import difference, identification_of
 from whyray.base.errors import TransitionError, WhyRayError
 from whyray.base.failures import logged
 from whyray.catalog import Catalog, Conflict, PixelComparison, conflicts, contents, events
-from whyray.catalog.conflicts import Difference, Pair
 from whyray.config import Config
 
 _log = logging.getLogger("whyray.contents")
@@ -71,7 +70,7 @@ class ContentComparer:
     def _compare(self) -> int:
         with self.catalog.read() as session:
             pairs = conflicts.to_compare(session, _MOST_AT_ONCE)
-        compared: list[tuple[Pair, Difference]] = []
+        compared: list[tuple[conflicts.Pair, conflicts.Difference]] = []
         size = 0
         for pair in pairs:
             size += pair.size
@@ -87,7 +86,7 @@ class ContentComparer:
                 self._tell(session, entered)
         return len(compared)
 
-    def _difference(self, pair: Pair) -> Difference | None:
+    def _difference(self, pair: conflicts.Pair) -> conflicts.Difference | None:
         """None where it is to be tried again."""
         try:
             with self.open_file(pair.key) as newest, self.open_file(pair.key_in_use) as in_use:
@@ -96,9 +95,9 @@ class ContentComparer:
             if isinstance(error, WhyRayError) and error.retriable:
                 return None
             logged(_log, error, "comparing contents of an instance")
-            return Difference(pixels=PixelComparison.UNREADABLE)
+            return conflicts.Difference(pixels=PixelComparison.UNREADABLE)
 
-    def _tell(self, session: Session, compared: Sequence[tuple[Pair, Difference]]) -> None:
+    def _tell(self, session: Session, compared: Sequence[tuple[conflicts.Pair, conflicts.Difference]]) -> None:
         """One event for all of a study that differ alike."""
         alike = Counter((pair.study_instance_uid, found) for pair, found in compared)
         for (uid, found), number in alike.items():
@@ -129,7 +128,7 @@ class ContentComparer:
                 uid = waiting[0][1].study_instance_uid
                 contents.use_newest(session, uid, self.catalog.clock(), actor="whyray", why=_WHY)
 
-    def _name_one(self, waiting: Sequence[tuple[Conflict, Pair]]) -> bool:
+    def _name_one(self, waiting: Sequence[tuple[Conflict, conflicts.Pair]]) -> bool:
         """Whether all newest contents name one patient and one order, and can be read."""
         named = set()
         for _, pair in waiting:
@@ -138,12 +137,12 @@ class ContentComparer:
         return len(named) == 1 and None not in next(iter(named))
 
 
-def _is_safe(conflict: Conflict, pair: Pair) -> bool:
+def _is_safe(conflict: Conflict, pair: conflicts.Pair) -> bool:
     same_sender = pair.calling_ae == pair.calling_ae_in_use
     return bool(conflict.identification) and conflict.pixels is PixelComparison.SAME and same_sender
 
 
-def _words(found: Difference) -> str:
+def _words(found: conflicts.Difference) -> str:
     if found.identification:
         words = f"with another identification of patient or order ({', '.join(found.identification)})"
     elif found.pixels is PixelComparison.SAME and not found.others:

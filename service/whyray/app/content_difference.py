@@ -20,8 +20,7 @@ from pydicom.uid import (
 )
 
 from whyray.base.errors import DecodeError
-from whyray.catalog import PixelComparison
-from whyray.catalog.conflicts import Difference
+from whyray.catalog import PixelComparison, conflicts
 from whyray.routing import read_header
 
 IDENTIFICATION = (
@@ -54,7 +53,7 @@ _UNDEFINED = 0xFFFFFFFF
 _LITTLE_ENDIAN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 
 
-def difference(newest: BinaryIO, in_use: BinaryIO) -> Difference:
+def difference(newest: BinaryIO, in_use: BinaryIO) -> conflicts.Difference:
     """How the newest content differs from the one in use; files of DICOM (PS3.10), open for reading.
 
     Values are compared, and never given away: what is told are keywords of attributes.
@@ -76,7 +75,7 @@ def difference(newest: BinaryIO, in_use: BinaryIO) -> Difference:
     pixels = _pixels(newest, first, in_use, second)
     if pixels is PixelComparison.SAME and _DESCRIBES_PIXELS.intersection(others):
         pixels = PixelComparison.OTHER  # the same bytes, and another image
-    return Difference(identification, tuple(others[:_MOST_NAMED]), pixels)
+    return conflicts.Difference(identification, tuple(others[:_MOST_NAMED]), pixels)
 
 
 def identification_of(file: BinaryIO) -> tuple[str | None, ...]:
