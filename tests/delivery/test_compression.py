@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -23,13 +24,14 @@ from sqlalchemy.orm import joinedload
 import synthetic
 from delivery.test_web import Answer, WebService, listed, web  # noqa: F401
 from delivery_site import QUICK, DeliverySite
-from peers import OrthancFactory, StoreScpFactory
+from peers import OrthancFactory, StoreScp, StoreScpFactory
 from results.answers import answer_about, image_of
 from whyray.base.errors import TimeLimit
 from whyray.catalog import Delivery, DeliveryState
 from whyray.compression.lossless import COMPRESSIONS, LosslessCompression
 from whyray.config import Destination, DicomDestination, DicomWebDestination
 from whyray.config.network import COMPRESSED, TRANSFER_SYNTAXES
+from whyray.delivery import Caller, Outcome, read_outgoing, store
 from whyray.results import build_results, encode, load_templates
 
 
@@ -110,6 +112,33 @@ def test_storescp_gets_each_page_in_the_first_wanted_syntax_that_it_takes(
     deliver(site, results, destination)
     assert syntaxes({uid: dcmread(path) for uid, path in peer.files().items()}, results) == expected
     assert noted(site, results) == expected
+
+
+def test_what_was_compressed_is_sent_as_it_is_and_where_memory_holds_no_file_all_the_same(
+    storescp: StoreScpFactory, results: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = [each for each in results if each.stem.endswith("sc")]
+    compressed = LosslessCompression().compressed(page[0].read_bytes(), str(JPEGLSLossless))
+
+    def received(peer: StoreScp) -> bytes:
+        destination = DicomDestination(ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK)
+        outcomes: list[Outcome] = []
+        files = [read_outgoing(path) for path in page]
+        store(destination, Caller("WHYRAY"), files, outcomes.append, compression=LosslessCompression())
+        assert [each.transfer_syntax_uid for each in outcomes] == [str(JPEGLSLossless)]
+        return next(iter(peer.files().values())).read_bytes()
+
+    def whole(file: bytes) -> bytes:
+        """The data set, without what the receiver writes before it."""
+        return file[file.index(b"\x08\x00\x05\x00CS") :]
+
+    assert whole(received(storescp(options=("+xt",)))) == whole(compressed)
+
+    def none_left(*_: object) -> int:
+        raise OSError(24, "too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", none_left)
+    assert whole(received(storescp(options=("+xt",)))) == whole(compressed)
 
 
 def test_by_default_an_archive_that_takes_everything_gets_results_small(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from inference import nets
 from whyray.base.errors import Cancelled
 from whyray.explain import explain, explained_image
-from whyray.quality import Budget, Grade, assess, salient_region
+from whyray.quality import Budget, Grade, assess, robustness, salient_region
 
 
 @pytest.mark.parametrize(("name", "most"), [("plain", 100), ("unet", 100), ("plain-3d", 36), ("unet-3d", 36)])
@@ -42,6 +43,26 @@ def test_the_cards_of_an_image_share_its_changed_copies_and_are_those_that_each_
     second = assess(model, image, maps[1], others=maps)
     assert model.session.forwards - before == 2 * (Budget().steps - 1), "those of its own two curves and no others"
     assert [each.value for each in second.measurements] == [each.value for each in alone[1].measurements]
+
+
+def test_the_cards_of_an_image_share_the_map_of_a_rival_that_nobody_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = nets.loaded("plain"), nets.image("plain").numpy()
+    image = explained_image(model, x)
+    maps = explain(model, image, target="all", method="layer-cam")
+    strongest = model.targets[int(np.argmax(model.answer(image.run.logits)[0]))]
+    asked = [each for each in maps if each.target != strongest][:2]
+    alone = [assess(model, explained_image(model, x), each) for each in asked]
+    made, heatmaps = [], robustness.heatmaps
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        made.extend(options["target"])
+        return heatmaps(*arguments, **options)
+
+    monkeypatch.setattr(robustness, "heatmaps", counted)
+    cards = [assess(model, image, each) for each in asked]
+    assert made.count(strongest) == 1
+    values = [[each.value for each in card.measurements] for card in (*cards, *alone)]
+    assert values[:2] == values[2:]
 
 
 def test_the_same_seed_gives_the_same_card() -> None:

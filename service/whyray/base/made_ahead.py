@@ -41,7 +41,7 @@ class MadeAhead(AbstractContextManager["MadeAhead[T]"], Generic[T]):
         self._made: dict[Hashable, tuple[T] | BaseException] = {}
         """What was made, or what making it raised."""
         self._changed = threading.Condition()
-        self._is_over = False
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="made-ahead", daemon=True)
 
     def __enter__(self) -> MadeAhead[T]:
@@ -54,7 +54,7 @@ class MadeAhead(AbstractContextManager["MadeAhead[T]"], Generic[T]):
     ) -> None:
         """Wait for what is under way, and begin no other."""
         with self._changed:
-            self._is_over = True
+            self._over.set()
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
@@ -86,22 +86,22 @@ class MadeAhead(AbstractContextManager["MadeAhead[T]"], Generic[T]):
     def _run(self) -> None:
         while True:
             with self._changed:
-                while (begun := self._begun()) is None and self._waiting and not self._is_over:
+                while (begun := self._begun()) is None and self._waiting and not self._over.is_set():
                     self._changed.wait()
-                if self._is_over:
+                if self._over.is_set():
                     return
             if begun is None:
                 break
             self._make(*begun)
         for do in self._afterwards:
-            if self._is_over:
+            if self._over.is_set():
                 return
             with suppress(Exception):  # told where it is needed
                 do()
 
     def _begun(self) -> tuple[Hashable, Callable[[], T]] | None:
         """The next that nobody has begun, which is under way now; None where as many wait as may, or none is left."""
-        if self._is_over or not self._waiting or len(self._made) + len(self._making) >= self._most:
+        if self._over.is_set() or not self._waiting or len(self._made) + len(self._making) >= self._most:
             return None
         key = next(iter(self._waiting))
         self._making.add(key)

@@ -28,6 +28,7 @@ from whyray.delivery.association import (
     refusals,
     silence,
 )
+from whyray.delivery.memory_file import MemoryFile
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable, without_identity
 from whyray.delivery.preparation import Preparation
 from whyray.delivery.statuses import describe, error_of
@@ -190,7 +191,7 @@ def _source(
         if syntax in UNCOMPRESSED:
             return dcmread(file.path), syntax
         try:
-            return dcmread(BytesIO(compression.compressed(file.path.read_bytes(), syntax))), syntax
+            return _as_file(compression.compressed(file.path.read_bytes(), syntax)), syntax
         except COMPRESSION_FAILED as error:
             # the encoder's fault and not the result's: it goes as it can go
             gave_up = logged(_log, error, f"{file.sop_instance_uid} for {name} goes uncompressed, where that is taken")
@@ -205,6 +206,14 @@ def _source(
     raise PeerRefused(
         f"{name} does not accept {refusals(rejected) or UID(file.sop_class_uid).name}, for {file.sop_instance_uid}"
     )
+
+
+def _as_file(compressed: bytes) -> Any:
+    """What is sent as it is: read as a data set, it would be encoded and deflated once more."""
+    try:
+        return MemoryFile(compressed)
+    except OSError:
+        return dcmread(BytesIO(compressed))
 
 
 def _comment(answer: Dataset) -> str:

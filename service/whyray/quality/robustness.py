@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,18 +40,17 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
     rival = max(names, key=lambda name: answer[case.model.target_index(name)])
     known = {other.target: other for other in others if other.method == heatmap.method}
     cost = 0
-    compared: Callable[[FloatArray, FloatArray], float] = partial(_correlation_of_kept, case.image)
     if rival not in known:
-        cost, compared = cost_of(heatmap), rank_correlation
+        cost = cost_of(heatmap)
         if cost > affordable:
             return
         try:
-            known[rival] = _again(case, heatmap, target=rival)
+            known[rival] = _of_rival(case, heatmap, rival)
         except Exception as error:  # of the rival's map, which says nothing against this one
             if ends_all(error):
                 raise
             return
-    alike = compared(heatmap.values, known[rival].values)
+    alike = _correlation_of_kept(case.image, heatmap.values, known[rival].values)
     yield Measurement(
         "target-swap similarity",
         "sanity",
@@ -63,6 +61,17 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
         "Adebayo et al. 2018, section 3, by target instead of weights; threshold WhyRay's",
         cost,
     )
+
+
+def _of_rival(case: Case, heatmap: Heatmap, rival: str) -> Heatmap:
+    """The rival's map; a planar one is kept with the image, for most of its maps have the same rival."""
+    if heatmap.values.ndim > 2:
+        return _again(case, heatmap, target=rival)
+    parameters = tuple(sorted((name, repr(value)) for name, value in heatmap.parameters.items()))
+    made: Heatmap = case.image.once(
+        ("rival", rival, heatmap.method, parameters), lambda: _again(case, heatmap, target=rival)
+    )
+    return made
 
 
 def _correlation_of_kept(image: ExplainedImage, first: FloatArray, second: FloatArray) -> float:

@@ -27,7 +27,17 @@ def item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
 @lru_cache(maxsize=1024)
 def shared_item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
     """The same item whenever the concept is the same, which a report names hundreds of times; nobody may change it."""
-    return item(concept)
+    return _SharedItem(concept.value, concept.scheme, one_value(concept.meaning))
+
+
+class _SharedItem(highdicom.sr.CodedConcept):  # type: ignore[misc]  # highdicom has no types here
+    """An item that stays as it is. highdicom asks for the hash of each name of each content item."""
+
+    def __hash__(self) -> int:
+        if "_hash" not in self.__dict__:
+            self.__dict__["_hash"] = super().__hash__()
+        known: int = self.__dict__["_hash"]
+        return known
 
 
 def one_value(text: str, longest: int = LONGEST_TEXT) -> str:

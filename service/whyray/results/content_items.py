@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import highdicom
@@ -59,6 +60,12 @@ def code(
 ) -> Dataset:
     """A CODE item."""
     return _with(highdicom.sr.CodeContentItem(shared_item(name), shared_item(value), relationship), children)
+
+
+@lru_cache(maxsize=256)
+def shared_code(relationship: Relationship, name: CodedConcept, value: CodedConcept) -> Dataset:
+    """The same CODE item whenever it says the same, as the grades of measurements do; nobody may change it."""
+    return code(relationship, name, value)
 
 
 def number(

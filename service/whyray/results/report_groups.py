@@ -277,7 +277,7 @@ class _Writer:
             one.value,
             NO_UNITS,
             [
-                sr.code("HAS CONCEPT MOD", self.concepts.quality_grade, grade),
+                sr.shared_code("HAS CONCEPT MOD", self.concepts.quality_grade, grade),
                 sr.text("HAS PROPERTIES", _COMMENT, judged),
             ],
         )
