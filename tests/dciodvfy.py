@@ -27,7 +27,7 @@ def errors_of(file: bytes) -> list[str]:
         file = inflated.getvalue()
     with tempfile.NamedTemporaryFile(suffix=".dcm") as kept:
         Path(kept.name).write_bytes(file)
-        found = subprocess.run([program, kept.name], capture_output=True, check=False)
-    lines = (found.stdout + found.stderr).decode(errors="replace").splitlines()
+        completed = subprocess.run([program, kept.name], capture_output=True, check=False)
+    lines = (completed.stdout + completed.stderr).decode(errors="replace").splitlines()
     assert lines, "dciodvfy says at least which IOD it took the object for"
     return [line for line in lines if line.startswith("Error")]

@@ -120,7 +120,7 @@ class DeliverySite:
             assert job is not None
             jobs.claim(session, job.id, "worker", now)
             jobs.finish(session, job.id, "worker", made, [], now)
-        return [each.sop_instance_uid for each in made]
+        return [result.sop_instance_uid for result in made]
 
     @contextmanager
     def delivering(self, destinations: Mapping[str, Destination], **options: Any) -> Iterator[DeliveryService]:

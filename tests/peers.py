@@ -43,8 +43,8 @@ def until(condition: Callable[[], T], *, what: str = "", deadline: float = 30.0)
     """Wait until `condition()` is true and give back what it said; fails the test after `deadline` seconds."""
     begun = time.monotonic()
     while True:
-        if found := condition():
-            return found
+        if outcome := condition():
+            return outcome
         waited = time.monotonic() - begun
         if waited > deadline:
             pytest.fail(f"{what or 'the condition'} did not come true within {deadline:.0f} s")
@@ -67,10 +67,10 @@ def echoes(port: int, ae_title: str, *, host: str = "127.0.0.1") -> bool:
 
 def require(program: str, package: str) -> str:
     """The path of a program that tests need; skips by name where it is missing."""
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         pytest.skip(f"{program} is not installed: apt-get install {package}")
-    return found
+    return path
 
 
 # --- Orthanc -----------------------------------------------------------------------------------------------------
@@ -172,8 +172,8 @@ class StoreScp:
 
     def files(self) -> dict[str, Path]:
         """What came, by SOP Instance UID."""
-        found = (path for path in sorted(self.folder.iterdir()) if path.is_file())
-        return {str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID): path for path in found}
+        paths = (path for path in sorted(self.folder.iterdir()) if path.is_file())
+        return {str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID): path for path in paths}
 
 
 class StoreScpFactory(Protocol):

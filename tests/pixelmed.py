@@ -36,11 +36,11 @@ def report_errors(files: Sequence[bytes]) -> list[list[str]]:
 
 def _groups(report: Dataset) -> list[Dataset]:
     measurements = [
-        each
-        for each in report.ContentSequence
-        if each.get("ConceptNameCodeSequence") and each.ConceptNameCodeSequence[0].CodeValue == _MEASUREMENTS
+        container
+        for container in report.ContentSequence
+        if container.get("ConceptNameCodeSequence") and container.ConceptNameCodeSequence[0].CodeValue == _MEASUREMENTS
     ]
-    return [group for each in measurements for group in each.get("ContentSequence", [])]
+    return [group for container in measurements for group in container.get("ContentSequence", [])]
 
 
 def _templates(report: Dataset) -> list[str | None]:
@@ -53,9 +53,9 @@ def _template(group: Dataset) -> str:
 
 def _with_groups_of(report: Dataset, template: str | None) -> bytes:
     made = deepcopy(report)
-    for each in made.ContentSequence:
-        if each.get("ConceptNameCodeSequence") and each.ConceptNameCodeSequence[0].CodeValue == _MEASUREMENTS:
-            each.ContentSequence = [group for group in each.ContentSequence if _template(group) == template]
+    for container in made.ContentSequence:
+        if container.get("ConceptNameCodeSequence") and container.ConceptNameCodeSequence[0].CodeValue == _MEASUREMENTS:
+            container.ContentSequence = [group for group in container.ContentSequence if _template(group) == template]
     written = BytesIO()
     made.save_as(written, enforce_file_format=True)
     return written.getvalue()

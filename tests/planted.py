@@ -69,7 +69,7 @@ def _graph(path: Path, axes: int, level: float, broken: str) -> None:
         "scale": np.array([[4000.0]], np.float32),
         "offset": np.array([np.nan if broken == "nan" else -1.0], np.float32),
     }
-    spatial = [f"s{each}" for each in range(axes)]
+    spatial = [f"s{axis}" for axis in range(axes)]
     nodes = [
         helper.make_node("Conv", ["image", "w", "b"], ["shifted"]),
         helper.make_node("Relu", ["shifted"], ["features"]),

@@ -77,7 +77,7 @@ def image_of(place: str, rng: np.random.Generator) -> NDArray[np.float32]:
 def images_of(places: Sequence[str], seed: int = 0) -> list[NDArray[np.float32]]:
     """One image a place."""
     rng = np.random.default_rng(seed)
-    return [image_of(each, rng) for each in places]
+    return [image_of(place, rng) for place in places]
 
 
 def _write(
@@ -109,7 +109,7 @@ def _write(
         "intended_use": "Tests only.",
         "input": {"name": "image", "layout": "NCHW", "kind": "planar", "shape": [SIZE, SIZE], "fit": "pad"},
         "output": output,
-        "targets": [{"name": each, "threshold": 0.5} for each in TARGETS],
+        "targets": [{"name": target, "threshold": 0.5} for target in TARGETS],
         **(more or {}),
     }
     (path / "model.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False))

@@ -39,7 +39,9 @@ def linear_pair(
     """Write both packages under `root`. `off` is added to what the encoder says; a `blind` decoder gives back grey."""
     rng = np.random.default_rng(0)
     coarse = rng.normal(size=(LATENTS, 4, 4))
-    decoder = np.stack([np.kron(each, np.ones((small // 4, small // 4))).ravel() for each in coarse], axis=1) * 0.02
+    decoder = (
+        np.stack([np.kron(pattern, np.ones((small // 4, small // 4))).ravel() for pattern in coarse], axis=1) * 0.02
+    )
     told = np.zeros_like(decoder) if blind else decoder
     encoder = np.linalg.pinv(decoder)
     weights = rng.normal(size=(len(TARGETS), size * size)) * 4 / size
@@ -77,7 +79,7 @@ def linear_pair(
         {
             "task": "multi-label",
             "output": {"name": "logits", "activation": "sigmoid"},
-            "targets": [{"name": each, "threshold": THRESHOLD} for each in TARGETS],
+            "targets": [{"name": target, "threshold": THRESHOLD} for target in TARGETS],
             "companions": {"autoencoder": "planted-autoencoder@1"},
         },
         "pad",

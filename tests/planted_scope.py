@@ -58,7 +58,7 @@ def planted_scope(folder: Path, *, name: str = "scope", artefact: bool = True) -
         "intended_use": "Tests only.",
         "input": {"name": "image", "layout": "NCHW", "kind": "planar", "shape": [SIDE, SIDE], "fit": "pad"},
         "output": {"name": "logits", "activation": "softmax", "features": "features", "embedding": "embedding"},
-        "targets": [{"name": each} for each in ("ordinary", "inverted", "another")],
+        "targets": [{"name": target} for target in ("ordinary", "inverted", "another")],
     }
     (path / "model.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False))
     (path / "MODEL_CARD.md").write_text("# Planted scope\n\nFor tests only.\n")

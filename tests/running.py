@@ -89,14 +89,14 @@ class Running:
     def roles(self) -> list[tuple[str, int]]:
         """(role, process id) of what says that it is alive."""
         with self.catalog.read() as session:
-            return [(each.role, int(each.detail.get("pid", 0))) for each in processes.all_processes(session)]
+            return [(process.role, int(process.detail.get("pid", 0))) for process in processes.all_processes(session)]
 
     def pids(self) -> list[int]:
         """Process ids of the supervisor's children that run now (Redis included)."""
         assert self._process is not None
         assert self._process.poll() is None, f"whyray serve itself ended ({self.log})"
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
-        return [int(each) for each in children.split()]
+        return [int(pid) for pid in children.split()]
 
     def stop(self) -> None:
         """Stop and wait for the end."""
@@ -123,7 +123,7 @@ class Running:
         return self.rows(Delivery)
 
     def events(self, kind: str) -> list[Event]:
-        return [each for each in self.rows(Event) if each.kind == kind]
+        return [event for event in self.rows(Event) if event.kind == kind]
 
     def wait_for(self, condition: Callable[[], Any], *, what: str, deadline: float = 120) -> Any:
         """Wait for a condition; a job that failed fails the test at once, with its reason."""

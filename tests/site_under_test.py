@@ -80,17 +80,17 @@ class Site:
         self, instances: Sequence[Dataset], *, released: bool = True, own: bool = False, calling_ae: str = "PACS"
     ) -> str:
         """Enter instances as intake does; gives the Study Instance UID."""
-        for each in instances:
+        for instance in instances:
             buffer = DicomBytesIO()
-            each.save_as(buffer, enforce_file_format=True)
+            instance.save_as(buffer, enforce_file_format=True)
             stored = self.storage.put(buffer.getvalue(), suffix=".dcm")
             received = Received(
-                study_instance_uid=each.StudyInstanceUID,
-                series_instance_uid=each.SeriesInstanceUID,
-                sop_instance_uid=each.SOPInstanceUID,
-                sop_class_uid=each.SOPClassUID,
-                transfer_syntax_uid=each.file_meta.TransferSyntaxUID,
-                modality=each.Modality,
+                study_instance_uid=instance.StudyInstanceUID,
+                series_instance_uid=instance.SeriesInstanceUID,
+                sop_instance_uid=instance.SOPInstanceUID,
+                sop_class_uid=instance.SOPClassUID,
+                transfer_syntax_uid=instance.file_meta.TransferSyntaxUID,
+                modality=instance.Modality,
                 sha256=stored.sha256,
                 size=stored.size,
                 key=stored.key,

@@ -332,7 +332,7 @@ def enhanced(
     data.PositionReferenceIndicator = ""
     data.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     order = list(range(len(planes))) if order is None else list(order)
-    each = [rescale] * len(planes) if isinstance(rescale[0], float) else list(rescale)
+    rescales = [rescale] * len(planes) if isinstance(rescale[0], float) else list(rescale)
     shared = Dataset()
     shared.PixelMeasuresSequence = [_item(PixelSpacing=[_ds(v) for v in planes[0].spacing], SliceThickness=2)]
     shared.PlaneOrientationSequence = [
@@ -342,7 +342,7 @@ def enhanced(
     data.SharedFunctionalGroupsSequence = [shared]
     groups, stored = [], []
     for index in order:
-        slope, intercept = each[index]  # type: ignore[misc]
+        slope, intercept = rescales[index]  # type: ignore[misc]
         group = Dataset()
         group.FrameContentSequence = [
             _item(StackID="1", InStackPositionNumber=index + 1, DimensionIndexValues=[1, index + 1])

@@ -47,11 +47,11 @@ def _words(line: str) -> list[str]:
 
 
 def cases() -> list[Any]:
-    found = {}
+    commands = {}
     for page in PAGES:
         for words in commands_in(page.read_text("utf-8")):
-            found.setdefault(" ".join(words), pytest.param(words, id=f"{page.name}: {' '.join(words)}"))
-    return list(found.values())
+            commands.setdefault(" ".join(words), pytest.param(words, id=f"{page.name}: {' '.join(words)}"))
+    return list(commands.values())
 
 
 @pytest.mark.parametrize("words", cases())
@@ -67,9 +67,9 @@ def test_a_command_of_the_documentation_exists_as_it_is_written(words: list[str]
 
 def test_commands_of_every_kind_are_found_and_what_does_not_exist_is_told() -> None:
     page = "`whyray jobs`, \n    make tests\n\n```\nA=b .venv/bin/python tests/none.py --fast  # why\n```\n`make it so`"
-    found = list(commands_in(page))
-    assert [each[0] for each in found] == ["python", "make", "whyray", "make"]
-    for words in found:
+    commands = list(commands_in(page))
+    assert [command[0] for command in commands] == ["python", "make", "whyray", "make"]
+    for words in commands:
         with pytest.raises(AssertionError):
             test_a_command_of_the_documentation_exists_as_it_is_written(words)
 
@@ -128,10 +128,10 @@ def _source_of(module: str) -> Path:
     for file in (beside.with_suffix(".py"), beside / "__main__.py"):
         if file.is_file():
             return file
-    found = importlib.util.find_spec(module)
-    assert found is not None, f"no module {module}"
-    assert found.origin is not None
-    return Path(found.origin)
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, f"no module {module}"
+    assert spec.origin is not None
+    return Path(spec.origin)
 
 
 def _check_options_of(source: str, words: list[str]) -> None:

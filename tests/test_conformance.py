@@ -22,21 +22,23 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "conformance-statement.md"
 @pytest.fixture(scope="module")
 def made() -> dict[str, list[Dataset]]:
     """Results of every kind, of a radiograph and of a CT series, the pages of this one in both ways."""
-    found: dict[str, list[Dataset]] = {kind: [] for kind in EVERY_KIND}
+    by_kind: dict[str, list[Dataset]] = {kind: [] for kind in EVERY_KIND}
     for name in ("DX, Japanese", "tilted CT, Japanese"):
         for result in build_results(answer_about(image_named(name)), EVERY_KIND, load_templates()):
-            found[result.kind].append(result.dataset)
-    found["cine"] += [each.dataset for each in build_results(told_about("latent-shift"), ["cine"], load_templates())]
+            by_kind[result.kind].append(result.dataset)
+    by_kind["cine"] += [
+        result.dataset for result in build_results(told_about("latent-shift"), ["cine"], load_templates())
+    ]
     shipped = load_templates()
     volume = shipped.layout.volume.model_copy(update={"pages": "multiframe"})
     templates = dataclasses.replace(shipped, layout=shipped.layout.model_copy(update={"volume": volume}))
     _, pages = build_results(answer_about(image_named("tilted CT, Japanese")), ["sc"], templates)
-    found["sc"].append(pages.dataset)
+    by_kind["sc"].append(pages.dataset)
     for_segments = shipped.layout.segmentation.model_copy(update={"fractional": True, "label_maps": True})
     other = dataclasses.replace(shipped, layout=shipped.layout.model_copy(update={"segmentation": for_segments}))
     for segments in build_results(answer_about(image_named("tilted CT, Japanese")), ["seg"], other):
-        found["seg"].append(segments.dataset)
-    return found
+        by_kind["seg"].append(segments.dataset)
+    return by_kind
 
 
 def test_the_tables_of_the_statement_are_those_of_the_code(made: dict[str, list[Dataset]], tmp_path: Path) -> None:
@@ -55,12 +57,12 @@ def test_every_kind_of_result_has_its_line(made: dict[str, list[Dataset]]) -> No
 def test_every_refusal_of_intake_has_its_line() -> None:
     makers = [
         name
-        for name, each in inspect.getmembers(refusals, inspect.isfunction)
-        if inspect.signature(each).return_annotation == "Refused"
+        for name, function in inspect.getmembers(refusals, inspect.isfunction)
+        if inspect.signature(function).return_annotation == "Refused"
     ]
-    assert len(makers) == len(refused()) == len({each.kind for each in refused()})
+    assert len(makers) == len(refused()) == len({refusal.kind for refusal in refused()})
     table = network_tables([])["store-statuses"]
-    assert all(f"| 0x{each.status:04X} |" in table for each in refused())
+    assert all(f"| 0x{refusal.status:04X} |" in table for refusal in refused())
 
 
 def test_classes_that_are_no_storage_are_not_in_the_table() -> None:

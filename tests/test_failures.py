@@ -33,10 +33,10 @@ def test_a_defect_names_the_place_in_whyray_and_not_a_librarys() -> None:
         with activity("making the Segmentation of Effusion"):
             read_images(3)  # type: ignore[arg-type]  # a defect of the caller's
 
-    found = raised(work)
-    assert isinstance(found, InternalError)
-    assert found.message.startswith("job 7: TypeError in imaging/read.py line ")
-    assert found.message.endswith(" while making the Segmentation of Effusion")
+    error = raised(work)
+    assert isinstance(error, InternalError)
+    assert error.message.startswith("job 7: TypeError in imaging/read.py line ")
+    assert error.message.endswith(" while making the Segmentation of Effusion")
 
 
 def test_the_innermost_activity_is_told() -> None:
@@ -56,9 +56,9 @@ def test_the_text_of_an_exception_is_not_told_since_it_may_quote_a_patient() -> 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO])
 def test_a_shortage_of_the_machine_may_pass(number: int) -> None:
-    found = typed_error(OSError(number, "…"), "job 7")
-    assert isinstance(found, ResourceExhausted)
-    assert errno.errorcode[number] in found.message
+    error = typed_error(OSError(number, "…"), "job 7")
+    assert isinstance(error, ResourceExhausted)
+    assert errno.errorcode[number] in error.message
 
 
 def test_want_of_memory_may_pass() -> None:
@@ -73,9 +73,9 @@ def test_a_lost_or_locked_database_may_pass(tmp_path_factory: pytest.TempPathFac
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
-    found = raised(work)
-    assert isinstance(found, PeerUnreachable)
-    assert "the catalog can't be reached" in found.message
+    error = raised(work)
+    assert isinstance(error, PeerUnreachable)
+    assert "the catalog can't be reached" in error.message
 
 
 def test_what_a_session_raises_after_its_connection_broke_is_the_same_outage() -> None:
@@ -102,9 +102,9 @@ def test_a_lost_queue_may_pass() -> None:
     def work() -> None:
         redis.Redis(unix_socket_path="/nowhere/redis.sock").ping()
 
-    found = raised(work)
-    assert isinstance(found, PeerUnreachable)
-    assert "the queue can't be reached" in found.message
+    error = raised(work)
+    assert isinstance(error, PeerUnreachable)
+    assert "the queue can't be reached" in error.message
 
 
 def test_a_typed_error_is_itself() -> None:

@@ -39,7 +39,7 @@ def examples(target: str = "Mass") -> dict[str, TypedExplanation]:
     half = np.zeros(SHAPE, bool)
     half[:, :16] = True
     whole = {"target": target, "parameters": {"seed": 0}}
-    found: list[TypedExplanation] = [
+    explanations: list[TypedExplanation] = [
         ConceptScores(
             **whole,
             method="concept-bottleneck",
@@ -150,4 +150,4 @@ def examples(target: str = "Mass") -> dict[str, TypedExplanation]:
             total=0.7,
         ),
     ]
-    return {each.method: each for each in found}
+    return {explanation.method: explanation for explanation in explanations}

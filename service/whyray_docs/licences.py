@@ -63,7 +63,7 @@ def installation(extras: tuple[str, ...] = EXTRAS) -> list[Distribution]:
     PackageNotFoundError
         If one is not installed.
     """
-    found: dict[str, Distribution] = {}
+    distributions: dict[str, Distribution] = {}
     waiting: list[tuple[str, tuple[str, ...]]] = [("whyray", extras)]
     seen: set[tuple[str, tuple[str, ...]]] = set()
     while waiting:
@@ -74,10 +74,10 @@ def installation(extras: tuple[str, ...] = EXTRAS) -> list[Distribution]:
         if name == "whyray":
             lines = _own(wanted)
         else:
-            found[name] = distribution(name)
-            lines = found[name].requires or []
+            distributions[name] = distribution(name)
+            lines = distributions[name].requires or []
         waiting += [(canonicalize_name(needed.name), tuple(sorted(needed.extras))) for needed in _needed(lines, wanted)]
-    return [found[name] for name in sorted(found)]
+    return [distributions[name] for name in sorted(distributions)]
 
 
 def _own(extras: tuple[str, ...]) -> list[str]:
@@ -126,28 +126,34 @@ def is_permissive(expression: str) -> bool:
 
 def table() -> str:
     """The list, as a Markdown table."""
-    rows = [f"| {each.metadata['Name']} | {each.version} | {licence_of(each)} |" for each in installation()]
+    rows = [
+        f"| {distribution.metadata['Name']} | {distribution.version} | {licence_of(distribution)} |"
+        for distribution in installation()
+    ]
     return "\n".join(["| package | version | licence |", "| --- | --- | --- |", *rows]) + "\n"
 
 
 def part_of(document: dict[str, object]) -> dict[str, object]:
     """Of a CycloneDX document (JSON) of an environment, the components of an installation and what they depend on."""
-    names = {canonicalize_name(each.metadata["Name"]) for each in installation()}
+    names = {canonicalize_name(distribution.metadata["Name"]) for distribution in installation()}
     components = document.get("components")
     kept = (
-        [each for each in components if canonicalize_name(each["name"]) in names]
+        [component for component in components if canonicalize_name(component["name"]) in names]
         if isinstance(components, list)
         else []
     )
     root = document.get("metadata", {})
-    references = {each["bom-ref"] for each in kept}
+    references = {component["bom-ref"] for component in kept}
     if isinstance(root, dict) and isinstance(root.get("component"), dict):
         references.add(root["component"].get("bom-ref"))
     dependencies = document.get("dependencies")
     links = [
-        {"ref": each["ref"], "dependsOn": [other for other in each.get("dependsOn", ()) if other in references]}
-        for each in (dependencies if isinstance(dependencies, list) else ())
-        if each["ref"] in references
+        {
+            "ref": dependency["ref"],
+            "dependsOn": [other for other in dependency.get("dependsOn", ()) if other in references],
+        }
+        for dependency in (dependencies if isinstance(dependencies, list) else ())
+        if dependency["ref"] in references
     ]
     return {**document, "components": kept, "dependencies": links}
 

@@ -83,4 +83,4 @@ class Page:
 
     def complaints(self) -> list[str]:
         """What the browser's console says is wrong: violated policies, failed scripts, missing files."""
-        return [each["message"] for each in self.driver.get_log("browser") if each["level"] == "SEVERE"]
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]

@@ -22,16 +22,16 @@ def afternoon(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 @pytest.fixture
 def scene(afternoon: Scene, tmp_path: Path) -> Iterator[Scene]:
     """An afternoon with one job in every state, to act on."""
-    found = afternoon.copy(tmp_path / "scene")
-    yield found
-    found.catalog.close()
+    copied = afternoon.copy(tmp_path / "scene")
+    yield copied
+    copied.catalog.close()
 
 
 @pytest.fixture
 def client(scene: Scene) -> Iterator[TestClient]:
     """A local client of an endpoint without token."""
-    with local_client(scene) as found:
-        yield found
+    with local_client(scene) as client:
+        yield client
 
 
 def local_client(scene: Scene, catalog: Catalog | None = None, **more: object) -> TestClient:

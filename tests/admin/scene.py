@@ -143,7 +143,7 @@ class Scene:
         """A queued job of a new study, and the study settled."""
         uid = self.receive(name, modality="DX" if route == "chest radiographs" else "CT", count=2)
         with self.catalog.begin() as session:
-            study = next(each for each in studies.unsettled(session) if each.study_instance_uid == uid)
+            study = next(study for study in studies.unsettled(session) if study.study_instance_uid == uid)
             job = jobs.create(
                 session,
                 study=study,
@@ -230,7 +230,7 @@ class Scene:
     def _superseded(self) -> None:
         self.receive("superseded", count=3)
         with self.catalog.begin() as session:
-            study = next(each for each in studies.unsettled(session))
+            study = next(study for study in studies.unsettled(session))
             newer = jobs.create(
                 session,
                 study=study,
@@ -249,7 +249,7 @@ class Scene:
     def _deliver(self) -> None:
         with self.catalog.begin() as session:
             taken = deliveries.claim_batch(session, "pacs", "delivery-1", self.now)
-            ids = [each.id for each in taken]
+            ids = [delivery.id for delivery in taken]
             deliveries.sent(
                 session, ids[0], "delivery-1", 0xB000, "0xB000 warning: coercion of data elements", self.now
             )
@@ -263,12 +263,12 @@ class Scene:
             deliveries.stop(
                 session, ids[3], "delivery-1", busy, self.now, status=0xA700, retry_after=timedelta(minutes=2)
             )
-            for each in deliveries.claim_batch(session, "research", "delivery-1", self.now, most=2):
+            for delivery in deliveries.claim_batch(session, "research", "delivery-1", self.now, most=2):
                 gone = PeerUnreachable("research.example.org refused the connection")
                 wait = timedelta(minutes=4)
-                deliveries.stop(session, each.id, "delivery-1", gone, self.now, status=None, retry_after=wait)
+                deliveries.stop(session, delivery.id, "delivery-1", gone, self.now, status=None, retry_after=wait)
             left = deliveries.claim_batch(session, "research", "delivery-1", self.now, most=1)
-            deliveries.hand_back(session, [each.id for each in left], "delivery-1")
+            deliveries.hand_back(session, [delivery.id for delivery in left], "delivery-1")
             events.record(session, self.now, "info", "config.reloaded", "whyray.yaml was read again")
 
 

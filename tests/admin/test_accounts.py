@@ -48,8 +48,8 @@ def house(scene: Scene, kept: str) -> Scene:
 
 @pytest.fixture
 def client(house: Scene) -> Iterator[TestClient]:
-    with local_client(house, **HOST) as found:
-        yield found
+    with local_client(house, **HOST) as client:
+        yield client
 
 
 def log_in(client: TestClient, user: str = "ada", password: str = PASSWORD) -> int:
@@ -99,9 +99,9 @@ def test_an_account_logs_in_and_is_told_who_it_is(house: Scene, client: TestClie
     assert "eve · viewer" in client.get("/").text
     assert told(house, "admin.login") == [("eve", "by password, from 10.0.0.77")]
     with house.catalog.read() as session:
-        found = accounts.find(session, "eve")
-        assert found is not None
-        assert found.last_login_at == house.now
+        account = accounts.find(session, "eve")
+        assert account is not None
+        assert account.last_login_at == house.now
 
 
 @pytest.mark.parametrize("change", ["password", "removed"])

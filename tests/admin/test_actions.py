@@ -16,9 +16,15 @@ from admin.scene import Scene
 from whyray.catalog import DELIVERY_TRANSITIONS, JOB_TRANSITIONS, Delivery, Job
 
 _BY_ADMINISTRATOR = {
-    "jobs": {(each.source.value, each.to.value) for each in JOB_TRANSITIONS if each.actor == "administrator"},
+    "jobs": {
+        (transition.source.value, transition.to.value)
+        for transition in JOB_TRANSITIONS
+        if transition.actor == "administrator"
+    },
     "deliveries": {
-        (each.source.value, each.to.value) for each in DELIVERY_TRANSITIONS if each.actor == "administrator"
+        (transition.source.value, transition.to.value)
+        for transition in DELIVERY_TRANSITIONS
+        if transition.actor == "administrator"
     },
 }
 _ACTION = st.tuples(st.sampled_from(["jobs", "deliveries"]), st.integers(0, 30), st.sampled_from(["retry", "cancel"]))

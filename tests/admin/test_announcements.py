@@ -23,8 +23,8 @@ def tell(scene: Scene) -> Callable[[WhyRayError, timedelta | None], None]:
         with scene.catalog.begin() as session:
             deliveries.wake(session, scene.now + timedelta(days=1))
             session.flush()
-            for each in deliveries.claim_batch(session, "research", "delivery-1", scene.now):
-                deliveries.sent(session, each.id, "delivery-1", 200, "HTTP 200 OK", scene.now, announce_as="2.25.8")
+            for delivery in deliveries.claim_batch(session, "research", "delivery-1", scene.now):
+                deliveries.sent(session, delivery.id, "delivery-1", 200, "HTTP 200 OK", scene.now, announce_as="2.25.8")
             session.flush()
             (row,) = announcements.claim(session, "research", "delivery-1", scene.now, committed=False)
             announcements.stop(session, row.id, "delivery-1", error, scene.now, retry_after=retry_after)
@@ -38,8 +38,8 @@ def state_of(scene: Scene) -> DeliveryState:
 
 
 def attention(client: TestClient, kind: str) -> Any:
-    found = client.get("/api/v1/overview").json()["attention"]
-    return next((each for each in found if each["kind"] == kind), None)
+    entries = client.get("/api/v1/overview").json()["attention"]
+    return next((entry for entry in entries if entry["kind"] == kind), None)
 
 
 def test_one_that_failed_needs_attention_is_an_event_and_can_be_retried(
@@ -52,7 +52,7 @@ def test_one_that_failed_needs_attention_is_an_event_and_can_be_retried(
     assert failed["title"] == "1 announcement of results at research failed: PeerRefused"
     assert "0x0124" in failed["message"]
     view, _, kind = failed["view"].partition("?kind=")
-    assert [each["severity"] for each in client.get(f"/api/v1/{view}", params={"kind": kind}).json()["items"]] == [
+    assert [row["severity"] for row in client.get(f"/api/v1/{view}", params={"kind": kind}).json()["items"]] == [
         "error"
     ]
     (remedy,) = failed["remedies"]

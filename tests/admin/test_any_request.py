@@ -43,9 +43,9 @@ def test_no_request_of_any_role_breaks_an_operation_or_does_more_than_the_role_m
     everybody: dict[str, TestClient],  # noqa: F811
     app: FastAPI,  # noqa: F811
 ) -> None:
-    found = operations_of(app.openapi())
-    assert len(found) > 40
-    for name, operation in found.items():
+    operations = operations_of(app.openapi())
+    assert len(operations) > 40
+    for name, operation in operations.items():
         ask_for(operation, everybody, _AS_PAGE_SAYS[name])
 
 

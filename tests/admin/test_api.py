@@ -46,7 +46,7 @@ def test_the_overview_tallies_every_state_and_says_it_is_not_for_diagnostic_use(
     assert overview["notice"] == "Not for diagnostic use"
     assert overview["queue"]["queued"] == {"stat": 0, "urgent": 2, "routine": 0}
     assert overview["studies"]["receiving"] == 2
-    assert {each["name"]: each["alive"] for each in overview["processes"]} == {
+    assert {process["name"]: process["alive"] for process in overview["processes"]} == {
         "intake-1": True,
         "worker-1": True,
         "delivery-1": False,
@@ -60,28 +60,28 @@ def test_the_overview_tallies_every_state_and_says_it_is_not_for_diagnostic_use(
 
 def test_the_overview_says_what_is_stuck_and_what_to_do(client: TestClient) -> None:
     attention = get(client, "overview")["attention"]
-    by_kind = {each["kind"]: each for each in attention}
+    by_kind = {entry["kind"]: entry for entry in attention}
     assert {"jobs.failed", "jobs.waiting", "deliveries.failed", "deliveries.waiting", "process.gone"} <= set(by_kind)
     assert by_kind["instance.conflict"]["count"] == 1
-    assert all(each["advice"] and each["title"] for each in attention)
+    assert all(entry["advice"] and entry["title"] for entry in attention)
     assert "PackageError" in by_kind["jobs.failed"]["title"]
-    severities = [each["severity"] for each in attention]
+    severities = [entry["severity"] for entry in attention]
     assert severities == sorted(severities)
 
 
 def test_a_remedy_offered_by_the_overview_can_be_sent_as_it_is(client: TestClient) -> None:
-    failed = next(each for each in get(client, "overview")["attention"] if each["kind"] == "jobs.failed")
+    failed = next(entry for entry in get(client, "overview")["attention"] if entry["kind"] == "jobs.failed")
     answer = client.post("/api/v1/bulk", json=failed["remedies"][0]["body"])
     assert answer.json() == {"matched": 1, "moved": 1, "refused": 0}
-    assert not [each for each in get(client, "overview")["attention"] if each["kind"] == "jobs.failed"]
+    assert not [entry for entry in get(client, "overview")["attention"] if entry["kind"] == "jobs.failed"]
 
 
 def test_deliveries_to_a_destination_that_the_configuration_no_longer_names_need_attention(
     scene: Scene, client: TestClient
 ) -> None:
-    named = {name: each for name, each in scene.config.destinations.items() if name != "research"}
+    named = {name: destination for name, destination in scene.config.destinations.items() if name != "research"}
     scene.config = scene.config.model_copy(update={"destinations": named})
-    unknown = next(each for each in get(client, "overview")["attention"] if each["kind"] == "destination.unknown")
+    unknown = next(entry for entry in get(client, "overview")["attention"] if entry["kind"] == "destination.unknown")
     assert unknown["count"] == 5
     for remedy in unknown["remedies"]:
         assert client.post("/api/v1/bulk", json=remedy["body"]).status_code == 200
@@ -99,22 +99,22 @@ def test_deliveries_to_a_destination_that_the_configuration_no_longer_names_need
     ],
 )
 def test_studies_can_be_filtered_by_state(scene: Scene, client: TestClient, state: str, names: set[str]) -> None:
-    found = get(client, "studies", state=state)["items"]
-    assert {each["study_instance_uid"] for each in found} == {scene.uid(name) for name in names}
-    assert {each["state"] for each in found} == {state}
+    listed = get(client, "studies", state=state)["items"]
+    assert {study["study_instance_uid"] for study in listed} == {scene.uid(name) for name in names}
+    assert {study["state"] for study in listed} == {state}
 
 
 def test_studies_can_be_found_by_part_of_their_uid(scene: Scene, client: TestClient) -> None:
-    found = get(client, "studies", uid=scene.uid("done")[8:25])
-    assert [each["study_instance_uid"] for each in found["items"]] == [scene.uid("done")]
+    answer = get(client, "studies", uid=scene.uid("done")[8:25])
+    assert [study["study_instance_uid"] for study in answer["items"]] == [scene.uid("done")]
     assert get(client, "studies", uid="%")["total"] == 0
 
 
 def test_a_list_is_paged_without_losing_or_repeating_anything(client: TestClient) -> None:
     pages = [get(client, "studies", limit=4, offset=offset, sort="received") for offset in (0, 4, 8)]
-    uids = [each["study_instance_uid"] for page in pages for each in page["items"]]
+    uids = [row["study_instance_uid"] for page in pages for row in page["items"]]
     assert len(uids) == len(set(uids)) == pages[0]["total"] == 10
-    times = [each["last_received_at"] for page in pages for each in page["items"]]
+    times = [row["last_received_at"] for page in pages for row in page["items"]]
     assert times == sorted(times)
 
 
@@ -122,63 +122,63 @@ def test_a_study_shows_its_series_conflicts_jobs_results_and_events(scene: Scene
     conflict = get(client, f"studies/{scene.uid('conflict')}")
     assert (conflict["instances"], conflict["conflicts"]) == (1, 1)
     assert conflict["detail"][0]["calling_aes"] == ["PACS_MAIN"]
-    assert [each["kind"] for each in conflict["events"]] == ["instance.conflict"]
+    assert [event["kind"] for event in conflict["events"]] == ["instance.conflict"]
     done = get(client, f"studies/{scene.uid('done')}")
-    assert [each["id"] for each in done["job_list"]] == [scene.jobs["done"]]
+    assert [job["id"] for job in done["job_list"]] == [scene.jobs["done"]]
     assert len(done["results"]) == 5
     assert done["note"] == "chest radiographs: cxr-findings@1.0.0"
 
 
 @pytest.mark.parametrize("state", sorted(JOB_STATES))
 def test_jobs_can_be_filtered_by_each_state(client: TestClient, state: str) -> None:
-    found = get(client, "jobs", state=state)
-    assert found["total"] >= 1
-    assert {each["state"] for each in found["items"]} == {state}
+    answer = get(client, "jobs", state=state)
+    assert answer["total"] >= 1
+    assert {job["state"] for job in answer["items"]} == {state}
 
 
 def test_jobs_can_be_filtered_by_route_package_and_destination(scene: Scene, client: TestClient) -> None:
     assert get(client, "jobs", route="head CT")["total"] == 1
     assert get(client, "jobs", package="cxr-findings")["total"] == get(client, "jobs")["total"]
     assert get(client, "jobs", package="cxr-findings@2.0.0")["total"] == 0
-    assert [each["id"] for each in get(client, "jobs", destination="pacs")["items"]] == [scene.jobs["done"]]
+    assert [job["id"] for job in get(client, "jobs", destination="pacs")["items"]] == [scene.jobs["done"]]
     assert get(client, "jobs", study=scene.uid("failed"))["items"][0]["id"] == scene.jobs["failed"]
 
 
 def test_what_is_stuck_can_be_filtered_by_its_error(scene: Scene, client: TestClient) -> None:
-    assert [each["id"] for each in get(client, "jobs", error="PackageError")["items"]] == [scene.jobs["failed"]]
+    assert [job["id"] for job in get(client, "jobs", error="PackageError")["items"]] == [scene.jobs["failed"]]
     assert get(client, "jobs", error="PackageError", route="chest radiographs")["total"] == 0
     assert get(client, "jobs", error="PackageError", state="waiting")["total"] == 0
     assert get(client, "jobs", error="PackageError", study=scene.uid("failed"))["total"] == 1
     assert get(client, "jobs", error="no such")["total"] == 0
     waiting = get(client, "deliveries", error="PeerUnreachable", destination="research")
-    assert {each["error"]["code"] for each in waiting["items"]} == {"PeerUnreachable"}
+    assert {delivery["error"]["code"] for delivery in waiting["items"]} == {"PeerUnreachable"}
     assert waiting["total"] == 2
     assert get(client, "deliveries", error="PeerUnreachable", route="head CT")["total"] == 0
 
 
 def test_what_needs_attention_is_shown_as_often_as_it_is_counted(client: TestClient) -> None:
     stuck = [
-        each for each in get(client, "overview")["attention"] if each["kind"].split(".")[0] in ("jobs", "deliveries")
+        entry for entry in get(client, "overview")["attention"] if entry["kind"].split(".")[0] in ("jobs", "deliveries")
     ]
     assert len(stuck) >= 4
-    for each in stuck:
-        assert client.get(f"/api/v1/{each['view']}").json()["total"] == each["count"], each["title"]
+    for entry in stuck:
+        assert client.get(f"/api/v1/{entry['view']}").json()["total"] == entry["count"], entry["title"]
 
 
 def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, client: TestClient) -> None:
     job = get(client, f"jobs/{scene.jobs['done']}")
     worst = GRADES | {"Cardiomegaly": "red"}  # its region-shares are withheld
-    assert [(each["name"], each["probability"], each["grade"]) for each in job["findings"]] == [
-        (each["finding"], each["probability"], worst[each["finding"]]) for each in FINDINGS
+    assert [(finding["name"], finding["probability"], finding["grade"]) for finding in job["findings"]] == [
+        (finding["finding"], finding["probability"], worst[finding["finding"]]) for finding in FINDINGS
     ]
-    assert [each["name"] for each in job["present"]] == ["Cardiomegaly", "Effusion"]
-    assert [each["kind"] for each in job["results"]] == ["sc", "sc", "seg", "pm", "sr"]
+    assert [finding["name"] for finding in job["present"]] == ["Cardiomegaly", "Effusion"]
+    assert [result["kind"] for result in job["results"]] == ["sc", "sc", "seg", "pm", "sr"]
     effusion = job["results"][1]
     assert (effusion["probability"], effusion["grade"]) == (0.61, "amber")
     (reason,) = effusion["reasons"]
     assert effusion["trust"]["sentence"].startswith("Use with caution: changing the highlighted area")
     assert reason == f"Grad-CAM: {effusion['trust']['sentence']}"
-    to_pacs = {each["state"]: each for result in job["results"] for each in result["deliveries"][:1]}
+    to_pacs = {delivery["state"]: delivery for result in job["results"] for delivery in result["deliveries"][:1]}
     assert to_pacs["committed"]["status"] == 0xB000
     assert "coercion" in to_pacs["committed"]["status_text"]
     assert to_pacs["waiting"]["status"] == 0xA700
@@ -319,7 +319,7 @@ def test_pages_are_turned_from_row_to_row_there_and_back(scene: Scene, client: T
         while page["previous"]:
             page = get(client, path, limit=3, after=page["previous"], **filters)
             back.append(page)
-        assert [each for page in there for each in page["items"]] == whole["items"], path
+        assert [row for page in there for row in page["items"]] == whole["items"], path
         assert [page["items"] for page in back] == [page["items"] for page in there[-2::-1]], path
         assert [page["offset"] for page in there] == [3 * number for number in range(len(there))]
         assert {page["total"] for page in (*there, *back)} == {len(whole["items"])}
@@ -364,8 +364,8 @@ def test_counting_stops_where_the_catalog_has_no_count(client: TestClient, monke
     whole = get(client, "studies", state=states, limit=2)
     assert (whole["total"] > 3, whole["at_least"], len(whole["items"])) == (True, False, 2)
     monkeypatch.setattr("whyray.admin.lists._MOST_LOOKED_UP", 3)
-    found = get(client, "studies", state=states, limit=2)
-    assert (found["total"], found["at_least"], found["items"]) == (3, True, whole["items"])
+    answer = get(client, "studies", state=states, limit=2)
+    assert (answer["total"], answer["at_least"], answer["items"]) == (3, True, whole["items"])
     assert get(client, "studies", limit=2)["total"] == 10, "known without counting"
 
 
@@ -386,10 +386,10 @@ def test_results_can_be_filtered(client: TestClient) -> None:
 
 
 def test_events_can_be_filtered_by_kind_severity_and_actor(client: TestClient) -> None:
-    assert {each["kind"] for each in get(client, "events", kind="admin")["items"]} == {"admin.cancel"}
-    assert {each["severity"] for each in get(client, "events", severity="error")["items"]} == {"error"}
+    assert {event["kind"] for event in get(client, "events", kind="admin")["items"]} == {"admin.cancel"}
+    assert {event["severity"] for event in get(client, "events", severity="error")["items"]} == {"error"}
     assert get(client, "events", actor="nobody")["total"] == 0
-    ids = [each["id"] for each in get(client, "events")["items"]]
+    ids = [event["id"] for event in get(client, "events")["items"]]
     assert ids == sorted(ids, reverse=True)
 
 
@@ -399,12 +399,12 @@ def test_packages_are_listed_with_their_model_card_and_broken_ones_with_their_pr
     (tmp_path / "torn" / "1.0.0").mkdir(parents=True)
     (tmp_path / "torn" / "1.0.0" / "model.yaml").write_text("name: torn\n")
     scene.config = config_of(LOCAL + f"packages: {{folders: ['{tmp_path}']}}\n", scene.folder)
-    packages = {each["name"]: each for each in get(client, "packages")}
+    packages = {package["name"]: package for package in get(client, "packages")}
     assert "version" in packages["torn"]["problem"]
-    for each in packages.values():
-        shown = get(client, f"packages/{each['name']}/{each['version']}")
-        companion = each["task"] in {"autoencoder", "captioner"}  # answers nothing by itself
-        assert each["problem"] or (len(shown["digest"]) == 64 and shown["card"] and (shown["targets"] or companion))
+    for package in packages.values():
+        shown = get(client, f"packages/{package['name']}/{package['version']}")
+        companion = package["task"] in {"autoencoder", "captioner"}  # answers nothing by itself
+        assert package["problem"] or (len(shown["digest"]) == 64 and shown["card"] and (shown["targets"] or companion))
 
 
 def test_routes_are_shown_as_configured(client: TestClient) -> None:
@@ -425,10 +425,10 @@ def test_a_dropped_file_shows_which_routes_match_which_clause_refused_and_is_not
     image.Manufacturer = "ACME"
     content = write([image], tmp_path)[0].read_bytes()
     answer = client.post("/api/v1/routes/test", files={"files": ("Doe Jane.dcm", content)}).json()
-    verdicts = {each["route"]: each for each in answer["verdicts"]}
+    verdicts = {verdict["route"]: verdict for verdict in answer["verdicts"]}
     assert verdicts["chest radiographs"]["matches"], verdicts
     assert not verdicts["head CT"]["matches"]
-    (refused,) = [each for each in verdicts["head CT"]["clauses"] if not each["held"]]
+    (refused,) = [clause for clause in verdicts["head CT"]["clauses"] if not clause["held"]]
     assert "Modality" in refused["clause"]
     assert refused["found"] == "DX"
     assert list(spool.rglob("*")) == []
@@ -554,10 +554,13 @@ def breaking() -> Callable[[Scene], None]:
 
 
 def test_a_job_tells_its_explanations_by_type_with_state_reasons_and_results(scene: Scene, client: TestClient) -> None:
-    found = {
-        (each["finding"], each["method"]): each for each in get(client, f"jobs/{scene.jobs['done']}")["explanations"]
+    explanations = {
+        (explanation["finding"], explanation["method"]): explanation
+        for explanation in get(client, f"jobs/{scene.jobs['done']}")["explanations"]
     }
-    shown, withheld, refused = (found["Cardiomegaly", name] for name in ("grad-cam", "region-shares", "similar-cases"))
+    shown, withheld, refused = (
+        explanations["Cardiomegaly", name] for name in ("grad-cam", "region-shares", "similar-cases")
+    )
     assert (shown["type"], shown["state"], shown["grade"]) == ("attribution map", "shown", "green")
     assert scene.uid("done", "result", 0) in shown["results"]
     assert shown["measurements"][0]["name"] == "deletion AUC"
@@ -567,7 +570,9 @@ def test_a_job_tells_its_explanations_by_type_with_state_reasons_and_results(sce
     assert (shown["trust"]["level"], withheld["trust"]["level"], refused["trust"]) == ("reliable", "not_shown", None)
     assert (refused["type"], refused["state"], refused["reasons"]) == ("case-based", "refused", ["no reference index"])
     finding = next(
-        each for each in get(client, f"jobs/{scene.jobs['done']}")["findings"] if each["name"] == "Cardiomegaly"
+        finding
+        for finding in get(client, f"jobs/{scene.jobs['done']}")["findings"]
+        if finding["name"] == "Cardiomegaly"
     )
     assert finding["grade"] == "red"  # graded by its worst explanation, of whatever type
 
@@ -584,22 +589,22 @@ def test_a_job_of_before_notes_were_kept_is_still_told(scene: Scene, client: Tes
     job_id = scene.jobs["done"]
     with scene.catalog.begin() as session:
         row = jobs.get(session, job_id)
-        row.findings = [{name: value for name, value in each.items() if name != "notes"} for each in row.findings]
-    found = get(client, f"jobs/{job_id}")
-    assert found["notes"] == []
-    assert len(found["findings"]) == 3
+        row.findings = [{name: value for name, value in finding.items() if name != "notes"} for finding in row.findings]
+    job = get(client, f"jobs/{job_id}")
+    assert job["notes"] == []
+    assert len(job["findings"]) == 3
 
 
 def test_methods_say_what_they_say_and_what_each_package_lacks(client: TestClient) -> None:
-    methods = {each["name"]: each for each in get(client, "methods")}
+    methods = {method["name"]: method for method in get(client, "methods")}
     assert methods["grad-cam"]["says"]
-    possible = {each["package"]: each for each in methods["seg-grad-cam"]["packages"]}
+    possible = {package["package"]: package for package in methods["seg-grad-cam"]["packages"]}
     assert possible["head-ct-tissue@1.0.0"]["possible"]
     assert "multi-label" in possible["cxr-findings@1.0.0"]["why_not"]
     assert possible["cxr-findings@1.0.0"]["advice"]
-    assert not any(each.startswith("cxr-autoencoder") for each in possible)
-    assert not any(each.startswith("cxr-captioner") for each in possible)
+    assert not any(package.startswith("cxr-autoencoder") for package in possible)
+    assert not any(package.startswith("cxr-captioner") for package in possible)
     one = get(client, "methods/rise")
-    assert "masks" in {each["name"] for each in one["parameters"]}
+    assert "masks" in {parameter["name"] for parameter in one["parameters"]}
     assert one["doc"].startswith(one["says"][:20])
     assert client.get("/api/v1/methods/magic").status_code == 404

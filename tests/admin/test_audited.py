@@ -65,9 +65,9 @@ def test_a_log_in_right_and_wrong_and_a_log_out_are_one_message_each(scene: Scen
         log_in(client)
         client.post("/logout", headers={"Origin": "http://localhost:8080"})
     done = trail(scene.catalog)[before:]
-    assert [each[:2] for each in in_short(done)] == [("login", 4), ("login", 0), ("logout", 0)]
-    assert [each.participants[0].name for each in done[1:]] == ["ada", "ada"]
-    assert {each.participants[0].address for each in done} == {"10.0.0.77"}
+    assert [short[:2] for short in in_short(done)] == [("login", 4), ("login", 0), ("logout", 0)]
+    assert [event.participants[0].name for event in done[1:]] == ["ada", "ada"]
+    assert {event.participants[0].address for event in done} == {"10.0.0.77"}
 
 
 def test_what_nobody_was_given_is_not_audited(scene: Scene, client: TestClient) -> None:

@@ -19,14 +19,14 @@ from whyray.catalog.conflicts import Difference
 OTHER_PATIENT = Difference(("PatientID", "PatientName"), ("StudyDescription",))
 
 
-def correct(scene: Scene, name: str, *, count: int = 2, found: Difference | None = OTHER_PATIENT) -> str:
+def correct(scene: Scene, name: str, *, count: int = 2, difference: Difference | None = OTHER_PATIENT) -> str:
     """The instances of a study come again, and are compared unless `found` is None."""
     uid = scene.receive(name, count=count, content="corrected")
-    if found is not None:
+    if difference is not None:
         with scene.catalog.begin() as session:
             pairs = conflicts.to_compare(session, 100)
-            for pair in (each for each in pairs if each.study_instance_uid == uid):
-                conflicts.compared(session, pair.instance_id, found, scene.now)
+            for pair in (candidate for candidate in pairs if candidate.study_instance_uid == uid):
+                conflicts.compared(session, pair.instance_id, difference, scene.now)
     return uid
 
 
@@ -38,8 +38,8 @@ def post(client: TestClient, path: str, **query: object) -> dict[str, object]:
 
 def test_a_study_says_how_what_came_again_differs(scene: Scene, client: TestClient) -> None:
     uid = correct(scene, "done")
-    found = get(client, f"studies/{uid}")
-    assert found["newer"] == {
+    study = get(client, f"studies/{uid}")
+    assert study["newer"] == {
         "instances": 2,
         "comparing": 0,
         "alone": 0,
@@ -47,7 +47,7 @@ def test_a_study_says_how_what_came_again_differs(scene: Scene, client: TestClie
         "others": ["StudyDescription"],
         "pixels": [PixelComparison.SAME],
     }
-    assert found["withdrawn"] == {}
+    assert study["withdrawn"] == {}
     assert get(client, f"studies/{scene.uid('failed')}")["newer"] is None
 
 
@@ -55,10 +55,10 @@ def test_the_newest_content_is_used_and_the_study_is_received_anew(scene: Scene,
     uid = correct(scene, "done")
     done = post(client, f"studies/{uid}/use-newest")
     assert (done["instances"], done["jobs"], done["results"], done["sent"]) == (2, 1, 5, 3)
-    found = get(client, f"studies/{uid}")
-    assert (found["state"], found["newer"], sum(found["withdrawn"].values())) == ("receiving", None, 3)
-    assert {each["state"] for each in found["job_list"]} == {"superseded"}
-    assert all(each["superseded"] for each in found["results"])
+    study = get(client, f"studies/{uid}")
+    assert (study["state"], study["newer"], sum(study["withdrawn"].values())) == ("receiving", None, 3)
+    assert {job["state"] for job in study["job_list"]} == {"superseded"}
+    assert all(result["superseded"] for result in study["results"])
     assert post(client, f"studies/{uid}/use-newest") == dict.fromkeys(done, 0)
     with scene.catalog.read() as session:
         (event,) = session.scalars(select(Event).where(Event.kind == "content.used"))
@@ -67,11 +67,11 @@ def test_the_newest_content_is_used_and_the_study_is_received_anew(scene: Scene,
 
 def test_what_is_in_use_is_kept_and_the_attention_goes(scene: Scene, client: TestClient) -> None:
     uid = correct(scene, "done")
-    (item,) = [each for each in get(client, "overview")["attention"] if each["kind"] == "content.identification"]
+    (item,) = [told for told in get(client, "overview")["attention"] if told["kind"] == "content.identification"]
     assert (item["severity"], item["view"], item["count"]) == ("error", f"studies/{uid}", 2)
     assert "2 instances came again with another PatientID, PatientName" in item["title"]
     assert post(client, f"studies/{uid}/keep")["instances"] == 2
-    kinds = [each["kind"] for each in get(client, "overview")["attention"]]
+    kinds = [told["kind"] for told in get(client, "overview")["attention"]]
     assert "content.identification" not in kinds
     assert get(client, f"studies/{uid}")["state"] == "done"
 
@@ -80,8 +80,8 @@ def test_many_corrected_studies_are_told_in_few_items(scene: Scene, client: Test
     for number in range(12):
         scene.receive(f"many {number}")
         correct(scene, f"many {number}", count=1)
-    items = [each for each in get(client, "overview")["attention"] if each["kind"] == "content.identification"]
-    assert [each["count"] for each in items] == [1] * 9 + [3]
+    items = [told for told in get(client, "overview")["attention"] if told["kind"] == "content.identification"]
+    assert [told["count"] for told in items] == [1] * 9 + [3]
     assert items[-1]["title"].startswith("3 more studies may be under the wrong patient")
     assert items[-1]["view"] == "events?kind=content.identification"
 
@@ -90,7 +90,7 @@ def test_the_attention_lasts_longer_than_the_day(scene: Scene) -> None:
     correct(scene, "done")
     with scene.catalog.read() as session:
         later = scene.now.replace(year=scene.now.year + 1)
-        kinds = [each.kind for each in attention(session, later, destinations=["pacs"], free_bytes=None)]
+        kinds = [told.kind for told in attention(session, later, destinations=["pacs"], free_bytes=None)]
         assert "content.identification" in kinds
         assert "instance.conflict" not in kinds
 

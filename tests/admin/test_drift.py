@@ -35,31 +35,31 @@ def numbers(scene: Scene, values: Sequence[float], *, package: str = "cxr@2.0.0"
 def test_psi_is_the_sum_over_bins_counted_by_hand() -> None:
     first = np.repeat(np.arange(10), 20) / 10  # twenty in each decile
     latest = np.repeat(np.arange(10), [10, 20, 20, 20, 20, 20, 20, 20, 20, 30]) / 10
-    found = shift_between(first, latest)
+    shift = shift_between(first, latest)
     p = (np.full(10, 20) + 0.5) / 205
     q = (np.array([10, *[20] * 8, 30]) + 0.5) / 205
-    assert found.psi == pytest.approx(float(((q - p) * np.log(q / p)).sum()))
-    assert sum(found.shares_latest) == pytest.approx(1)
+    assert shift.psi == pytest.approx(float(((q - p) * np.log(q / p)).sum()))
+    assert sum(shift.shares_latest) == pytest.approx(1)
 
 
 def test_ks_is_that_of_scipy() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.normal(0, 1, 200), rng.normal(0.3, 1, 150)
-    found = shift_between(one, other)
-    assert (found.ks, found.ks_p) == pytest.approx(tuple(ks_2samp(one, other, method="asymp")))
+    shift = shift_between(one, other)
+    assert (shift.ks, shift.ks_p) == pytest.approx(tuple(ks_2samp(one, other, method="asymp")))
 
 
 def test_without_drift_an_alert_comes_less_than_once_in_a_hundred() -> None:
     rng = np.random.default_rng(1)
     for latest in (LEAST, RECENT):
         pairs = [shift_between(rng.beta(2, 5, REFERENCE), rng.beta(2, 5, latest)) for _ in range(400)]
-        assert sum(each.psi > each.alert_above for each in pairs) <= 4
+        assert sum(pair.psi > pair.alert_above for pair in pairs) <= 4
 
 
 def test_a_shift_of_one_standard_deviation_is_always_found() -> None:
     rng = np.random.default_rng(2)
     pairs = [shift_between(rng.normal(0, 1, REFERENCE), rng.normal(1.0, 1, RECENT)) for _ in range(50)]
-    assert all(each.psi > each.alert_above for each in pairs)
+    assert all(pair.psi > pair.alert_above for pair in pairs)
 
 
 def test_numbers_that_are_all_alike_have_not_drifted_until_they_change() -> None:
@@ -95,11 +95,11 @@ def drifted(scene: Scene) -> Scene:
 
 
 def test_drift_needs_attention_and_leads_to_its_series(drifted: Scene, client: TestClient) -> None:
-    found = {each["kind"]: each for each in client.get("/api/v1/overview").json()["attention"]}
-    assert found["drift.probability"]["title"] == "cxr@2.0.0: probability has drifted"
-    assert "Effusion: mean 0.2" in found["drift.probability"]["message"]
-    assert "rise: mean 0 at first, 1 now" in found["drift.grade"]["message"]
-    series = client.get("/api/v1/" + found["drift.probability"]["view"]).json()
+    by_kind = {entry["kind"]: entry for entry in client.get("/api/v1/overview").json()["attention"]}
+    assert by_kind["drift.probability"]["title"] == "cxr@2.0.0: probability has drifted"
+    assert "Effusion: mean 0.2" in by_kind["drift.probability"]["message"]
+    assert "rise: mean 0 at first, 1 now" in by_kind["drift.grade"]["message"]
+    series = client.get("/api/v1/" + by_kind["drift.probability"]["view"]).json()
     assert series["target"] == "Effusion"
     assert series["shift"]["psi"] > series["shift"]["alert_above"]
     assert series["days"][0]["count"] == REFERENCE + RECENT
@@ -107,25 +107,24 @@ def test_drift_needs_attention_and_leads_to_its_series(drifted: Scene, client: T
 
 def test_a_package_that_is_not_used_any_more_needs_no_attention(drifted: Scene, client: TestClient) -> None:
     drifted.now += timedelta(days=31)
-    kinds = [each["kind"] for each in client.get("/api/v1/overview").json()["attention"]]
-    assert not any(each.startswith("drift") for each in kinds)
+    kinds = [entry["kind"] for entry in client.get("/api/v1/overview").json()["attention"]]
+    assert not any(kind.startswith("drift") for kind in kinds)
 
 
 def test_a_new_version_is_compared_with_its_own_first_numbers(drifted: Scene, client: TestClient) -> None:
     numbers(drifted, np.random.default_rng(5).beta(8, 2, REFERENCE + RECENT), package="cxr@2.1.0")
     states = {
-        each["package"]: each["status"]
-        for each in client.get("/api/v1/drift", params={"measure": "probability"}).json()
+        row["package"]: row["status"] for row in client.get("/api/v1/drift", params={"measure": "probability"}).json()
     }
     assert states == {"cxr@2.0.0": "drift", "cxr@2.1.0": "steady"}
 
 
 def test_drift_is_a_metric_that_names_no_study(drifted: Scene, client: TestClient) -> None:
     labels = {"package": "cxr@2.0.0", "measure": "probability", "target": "Effusion", "method": ""}
-    found = scrape(client)
-    assert found["whyray_drift_psi", tuple(sorted(labels.items()))] > 0.25
-    assert found["whyray_drifted", tuple(sorted(labels.items()))] == 1
-    assert "1.2" not in {value for _, pairs in found for name, value in pairs if name != "version"}
+    metrics = scrape(client)
+    assert metrics["whyray_drift_psi", tuple(sorted(labels.items()))] > 0.25
+    assert metrics["whyray_drifted", tuple(sorted(labels.items()))] == 1
+    assert "1.2" not in {value for _, pairs in metrics for name, value in pairs if name != "version"}
 
 
 def test_figures_are_computed_anew_at_most_twice_a_minute(drifted: Scene, client: TestClient) -> None:

@@ -53,17 +53,19 @@ def test_what_is_no_verdict_is_refused(client: TestClient, pictured: str, body: 
 def test_verdicts_are_summed_up_by_package_target_method_and_grade_and_by_week(
     scene: Scene, client: TestClient
 ) -> None:
-    uids = [each["sop_instance_uid"] for each in client.get("/api/v1/results", params={"kind": "sc"}).json()["items"]]
+    uids = [
+        result["sop_instance_uid"] for result in client.get("/api/v1/results", params={"kind": "sc"}).json()["items"]
+    ]
     client.post(f"/api/v1/results/{uids[0]}/feedback", json={"verdict": "accept"})
     scene.now += timedelta(days=7)
     client.post(f"/api/v1/results/{uids[1]}/feedback", json={"verdict": "reject", "reason": "too-vague"})
-    found = client.get("/api/v1/feedback", params={"package": "cxr-findings"}).json()
-    assert [(each["share"], each["reasons"]) for each in found["tallies"]] == [(0.0, {"too-vague": 1}), (1.0, {})]
-    assert {(each["target"], each["grade"]) for each in found["tallies"]} == {
+    answer = client.get("/api/v1/feedback", params={"package": "cxr-findings"}).json()
+    assert [(tally["share"], tally["reasons"]) for tally in answer["tallies"]] == [(0.0, {"too-vague": 1}), (1.0, {})]
+    assert {(tally["target"], tally["grade"]) for tally in answer["tallies"]} == {
         ("Cardiomegaly", "green"),
         ("Effusion", "amber"),
     }
-    assert [(each["week"], each["accepted"], each["rejected"]) for each in found["weeks"]] == [
+    assert [(week["week"], week["accepted"], week["rejected"]) for week in answer["weeks"]] == [
         ("2026-03-02", 1, 0),
         ("2026-03-09", 0, 1),
     ]
@@ -80,8 +82,8 @@ def test_the_interval_of_a_share_is_wilsons(good: int, total: int) -> None:
 
 def test_verdicts_are_a_metric_without_names(client: TestClient, pictured: str) -> None:
     client.post(pictured, json={"verdict": "accept", "comment": "secret words"})
-    found = scrape(client)
-    assert found["whyray_feedback", (("package", "cxr-findings@1.0.0"), ("verdict", "accept"))] == 1
+    metrics = scrape(client)
+    assert metrics["whyray_feedback", (("package", "cxr-findings@1.0.0"), ("verdict", "accept"))] == 1
     text = client.get("/metrics").text
     assert "secret" not in text
     assert "local" not in text

@@ -113,8 +113,8 @@ def test_a_study_is_found_by_its_uid_without_reading_all_others(scene: Scene, cl
 @pytest.mark.parametrize("path", ["/api/v1/overview", "/metrics", "/api/v1/studies/{study}", "/api/v1/jobs/{job}"])
 def test_what_is_asked_again_and_again_reads_no_table_whole(scene: Scene, client: TestClient, path: str) -> None:
     with asked(scene.catalog.engine) as statements:
-        found = client.get(path.format(study=scene.uid("done"), job=scene.jobs["done"]))
-        assert found.status_code == 200
+        answer = client.get(path.format(study=scene.uid("done"), job=scene.jobs["done"]))
+        assert answer.status_code == 200
     assert read_whole(scene.catalog.engine, statements) == []
 
 
@@ -154,10 +154,10 @@ def _asked_of(afternoon: Scene, catalog: Catalog, path: str) -> list[Any]:
     client = local_client(afternoon, catalog)
     url = path if path.startswith("/") else f"/api/v1/{path}{'&' if '?' in path else '?'}limit=1"
     with asked(catalog.engine) as statements:
-        found = client.get(url.format(study=afternoon.uid("done"), job=afternoon.jobs["done"]))
-        assert found.status_code == 200, found.text
-        if found.headers["content-type"] == "application/json" and found.json().get("next"):
-            assert client.get(f"{found.url}&after={found.json()['next']}").json()["items"]
+        answer = client.get(url.format(study=afternoon.uid("done"), job=afternoon.jobs["done"]))
+        assert answer.status_code == 200, answer.text
+        if answer.headers["content-type"] == "application/json" and answer.json().get("next"):
+            assert client.get(f"{answer.url}&after={answer.json()['next']}").json()["items"]
     return statements
 
 

@@ -53,15 +53,15 @@ def app(people: Scene) -> FastAPI:
 @pytest.fixture(scope="module")
 def everybody(people: Scene, app: FastAPI) -> dict[str, TestClient]:
     """By the column of the table: a client that comes in so."""
-    found = {who: TestClient(app, follow_redirects=False, **HOST) for who in WHO}  # type: ignore[arg-type]
+    clients = {who: TestClient(app, follow_redirects=False, **HOST) for who in WHO}  # type: ignore[arg-type]
     for role in ROLES:
-        assert found[role].post("/login", data={"user": role, "password": PASSWORD}).status_code == 303
+        assert clients[role].post("/login", data={"user": role, "password": PASSWORD}).status_code == 303
     with people.catalog.begin() as session:
         for scope in SCOPES:
             ends = people.now + timedelta(days=1)
             _, text = api_tokens.add(session, scope, [scope], ends, people.now, actor="test")
-            found[f"token {scope}"].headers["Authorization"] = f"Bearer {text}"
-    return found
+            clients[f"token {scope}"].headers["Authorization"] = f"Bearer {text}"
+    return clients
 
 
 def test_the_tables_of_the_page_are_those_of_the_code(tmp_path: Path) -> None:
@@ -88,20 +88,20 @@ def test_everybody_is_answered_as_the_table_says(
 ) -> None:
     method, _, template = operation.partition(" ")
     path = re.sub(r"\{[^}]*\}", "0", template)
-    found = {}
+    answers = {}
     for who, client in everybody.items():
         if operation == "POST /logout" and who in ROLES:  # its own session is needed by the other operations
             client = TestClient(app, follow_redirects=False, **HOST)  # type: ignore[arg-type]
             client.post("/login", data={"user": who, "password": PASSWORD})
         status = client.request(method, path).status_code
-        found[who] = str(status) if status in (401, 403) else "yes"
+        answers[who] = str(status) if status in (401, 403) else "yes"
         people.now += timedelta(seconds=7)  # a wrong link of /welcome is counted as a guess
     if operation in ("GET /welcome", "POST /welcome", "GET /login/oidc/back"):
         # open, and refused by themselves: there is no such link, no such log-in
-        assert set(found.values()) <= {"403", "yes"}
+        assert set(answers.values()) <= {"403", "yes"}
         assert set(cells.values()) == {"yes"}
     else:
-        assert found == cells
+        assert answers == cells
 
 
 @pytest.mark.parametrize("who", [*ROLES, "token admin"])

@@ -41,9 +41,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
         pytest.skip("chromium or chromedriver is not installed: apt-get install chromium chromium-driver")
-    found = browser.start(chromium, chromedriver, tmp_path_factory.mktemp("profile"))
-    yield found
-    found.quit()
+    driver = browser.start(chromium, chromedriver, tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_bulk_retry_says_how_many_it_concerns_and_then_moves_them(scene: Scene
     page.shows("2 of 2 deliveries moved", "#said")
     page.shows("No such deliveries.")
     with scene.catalog.read() as session:
-        states = [each.state.value for each in session.query(Delivery).filter_by(destination="research")]
+        states = [delivery.state.value for delivery in session.query(Delivery).filter_by(destination="research")]
     assert states == ["queued"] * 5
 
 
@@ -217,7 +217,7 @@ def test_a_radiologist_accepts_and_rejects_a_result_from_its_large_view(scene: S
 
 def test_a_job_shows_its_explanations_by_type_with_what_is_withheld_and_refused(afternoon: Scene, still: Page) -> None:
     still.open(f"jobs/{afternoon.jobs['done']}").shows("Anatomical prior")
-    captions = [each.text for each in still.all("#body caption") if each.text]
+    captions = [caption.text for caption in still.all("#body caption") if caption.text]
     assert captions.index("Attribution map") < captions.index("Case-based") < captions.index("Anatomical prior")
     still.shows("Not shown: it could not be shown that it follows what the model did.")
     still.press("[data-key*='-region-shares-'][data-key^='measured-Cardiomegaly-']")
@@ -239,8 +239,8 @@ def test_a_job_shows_what_was_noted_of_its_images(afternoon: Scene, still: Page)
 
 def test_methods_of_all_nine_types_are_listed_with_what_packages_lack(still: Page) -> None:
     still.open("methods").shows("grad-cam")
-    types = {each.text for each in still.all("#body caption")}
-    assert {each.capitalize() for each in get_args(Kind)} == types
+    types = {caption.text for caption in still.all("#body caption")}
+    assert {kind.capitalize() for kind in get_args(Kind)} == types
     still.press("[data-key='method-prototypes']")
     still.shows("Why not", "#body")
     still.shows("cxr-findings@1.0.0", "#body")
@@ -255,7 +255,7 @@ def test_drift_is_charted_from_the_first_numbers_to_the_latest(scene: Scene, pag
     page.open().shows("cxr@2.0.0: probability has drifted")
     page.press("[data-key^='show-drift']")
     page.shows("alert above")
-    labels = [each.get_attribute("aria-label") for each in page.all("svg.chart")]
+    labels = [chart.get_attribute("aria-label") for chart in page.all("svg.chart")]
     assert labels[0].startswith("probability · Effusion: 2 days from 2026-03-02 to 2026-03-05")
     assert labels[1].endswith("in 10 bins")
     assert len(page.all("svg.chart rect.latest")) == 10

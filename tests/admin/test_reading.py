@@ -115,7 +115,7 @@ def test_a_form_of_another_site_can_not_answer(ada: TestClient) -> None:
 
 def test_a_reader_sees_only_studies_with_a_place_for_that_name(house: Scene, ada: TestClient) -> None:
     put_in(house.catalog, house.storage, small_kit(name="other"), ["grace", "lead"])
-    assert [each["name"] for each in ada.get("/api/v1/reading").json()] == ["spots"]
+    assert [study["name"] for study in ada.get("/api/v1/reading").json()] == ["spots"]
     for path in ("/api/v1/reading/other", "/api/v1/reading/nothing"):
         answer = ada.get(path)
         assert answer.status_code == 404
@@ -134,24 +134,24 @@ def test_no_case_is_shown_before_the_instructions_are_agreed_to(ada: TestClient)
 def test_a_reader_sees_each_case_once_half_of_them_with_explanation(house: Scene, ada: TestClient) -> None:
     agree(ada)
     seen = read_all(house, ada)
-    assert sorted(each["case"] for each in seen) == ["C001", "C002", "C003", "C004"]
-    assert sum(bool(each["explanation"]) for each in seen) == 2
-    assert all(each["said"] for each in seen)
+    assert sorted(reading["case"] for reading in seen) == ["C001", "C002", "C003", "C004"]
+    assert sum(bool(reading["explanation"]) for reading in seen) == 2
+    assert all(reading["said"] for reading in seen)
     assert ada.get("/api/v1/reading/spots").json()["where"] == "finished"
-    found = kept(house)
-    assert [each.seconds for each in found] == [3.0] * 4
-    assert {each.reader for each in found} == {"R1"}
+    readings = kept(house)
+    assert [reading.seconds for reading in readings] == [3.0] * 4
+    assert {reading.reader for reading in readings} == {"R1"}
     grace = logged_in(house, "grace")
     agree(grace)
-    swapped = {each["case"]: bool(each["explanation"]) for each in read_all(house, grace)}
-    assert swapped == {each["case"]: not each["explanation"] for each in seen}
+    swapped = {reading["case"]: bool(reading["explanation"]) for reading in read_all(house, grace)}
+    assert swapped == {reading["case"]: not reading["explanation"] for reading in seen}
 
 
 def test_where_the_control_is_the_image_alone_the_model_is_not_quoted(house: Scene, ada: TestClient) -> None:
     put_in(house.catalog, house.storage, small_kit(name="alone", control="image"), ["ada", "grace"])
     agree(ada, "alone")
-    for each in read_all(house, ada, "alone"):
-        assert (each["said"] is None) == (not each["explanation"])
+    for reading in read_all(house, ada, "alone"):
+        assert (reading["said"] is None) == (not reading["explanation"])
 
 
 def test_nothing_that_a_reader_gets_tells_truth_or_source(house: Scene, ada: TestClient) -> None:
@@ -184,7 +184,7 @@ def test_an_answer_can_not_be_changed_or_given_ahead(house: Scene, ada: TestClie
     again = ada.post("/api/v1/reading/spots/answers", json=given(shown, answer="absent"))
     assert again.status_code == 409
     assert ada.post("/api/v1/reading/spots/back", json={"position": 1}).status_code == 409
-    assert [each.says_present for each in kept(house)] == [True]
+    assert [reading.says_present for reading in kept(house)] == [True]
 
 
 @pytest.mark.parametrize("wrong", [{"answer": "perhaps"}, {"confidence": 6}, {"confidence": 0}, {"milliseconds": -1}])
@@ -205,7 +205,7 @@ def test_a_break_brings_the_same_case_again_and_its_time_is_not_used(house: Scen
     (fact,) = kept(house)
     assert fact.seconds is None
     lead = logged_in(house, "lead").get("/api/v1/reader-studies").json()[0]
-    assert [each["interrupted"] for each in lead["readers"]] == [1, 0]
+    assert [reader["interrupted"] for reader in lead["readers"]] == [1, 0]
 
 
 def test_a_browser_that_claims_more_time_than_passed_is_not_believed(house: Scene, ada: TestClient) -> None:
@@ -234,13 +234,13 @@ def test_where_a_study_allows_it_an_answer_is_changed_and_marked(house: Scene, a
 def test_the_second_session_of_a_crossover_waits_for_the_washout(house: Scene, ada: TestClient) -> None:
     put_in(house.catalog, house.storage, small_kit(name="cross", crossover=True, washout_days=14), ["ada", "grace"])
     agree(ada, "cross")
-    first = {each["case"]: bool(each["explanation"]) for each in read_all(house, ada, "cross")}
+    first = {reading["case"]: bool(reading["explanation"]) for reading in read_all(house, ada, "cross")}
     place = ada.get("/api/v1/reading/cross").json()
     assert (place["where"], place["session"]) == ("washout", 2)
     assert ada.post("/api/v1/reading/cross/next").status_code == 409
     house.now += timedelta(days=14, seconds=1)
     back = logged_in(house, "ada")
-    second = {each["case"]: bool(each["explanation"]) for each in read_all(house, back, "cross")}
+    second = {reading["case"]: bool(reading["explanation"]) for reading in read_all(house, back, "cross")}
     assert second == {case: not explained for case, explained in first.items()}
     assert back.get("/api/v1/reading/cross").json()["where"] == "finished"
 
@@ -256,7 +256,7 @@ def test_closing_a_study_stops_readers_and_keeps_their_answers(house: Scene, ada
     assert len(kept(house)) == 1
     assert lead.post("/api/v1/reader-studies/spots/open").json()["open"] is True
     assert ada.post("/api/v1/reading/spots/next").status_code == 200
-    kinds = [each["kind"] for each in lead.get("/api/v1/events", params={"kind": "study"}).json()["items"]]
+    kinds = [event["kind"] for event in lead.get("/api/v1/events", params={"kind": "study"}).json()["items"]]
     assert kinds == ["study.opened", "study.closed", "study.opened", "study.imported"]
 
 
@@ -271,6 +271,6 @@ def test_an_administrator_sees_progress_and_no_answers(house: Scene, ada: TestCl
 
 def test_pictures_of_a_study_are_spared_by_the_sweep_of_orphans(house: Scene) -> None:
     with house.catalog.read() as session:
-        stored = {each.key for each in find(session, "spots").pictures}
+        stored = {picture.key for picture in find(session, "spots").pictures}
         assert len(stored) == 8
         assert keys.known(session, {*stored, "no-such-key"}) == stored

@@ -31,13 +31,13 @@ def house(scene: Scene) -> Scene:
 @pytest.fixture
 def page(driver: webdriver.Chrome, house: Scene) -> Iterator[Page]:  # noqa: F811
     server = serve_admin(local_client(house).app, "127.0.0.1", 0)  # type: ignore[arg-type]
-    found = Page(driver, server.url)
+    page = Page(driver, server.url)
     driver.get("about:blank")
     driver.get_log("browser")
     driver.get(server.url)
-    found.find("#user").send_keys("ada")
-    found.find("#password").send_keys(PASSWORD + Keys.ENTER)
-    yield found
+    page.find("#user").send_keys("ada")
+    page.find("#password").send_keys(PASSWORD + Keys.ENTER)
+    yield page
     driver.get("about:blank")
     driver.delete_all_cookies()
     server.stop()
@@ -45,7 +45,7 @@ def page(driver: webdriver.Chrome, house: Scene) -> Iterator[Page]:  # noqa: F81
 
 def readings(house: Scene) -> list[Reading]:
     with house.catalog.read() as session:
-        rows = [row for each in find(session, "spots").readers for row in each.readings]
+        rows = [row for reader in find(session, "spots").readers for row in reader.readings]
         return sorted(rows, key=lambda row: row.position)
 
 
@@ -76,14 +76,14 @@ def test_a_reader_goes_through_a_study_with_the_keyboard_alone(house: Scene, pag
             page.shows(f"{number} of 4 cases")
             press(page, Keys.ENTER)
     page.shows("All cases are answered")
-    found = readings(house)
-    assert [each.answer for each in found] == ["present", "absent", "present", "absent"]
-    assert [each.confidence for each in found] == [4] * 4
-    assert [each.comment for each in found] == ["seen at once, p 1"] * 4
-    for each in found:
-        assert each.browser_ms is not None
-        assert each.server_ms is not None
-        assert 0 < each.browser_ms <= each.server_ms
+    stored = readings(house)
+    assert [reading.answer for reading in stored] == ["present", "absent", "present", "absent"]
+    assert [reading.confidence for reading in stored] == [4] * 4
+    assert [reading.comment for reading in stored] == ["seen at once, p 1"] * 4
+    for reading in stored:
+        assert reading.browser_ms is not None
+        assert reading.server_ms is not None
+        assert 0 < reading.browser_ms <= reading.server_ms
     assert page.complaints() == []
 
 

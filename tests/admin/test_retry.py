@@ -53,7 +53,7 @@ def test_a_job_that_would_fail_again_is_not_offered_for_retry(
     refused = client.post(f"/api/v1/jobs/{job_id}/retry")
     assert refused.status_code == 409
     assert kind.__name__ in refused.json()["message"]
-    (attention,) = [each for each in get(client, "overview")["attention"] if kind.__name__ in each["title"]]
+    (attention,) = [entry for entry in get(client, "overview")["attention"] if kind.__name__ in entry["title"]]
     assert attention["remedies"] == []
     named = {"of": "jobs", "action": "retry", "state": "failed", "error_code": kind.__name__}
     assert client.post("/api/v1/bulk", json=named).status_code == 409

@@ -49,8 +49,8 @@ def port() -> int:
 def issuer(port: int) -> Iterator[str]:
     own = f"http://127.0.0.1:{port}"
     try:
-        with oidc_provider.running(free_port(), f"{own}/login/oidc/back", f"{own}/login") as found:
-            yield found
+        with oidc_provider.running(free_port(), f"{own}/login/oidc/back", f"{own}/login") as provider:
+            yield provider
     except oidc_provider.ProviderMissingError as missing:
         pytest.skip(str(missing))
 
@@ -234,10 +234,10 @@ class Liar:
 
 @pytest.fixture
 def liar() -> Iterator[Liar]:
-    found = Liar()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    liar = Liar()
+    yield liar
+    liar.server.shutdown()
+    liar.server.server_close()
 
 
 def come_back(served: str, liar: Liar, **changed: str) -> httpx.Response:

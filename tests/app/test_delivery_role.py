@@ -38,15 +38,18 @@ def test_results_of_every_kind_reach_a_pacs_and_pages_as_small_as_it_takes_them(
     role = threading.Thread(target=run_delivery, args=(site.folder / "whyray.yaml", stop))
     role.start()
     try:
-        until(lambda: {each.state for each in rows(site, Delivery)} == {DeliveryState.SENT}, what="all results sent")
+        until(
+            lambda: {delivery.state for delivery in rows(site, Delivery)} == {DeliveryState.SENT},
+            what="all results sent",
+        )
     finally:
         stop.set()
         role.join()
 
-    made = {each.sop_instance_uid: each for each in rows(site, ResultRow)}
+    made = {result.sop_instance_uid: result for result in rows(site, ResultRow)}
     received = {uid: dcmread(path) for uid, path in pacs.files().items()}
     assert received.keys() == made.keys()
-    assert {each.kind for each in made.values()} == set(KINDS_OF_A_MAP)
+    assert {result.kind for result in made.values()} == set(KINDS_OF_A_MAP)
     for uid, result in made.items():
         compressed = result.kind == "sc"
         wanted = JPEGLSLossless if compressed else ExplicitVRLittleEndian

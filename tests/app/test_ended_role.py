@@ -33,10 +33,10 @@ def test_a_role_that_cannot_start_is_told_with_its_reason(cli: Cli, site: Path) 
     assert re.search(r"does not run: PackageError \(began .*\): planted@1.0.0: model.onnx is missing", said.everything)
     assert "Install it again." in said.everything
     catalog = Catalog(sqlite_url(site.parent / "state" / "catalog.sqlite"))
-    assert [each.kind for each in rows(catalog, Event)] == ["role.ended"], "told once, however often it is tried"
+    assert [event.kind for event in rows(catalog, Event)] == ["role.ended"], "told once, however often it is tried"
     with catalog.read() as session:
-        found = attention(session, catalog.clock(), destinations=["pacs"], free_bytes=2**40)
-    (told,) = [each for each in found if each.kind.startswith("process.")]
+        entries = attention(session, catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+    (told,) = [entry for entry in entries if entry.kind.startswith("process.")]
     assert (told.kind, told.severity) == ("process.ended", "error")
     assert told.title == f"{name_of('worker')} does not run: PackageError"
     assert told.message == "planted@1.0.0: model.onnx is missing"
@@ -66,10 +66,10 @@ def test_a_worker_whose_queue_does_not_answer_is_told_as_hindered(cli: Cli, site
         with heartbeat:
             said = cli("status", "--config", site).everything
             with context.catalog.read() as session:
-                found = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+                entries = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
         context.close()
     assert f"{heartbeat.name} hindered: PeerUnreachable: the queue does not answer" in said
-    (told,) = [each for each in found if each.kind.startswith("process.")]
+    (told,) = [entry for entry in entries if entry.kind.startswith("process.")]
     assert (told.kind, told.severity) == ("process.hindered", "error")
     assert "Redis" in told.advice
 

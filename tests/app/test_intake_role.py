@@ -85,8 +85,10 @@ def test_orthanc_is_told_what_is_safe_here_and_what_is_not(
     asked = pacs.post("/modalities/whyray/storage-commitment", {"DicomInstances": wanted})
     partly = committed(pacs, asked["ID"])
     assert partly["Status"] == "Failure"
-    assert [each["SOPInstanceUID"] for each in partly["Success"]] == [str(image.SOPInstanceUID)]
-    assert [(each["SOPInstanceUID"], each["FailureReason"]) for each in partly["Failures"]] == [("1.2.3.4", 0x0112)]
+    assert [instance["SOPInstanceUID"] for instance in partly["Success"]] == [str(image.SOPInstanceUID)]
+    assert [(instance["SOPInstanceUID"], instance["FailureReason"]) for instance in partly["Failures"]] == [
+        ("1.2.3.4", 0x0112)
+    ]
 
 
 def test_orthanc_reports_on_a_new_association_what_whyray_delivered(

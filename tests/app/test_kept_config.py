@@ -90,7 +90,7 @@ def test_a_mended_file_is_in_force_at_once_and_is_what_is_kept_then(site: Path) 
     with ProcessHeartbeat(context, "worker") as heartbeat:
         (told,) = rows(context.catalog, Process)
         assert "routes" in told.detail["config_refused"] or "line" in told.detail["config_refused"]
-        (event,) = [each for each in rows(context.catalog, Event) if each.kind == "config.refused"]
+        (event,) = [event for event in rows(context.catalog, Event) if event.kind == "config.refused"]
         assert event.message.startswith("the old configuration stays in force: ")
         site.write_text(with_a_route_renamed(good))
         told = look_again(heartbeat, context)
@@ -114,7 +114,7 @@ def test_what_a_role_can_t_do_is_refused_with_words_and_the_role_lives_on(site: 
         told = look_again(heartbeat, context)
         assert "can't listen on 127.0.0.1 port 104" in told.detail["config_refused"]
         assert told.detail["port"] == 11112
-        (event,) = [each for each in rows(context.catalog, Event) if each.kind == "config.refused"]
+        (event,) = [event for event in rows(context.catalog, Event) if event.kind == "config.refused"]
         assert event.message.startswith("the old configuration stays in force: ")
         assert context.config().routes[0].name != "renamed"
         (kept,) = (site.parent / "state" / "config").iterdir()
@@ -138,7 +138,7 @@ def test_a_role_is_seen_and_looks_again_whatever_a_look_at_the_file_raises(
         for _ in range(3):
             assert looks.acquire(timeout=30)
     context.close()
-    assert len([each for each in caplog.records if "KeyError" in each.getMessage()]) == 1, "logged once"
+    assert len([record for record in caplog.records if "KeyError" in record.getMessage()]) == 1, "logged once"
 
 
 def with_a_route_renamed(content: str) -> str:
@@ -175,8 +175,8 @@ def rows(catalog: Catalog, table: type[Row]) -> list[Row]:
 def test_the_administrator_is_told_once_however_many_roles_look_at_the_wrong_file(site: Path) -> None:
     context = opened_while_wrong(site)
     with ProcessHeartbeat(context, "worker"), ProcessHeartbeat(context, "intake"), context.catalog.read() as session:
-        found = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
-        (refused,) = [each for each in found if each.kind == "config.refused"]
+        entries = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+        (refused,) = [entry for entry in entries if entry.kind == "config.refused"]
     assert refused.severity == "error"
     assert "stays in force" in refused.message
     context.close()
@@ -196,4 +196,4 @@ def test_serve_starts_from_the_kept_one_too(site: Path) -> None:
     context = opened_while_wrong(site)
     context.close()
     supervisor = supervisor_of(site, context.config())
-    assert [each.name for each in supervisor.roles] == ["intake", "delivery", "admin", "worker 1"]
+    assert [role.name for role in supervisor.roles] == ["intake", "delivery", "admin", "worker 1"]

@@ -85,7 +85,7 @@ def test_a_study_is_received_answered_and_delivered_out_of_an_encrypted_folder(s
     results = _rows(sealed, ResultRow)
     delivered = _delivered(sealed)
     assert delivered.keys() == {row.sop_instance_uid for row in results}
-    assert {str(each.PatientID) for each in delivered.values()} == {"PLANTED-4711"}
+    assert {str(dataset.PatientID) for dataset in delivered.values()} == {"PLANTED-4711"}
     for row in results:
         with storage.open(row.key) as file:
             assert dcmread(file).SOPInstanceUID == row.sop_instance_uid

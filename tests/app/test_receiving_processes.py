@@ -81,25 +81,25 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    found = Installation(tmp_path_factory.mktemp("installation"))
-    yield found
-    found.close()
+    installation = Installation(tmp_path_factory.mktemp("installation"))
+    yield installation
+    installation.close()
 
 
 def connections_of(pid: int) -> int:
     """How many sockets of the network a process has open."""
     inodes = {line.split()[9] for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]}
     count = 0
-    for each in Path(f"/proc/{pid}/fd").iterdir():
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
-            count += str(each.readlink()).removeprefix("socket:[").rstrip("]") in inodes
+            count += str(descriptor.readlink()).removeprefix("socket:[").rstrip("]") in inodes
     return count
 
 
 @pytest.mark.timeout(180)
 def test_associations_are_spread_and_counted_over_all_processes(installation: Installation) -> None:
     with RawPeer(installation.port) as one, RawPeer(installation.port) as two, RawPeer(installation.port) as three:
-        assert [each.associate()[0] for each in (one, two, three)] == [ACCEPTED] * 3
+        assert [peer.associate()[0] for peer in (one, two, three)] == [ACCEPTED] * 3
         assert [connections_of(pid) for pid in installation.pids] == [1, 1]
         with RawPeer(installation.port) as fourth:
             assert fourth.associate()[0] != ACCEPTED
@@ -110,8 +110,8 @@ def test_associations_are_spread_and_counted_over_all_processes(installation: In
         with RawPeer(installation.port) as fourth:
             assert fourth.associate()[0] == ACCEPTED
             assert fourth.release() == RELEASED
-        for each in (two, three):
-            assert each.release() == RELEASED
+        for peer in (two, three):
+            assert peer.release() == RELEASED
     until(lambda: installation.scp.associations == 0, what="the end of all associations")
     assert [connections_of(pid) for pid in installation.pids] == [0, 0]
 
@@ -185,8 +185,8 @@ def test_a_process_that_is_killed_takes_nothing_acknowledged_with_it_and_others_
     with installation.context.catalog.read() as session:
         rows = {row.sop_instance_uid: row for row in session.scalars(select(Instance))}
         assert audit.verify(session).broken_at is None
-    assert [each for each, sha256 in acknowledged.items() if each not in rows or rows[each].sha256 != sha256] == []
-    assert [each for each in acknowledged if not installation.context.storage.exists(rows[each].key)] == []
+    assert [uid for uid, sha256 in acknowledged.items() if uid not in rows or rows[uid].sha256 != sha256] == []
+    assert [uid for uid in acknowledged if not installation.context.storage.exists(rows[uid].key)] == []
 
 
 def _more_than(before: list[int], senders: list[Modality]) -> Callable[[], bool]:
@@ -235,7 +235,7 @@ def test_a_process_does_not_start_with_settings_that_the_one_that_listens_has_no
         assert isinstance(said, NotReady)
         assert f"what the configuration file has anew: {name}" in said.words
         assert process.wait(60) != 0
-    assert [each.name for each in tmp_path.rglob("elsewhere*")] == []
+    assert [path.name for path in tmp_path.rglob("elsewhere*")] == []
 
 
 def test_a_process_that_can_not_start_is_told_with_its_reason_and_the_listener_serves(tmp_path: Path) -> None:
@@ -250,11 +250,11 @@ def test_a_process_that_can_not_start_is_told_with_its_reason_and_the_listener_s
 
         listener = context.config().listener.model_copy(update={"port": 0})
         scp = start_listener(listener, context.catalog, context.storage, start_process=start)
-        found = select(Event).where(Event.kind == "intake.process-ended")
+        query = select(Event).where(Event.kind == "intake.process-ended")
 
         def told() -> list[Event]:
             with context.catalog.read() as session:
-                return list(session.scalars(found))
+                return list(session.scalars(query))
 
         until(told, what="the event")
         assert "can't take anything in: for this reason" in told()[0].message

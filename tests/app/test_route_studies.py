@@ -18,9 +18,9 @@ from whyray.catalog import Event, Instance, JobState, Study, studies
 
 def study(site: Site, uid: str) -> Study:
     with site.catalog.read() as session:
-        found = session.scalar(select(Study).where(Study.study_instance_uid == uid))
-        assert found is not None
-        return found
+        row = session.scalar(select(Study).where(Study.study_instance_uid == uid))
+        assert row is not None
+        return row
 
 
 def kinds_of_events(site: Site) -> list[str]:
@@ -145,7 +145,7 @@ def test_two_versions_of_a_package_in_one_route_supersede_their_own_alone(site: 
         router = site.router()
         router.resolve_package = str
         assert router.step() == 2
-    assert sorted((each.package, each.revision, each.state) for each in site.jobs()) == [
+    assert sorted((job.package, job.revision, job.state) for job in site.jobs()) == [
         ("planted@1.0.0", 1, JobState.SUPERSEDED),
         ("planted@1.0.0", 2, JobState.QUEUED),
         ("planted@1.1.0", 1, JobState.SUPERSEDED),
@@ -174,11 +174,11 @@ def test_what_somebody_adds_to_a_study_is_no_new_revision_of_its_answer(
     added.SOPClassUID = added.file_meta.MediaStorageSOPClassUID = sop_class
     site.receive([added])
     site.router().step()
-    assert [each.revision for each in site.jobs()] == revisions
+    assert [job.revision for job in site.jobs()] == revisions
     site.receive([film(3)])
     assert site.router().step() == 1
-    assert [each.state for each in site.jobs()][-1] is JobState.QUEUED
-    assert [each.state for each in site.jobs()].count(JobState.SUPERSEDED) == len(revisions)
+    assert [job.state for job in site.jobs()][-1] is JobState.QUEUED
+    assert [job.state for job in site.jobs()].count(JobState.SUPERSEDED) == len(revisions)
 
 
 def test_the_same_instance_again_changes_nothing(site: Site) -> None:
@@ -194,10 +194,10 @@ def test_what_no_route_matches_is_kept_for_the_time_that_otherwise_says(site: Si
     planes = stack(4, (16, 16))
     uid = site.receive(slices(volume_of(planes, ball((0, 0, 0), 4)), planes))
     assert site.router().step() == 0
-    found = study(site, uid)
-    assert found.note == "no route matched: keep 1d"
-    assert found.expires_at is not None
-    assert (found.expires_at - site.clock()).total_seconds() == 24 * 3600
+    row = study(site, uid)
+    assert row.note == "no route matched: keep 1d"
+    assert row.expires_at is not None
+    assert (row.expires_at - site.clock()).total_seconds() == 24 * 3600
 
 
 def test_own_results_that_come_back_are_never_routed(site: Site) -> None:
@@ -234,8 +234,8 @@ def test_one_route_may_start_while_another_still_waits(site: Site) -> None:
     assert study(site, uid).received_sequence > study(site, uid).routed_sequence
     site.clock.tick(61)
     assert router.step() == 1
-    assert {each.route for each in site.jobs()} == {"films", "slow"}
-    assert np.all([each.state is JobState.QUEUED for each in site.jobs()])
+    assert {job.route for job in site.jobs()} == {"films", "slow"}
+    assert np.all([job.state is JobState.QUEUED for job in site.jobs()])
 
 
 def named(number: int, name: bytes, character_set: str | None = "ISO_IR 192", study: str = "1") -> Dataset:
@@ -285,7 +285,7 @@ def test_a_stored_instance_that_cannot_be_parsed_does_not_stop_its_series_or_oth
     with site.catalog.begin() as session:
         studies.release(session, [uid], site.clock())
     assert site.router().step() == 2
-    assert [study(site, each).note for each in (uid, other)] == ["routed: films"] * 2
+    assert [study(site, study_uid).note for study_uid in (uid, other)] == ["routed: films"] * 2
     assert [event.study_instance_uid for event in events_of(site, "study.unread")] == [uid]
 
 

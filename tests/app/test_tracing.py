@@ -78,7 +78,10 @@ def states(site: Site) -> set[DeliveryState]:
 
 
 def about(span: Span) -> dict[str, object]:
-    return {each.key: getattr(each.value, str(each.value.WhichOneof("value"))) for each in span.attributes}
+    return {
+        attribute.key: getattr(attribute.value, str(attribute.value.WhichOneof("value")))
+        for attribute in span.attributes
+    }
 
 
 def test_worker_and_delivery_write_one_trace_a_job_and_nothing_of_the_patient(

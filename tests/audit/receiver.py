@@ -108,11 +108,11 @@ class AuditRepository:
                 waiting = waiting[start + length :]
 
     def _take(self, syslog: bytes) -> None:
-        found = _HEADER.fullmatch(syslog)
-        if found is None:
+        match = _HEADER.fullmatch(syslog)
+        if match is None:
             self.faults.append(f"no syslog message of an audit: {syslog[:200]!r}")
             return
         try:
-            self.heard.append(Heard(int(found["number"]), checked(found["content"])))
+            self.heard.append(Heard(int(match["number"]), checked(match["content"])))
         except (etree.XMLSyntaxError, etree.DocumentInvalid) as error:
             self.faults.append(str(error))

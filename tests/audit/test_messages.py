@@ -34,15 +34,21 @@ def event(kind: AuditKind, outcome: Outcome = 0, **more: object) -> AuditEvent:
 @pytest.mark.parametrize("outcome", get_args(Outcome))
 def test_every_kind_is_valid_by_the_standards_schema(kind: AuditKind, outcome: Outcome) -> None:
     study = AuditStudy(uid="1.2.3", instances={"1.2.840.10008.5.1.4.1.1.2": 3, "1.2.840.10008.5.1.4.1.1.7": 1})
-    objects = tuple(AuditObject(kind=each, name=f"a {each}") for each in ("job", "result", "reader study", "node"))
+    objects = tuple(
+        AuditObject(kind=object_kind, name=f"a {object_kind}")
+        for object_kind in ("job", "result", "reader study", "node")
+    )
     full = event(
         kind, outcome, words="why & <how>", detail="admin.retry", studies=(study,), patient="P1", objects=objects
     )
-    for each in (full, event(kind, outcome)):
-        message = checked(audit_message(each, source="WHYRAY", site="Hospital"))
-        found = message.find("EventIdentification")
+    for audit_event in (full, event(kind, outcome)):
+        message = checked(audit_message(audit_event, source="WHYRAY", site="Hospital"))
+        identification = message.find("EventIdentification")
         code = AUDIT_KINDS[kind].event
-        assert (found.find("EventID").get("csd-code"), found.get("EventOutcomeIndicator")) == (code.value, str(outcome))
+        assert (identification.find("EventID").get("csd-code"), identification.get("EventOutcomeIndicator")) == (
+            code.value,
+            str(outcome),
+        )
 
 
 def test_a_transfer_names_both_sides_the_study_with_its_classes_and_the_patient_by_number_alone() -> None:

@@ -142,9 +142,9 @@ def test_an_event_is_audited_with_who_did_it_and_a_transaction_that_fails_leaves
         _fail_after_a_retry(catalog)
     with catalog.read() as session:
         (row,) = audit.after(session, 0, 10)
-        found = audit.event_of(row, catalog.keys)
-    assert (found.kind, found.outcome, found.participants[0].name) == ("login", 0, "ada")
-    assert found.participants[0].address == "10.0.0.9"
+        event = audit.event_of(row, catalog.keys)
+    assert (event.kind, event.outcome, event.participants[0].name) == ("login", 0, "ada")
+    assert event.participants[0].address == "10.0.0.9"
 
 
 def _fail_after_a_retry(catalog: Catalog) -> None:

@@ -20,6 +20,10 @@ def trail(catalog: Catalog) -> list[AuditEvent]:
 def in_short(events: list[AuditEvent]) -> list[tuple[str, int, str]]:
     """(kind, outcome, who asked for it) of each."""
     return [
-        (event.kind, event.outcome, next((each.name for each in event.participants if each.requestor), ""))
+        (
+            event.kind,
+            event.outcome,
+            next((participant.name for participant in event.participants if participant.requestor), ""),
+        )
         for event in events
     ]

@@ -68,6 +68,6 @@ def test_of_many_threads_one_passes(seconds: Seconds) -> None:
     told = RepeatFilter(seconds)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: told.passes("same"), range(200)))
-    assert [each for each in answers if each is not None] == [0]
+    assert [answer for answer in answers if answer is not None] == [0]
     seconds.now += 60
     assert told.passes("same") == 199

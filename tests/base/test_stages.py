@@ -21,7 +21,7 @@ class Clock:
 
 
 def own(times: tuple[StageTime, ...]) -> dict[str, float]:
-    return {each.name: each.own for each in times}
+    return {stage.name: stage.own for stage in times}
 
 
 def test_a_second_belongs_to_the_innermost_stage_alone() -> None:
@@ -35,7 +35,7 @@ def test_a_second_belongs_to_the_innermost_stage_alone() -> None:
             clock.now += 8
         clock.now += 16
     assert own(stages.times()) == {ELSEWHERE: 17, "rise": 10, "forward passes": 4}
-    (rise,) = [each for each in stages.times() if each.name == "rise"]
+    (rise,) = [stage for stage in stages.times() if stage.name == "rise"]
     assert rise.plain() == {"stage": "rise", "own_s": 10, "total_s": 14, "times": 1}
 
 
@@ -45,7 +45,7 @@ def test_a_stage_within_one_of_its_name_is_not_counted_twice() -> None:
         clock.now += 1
         with stage("drawing"):
             clock.now += 2
-    (drawing,) = [each for each in stages.times() if each.name == "drawing"]
+    (drawing,) = [stage for stage in stages.times() if stage.name == "drawing"]
     assert (drawing.own, drawing.total, drawing.times) == (3, 3, 2)
 
 

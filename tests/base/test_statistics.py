@@ -53,8 +53,8 @@ def test_platt_scaling_turns_no_answer_around() -> None:
 
 def test_calibration_error_is_zero_for_true_frequencies_and_the_gap_for_false_ones() -> None:
     positive = range(5, 100, 10)
-    said = np.repeat([each / 100 for each in positive], 100)
-    true = np.concatenate([np.arange(100) < each for each in positive]).astype(float)
+    said = np.repeat([count / 100 for count in positive], 100)
+    true = np.concatenate([np.arange(100) < count for count in positive]).astype(float)
     assert expected_calibration_error(said, true) == pytest.approx(0, abs=1e-9)
     assert expected_calibration_error(np.full(40, 0.9), np.zeros(40)) == pytest.approx(0.9)
 

@@ -67,8 +67,8 @@ class Rows:
         return f"{self._random.getrandbits(4 * letters):0{letters}x}"
 
     def _uuid(self) -> str:
-        found = self._hex(32)
-        return f"{found[:8]}-{found[8:12]}-{found[12:16]}-{found[16:20]}-{found[20:]}"
+        digits = self._hex(32)
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def _uid(self) -> str:
         return f"2.25.{self._random.getrandbits(120)}"

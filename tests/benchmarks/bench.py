@@ -120,7 +120,7 @@ def xaitk_classifier(bench: Bench) -> Any:
 
     class Classifier(ClassifyImage):  # type: ignore[misc]
         def get_labels(self) -> list[str]:
-            return [str(each) for each in range(14)]
+            return [str(number) for number in range(14)]
 
         def classify_images(self, img_iter: Iterable[np.ndarray]) -> Iterator[dict[str, float]]:
             waiting: list[np.ndarray] = []

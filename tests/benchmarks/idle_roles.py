@@ -89,7 +89,7 @@ def running(
         deadline = time.monotonic() + 120
         while True:
             with catalog.read() as session:
-                alive = {each.detail.get("pid") for each in processes.all_processes(session)}
+                alive = {process.detail.get("pid") for process in processes.all_processes(session)}
             if process.pid in alive:
                 break
             if process.poll() is not None or time.monotonic() > deadline:
@@ -111,19 +111,19 @@ def measured(
         time.sleep(_SETTLE)
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         pids = [pid, *map(int, children)]
-        before = {each: cpu_seconds(each) for each in pids}
+        before = {process_id: cpu_seconds(process_id) for process_id in pids}
         time.sleep(seconds)
         return [
             Figures(
-                name=role if each == pid else f"{role}: process of its jobs",
-                rss=memory(each)[0],
-                pss=memory(each)[1],
-                cpu_a_minute=(cpu_seconds(each) - before[each]) * 60 / seconds,
-                threads=sum(1 for _ in Path(f"/proc/{each}/task").iterdir()),
-                start=before[each],
+                name=role if process_id == pid else f"{role}: process of its jobs",
+                rss=memory(process_id)[0],
+                pss=memory(process_id)[1],
+                cpu_a_minute=(cpu_seconds(process_id) - before[process_id]) * 60 / seconds,
+                threads=sum(1 for _ in Path(f"/proc/{process_id}/task").iterdir()),
+                start=before[process_id],
                 ready=ready,
             )
-            for each in pids
+            for process_id in pids
         ]
 
 

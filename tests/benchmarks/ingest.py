@@ -153,7 +153,7 @@ def processes_of(process: int) -> list[int]:
         for task in Path(f"/proc/{process}/task").glob("*/children")
         for number in (task.read_text().split() if task.exists() else ())
     ]
-    return [process, *(each for child in children for each in processes_of(child))]
+    return [process, *(pid for child in children for pid in processes_of(child))]
 
 
 def settle(process: int) -> None:
@@ -167,9 +167,9 @@ def settle(process: int) -> None:
 def cpu_seconds(process: int) -> float:
     """User and system time of a process, those that it has started, and their ended children."""
     seconds = 0
-    for each in processes_of(process):
+    for pid in processes_of(process):
         with suppress(FileNotFoundError):
-            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             seconds += sum(map(int, fields[11:15]))
     return seconds / os.sysconf("SC_CLK_TCK")
 
@@ -177,9 +177,9 @@ def cpu_seconds(process: int) -> float:
 def peak_memory(process: int) -> float:
     """MiB: the most resident memory of the largest of its processes."""
     peaks = [0]
-    for each in processes_of(process):
+    for pid in processes_of(process):
         with suppress(FileNotFoundError):
-            status = Path(f"/proc/{each}/status").read_text()
+            status = Path(f"/proc/{pid}/status").read_text()
             peaks += [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")]
     return max(peaks) / 1024
 

@@ -126,7 +126,7 @@ def table(taken: Sequence[dict[str, float]], methods: Sequence[str]) -> str:
     pages = [sum(times[name] for name in (*list(WAITS)[:3], _PAGES)) for times in taken]
     for what, seconds in (("page", pages), ("result", whole)):
         columns[f"**from the association's end to the last {what}**"] = seconds
-        less = [each - times[_PASSES] for each, times in zip(seconds, taken, strict=True)]
+        less = [duration - times[_PASSES] for duration, times in zip(seconds, taken, strict=True)]
         columns[f"**less the model's passes, to the last {what}**"] = less
     lines = [
         f"{len(taken)} radiographs, one after another, with {', '.join(methods)}:",

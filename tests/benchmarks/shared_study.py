@@ -102,7 +102,7 @@ def main() -> None:
                     with site.catalog.begin() as session:
                         jobs.retry(session, job.id, site.clock(), actor="benchmark")
                 if run_job(job.id, "worker-1", tools) is not JobState.DONE:
-                    (failed,) = [each for each in site.jobs() if each.id == job.id]
+                    (failed,) = [candidate for candidate in site.jobs() if candidate.id == job.id]
                     sys.exit(f"{job.package}: {failed.error_code}: {failed.error_message}")
             if turn:  # the first loads the models
                 took[keeps].append(
@@ -111,7 +111,7 @@ def main() -> None:
             studies.drop()
         site.catalog.close()
     for keeps, words in ((False, "each by itself"), (True, "kept between them")):
-        seconds = [each[0] for each in took[keeps]]
+        seconds = [taken[0] for taken in took[keeps]]
         _, made, reads = took[keeps][0]
         sys.stdout.write(
             f"{words}: {statistics.median(seconds):.2f} CPU s ({min(seconds):.2f} to {max(seconds):.2f}), "

@@ -39,10 +39,10 @@ def side_by_side(
     base = seconds[order[0]]
     lines = ["", f"{title} ({turns} turns)" + (f": {note}" if note else "")]
     figures: dict[str, dict[str, object]] = {}
-    for name, each in seconds.items():
-        ratios = [own / first for own, first in zip(each, base, strict=True)]
+    for name, times in seconds.items():
+        ratios = [own / first for own, first in zip(times, base, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        median = statistics.median(each) * 1000
+        median = statistics.median(times) * 1000
         figures[name] = {
             "ms": round(median, 2),
             "ratio": round(middle, 3),

@@ -20,7 +20,7 @@ MARKS = {
 
 def tables(lines: list[dict[str, Any]]) -> tuple[str, str]:
     """(CPU or GPU, Markdown) of one run's JSON lines."""
-    machine = next(each["machine"] for each in lines if "machine" in each)
+    machine = next(line["machine"] for line in lines if "machine" in line)
     where = "CPU" if machine["device"] == "CPU" else "GPU"
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     on = machine["processor"] if where == "CPU" else f"{machine['device']}, {machine['processor']}"
@@ -30,14 +30,14 @@ def tables(lines: list[dict[str, Any]]) -> tuple[str, str]:
         "turns.",
         "",
     ]
-    for each in lines:
-        if "figures" not in each:
+    for line in lines:
+        if "figures" not in line:
             continue
-        words += [f"**{each['title']}**" + (f" ({each['note']})" if each["note"] else ""), ""]
+        words += [f"**{line['title']}**" + (f" ({line['note']})" if line["note"] else ""), ""]
         words += ["| | ms | ratio | quartiles |", "| --- | ---: | ---: | --- |"]
-        for name, found in each["figures"].items():
-            low, high = found["quartiles"]
-            words.append(f"| {name} | {found['ms']:.1f} | {found['ratio']:.2f} | {low:.2f} to {high:.2f} |")
+        for name, figure in line["figures"].items():
+            low, high = figure["quartiles"]
+            words.append(f"| {name} | {figure['ms']:.1f} | {figure['ratio']:.2f} | {low:.2f} to {high:.2f} |")
         words.append("")
     return where, "\n".join(words).rstrip()
 
@@ -48,6 +48,6 @@ def with_tables(page: str, where: str, table: str) -> str:
 
 
 if __name__ == "__main__":
-    measured = [json.loads(each) for each in Path(sys.argv[1]).read_text("utf-8").splitlines()]
+    measured = [json.loads(line) for line in Path(sys.argv[1]).read_text("utf-8").splitlines()]
     page_file = Path(sys.argv[2])
     page_file.write_text(with_tables(page_file.read_text("utf-8"), *tables(measured)), "utf-8")

@@ -36,7 +36,7 @@ from whyray.quality import Budget, assess
 pytestmark = pytest.mark.benchmark
 ANSWERED = "the model's answer is known, but where the row says otherwise"
 Ways = dict[str, Callable[[], object]]
-CLASSIFIERS = [each for each in BIG if BIG[each].task != "segmentation"]
+CLASSIFIERS = [name for name in BIG if BIG[name].task != "segmentation"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -282,15 +282,15 @@ def test_bundled_packages(name: str) -> None:
     bench = bundled(name)
     segmentation = bench.model.task == "segmentation"
     explained = "seg-grad-cam" if segmentation else "grad-cam"
-    found = explain(bench.model, bench.x, target="all", method=explained)
-    bench.target = bench.model.target_index(found[0].target)  # no background
+    maps = explain(bench.model, bench.x, target="all", method=explained)
+    bench.target = bench.model.target_index(maps[0].target)  # no background
     count = 8 if segmentation else 32  # as many as head-ct-tissue has channels for score-cam
     _table(
         bench,
         "all targets",
         {
             "bare ONNX Runtime inference": bench.bare(1, 1),
-            f"whyray {explained}, {len(found)} targets": bench.ours(explained, "all"),
+            f"whyray {explained}, {len(maps)} targets": bench.ours(explained, "all"),
             "whyray gradient, 1 target, the answer known": bench.ours("gradient", answered=True),
             "whyray gradient, 1 target, compiled to ONNX": bench.compiled(),
         },

@@ -147,7 +147,7 @@ class Measured:
         passes = statistics.median(self.bare)
         return {
             "case": self.case.name,
-            "stages": dict(sorted(medians.items(), key=lambda each: -each[1])),
+            "stages": dict(sorted(medians.items(), key=lambda pair: -pair[1])),
             "first": self.first,
             "whole": statistics.median(self.whole),
             "spread": [min(self.whole), max(self.whole)],
@@ -191,8 +191,8 @@ def once(
                 progress=lambda *_: None,
                 kinds=case.kinds,
             )
-        for each in report.stages:
-            took[each.name] = took.get(each.name, 0.0) + each.own
+        for stage in report.stages:
+            took[stage.name] = took.get(stage.name, 0.0) + stage.own
     return took
 
 

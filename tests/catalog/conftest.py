@@ -23,8 +23,8 @@ _SETTINGS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "max
 
 def _programs() -> Path | None:
     """The folder of initdb and pg_ctl; Debian keeps them off the PATH."""
-    if found := shutil.which("initdb"):
-        return Path(found).parent
+    if initdb := shutil.which("initdb"):
+        return Path(initdb).parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return versions[-1].parent if versions else None
 
@@ -52,7 +52,7 @@ class Postgres:
         assert done.returncode == 0, (self._folder / f"{program}.log").read_text(errors="replace")
 
     def start(self) -> None:
-        settings = " ".join(f"-c {each}" for each in _SETTINGS)
+        settings = " ".join(f"-c {setting}" for setting in _SETTINGS)
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 {settings}"
         log = str(self._folder / "server.log")
         self._run("pg_ctl", "start", "-w", "-D", str(self._folder / "data"), "-l", log, "-o", options)

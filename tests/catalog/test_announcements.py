@@ -28,8 +28,8 @@ def prepare(catalog: Catalog, ticks: Ticks, *results: jobs.NewResult) -> str:
 
 
 def send(session: Session, ticks: Ticks, *, most: int = 50, uid: str = "2.25.1", destination: str = "pacs") -> None:
-    for each in deliveries.claim_batch(session, destination, "sender", ticks(), most=most):
-        deliveries.sent(session, each.id, "sender", 0, "0x0000 Success", ticks(), announce_as=uid)
+    for delivery in deliveries.claim_batch(session, destination, "sender", ticks(), most=most):
+        deliveries.sent(session, delivery.id, "sender", 0, "0x0000 Success", ticks(), announce_as=uid)
         session.flush()
 
 
@@ -54,7 +54,7 @@ def test_an_announcement_is_due_when_the_last_delivery_to_its_destination_was_se
         assert not due(session, ticks, committed=True)
         (row,) = announcements.claim(session, "pacs", "announcer", ticks(), committed=False)
         assert row.uid == "2.25.1", "the second result joined the first"
-        assert [each.sop_instance_uid for each in announcements.results_of(session, row.id)] == ["2.25.1", "2.25.2"]
+        assert [result.sop_instance_uid for result in announcements.results_of(session, row.id)] == ["2.25.1", "2.25.2"]
         assert not due(session, ticks), "it is claimed"
 
 
@@ -64,7 +64,10 @@ def test_each_destination_of_a_job_has_its_own_announcement(catalog: Catalog, ti
         send(session, ticks)
         send(session, ticks, uid="2.25.2", destination="archive")
         rows = session.scalars(select(Announcement))
-        assert {each.destination: each.uid for each in rows} == {"pacs": "2.25.1", "archive": "2.25.2"}
+        assert {announcement.destination: announcement.uid for announcement in rows} == {
+            "pacs": "2.25.1",
+            "archive": "2.25.2",
+        }
 
 
 def test_commitment_counts_where_it_is_asked_for(catalog: Catalog, ticks: Ticks) -> None:
@@ -99,7 +102,7 @@ def test_what_was_told_is_not_told_again_and_what_comes_later_is(catalog: Catalo
         send(session, ticks, uid="2.25.3")
         (later,) = announcements.claim(session, "pacs", "announcer", ticks(), committed=False)
         assert later.uid == "2.25.3"
-        assert [each.sop_instance_uid for each in announcements.results_of(session, later.id)] == ["2.25.2"]
+        assert [result.sop_instance_uid for result in announcements.results_of(session, later.id)] == ["2.25.2"]
 
 
 def test_a_set_that_a_peer_may_have_heard_of_is_not_enlarged(catalog: Catalog, ticks: Ticks) -> None:
@@ -119,7 +122,7 @@ def test_a_set_that_a_peer_may_have_heard_of_is_not_enlarged(catalog: Catalog, t
         assert not due(session, ticks)
         send(session, ticks, uid="2.25.2")
         assert len(announcements.claim(session, "pacs", "announcer", ticks(), committed=False)) == 2
-        assert [each.sop_instance_uid for each in announcements.results_of(session, row.id)] == ["2.25.1"]
+        assert [result.sop_instance_uid for result in announcements.results_of(session, row.id)] == ["2.25.1"]
 
 
 def test_an_announcer_that_is_silent_is_replaced_and_changes_nothing_any_more(catalog: Catalog, ticks: Ticks) -> None:
@@ -168,7 +171,7 @@ def test_senders_that_end_their_first_objects_together_open_one_announcement(cat
     names = [str(number) for number in range(8)]
     prepare(catalog, ticks, *(result(name, "pacs") for name in names))
     with catalog.begin() as session:
-        ids = [each.id for each in deliveries.claim_batch(session, "pacs", "sender", ticks())]
+        ids = [delivery.id for delivery in deliveries.claim_batch(session, "pacs", "sender", ticks())]
     ready = threading.Barrier(len(ids))
 
     def end(delivery_id: str, uid: str) -> None:

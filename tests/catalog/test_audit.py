@@ -45,10 +45,10 @@ def tamper(catalog: Catalog, *statements: str) -> audit.Chain:
         in_spite_of_the_triggers(session)
         for statement in statements:
             session.execute(text(statement))
-        found = audit.verify(session)
+        verdict = audit.verify(session)
         session.rollback()
         connection.rollback()
-    return found
+    return verdict
 
 
 def test_an_empty_and_a_growing_trail_are_whole(catalog: Catalog) -> None:
@@ -70,9 +70,9 @@ def test_an_empty_and_a_growing_trail_are_whole(catalog: Catalog) -> None:
     ],
 )
 def test_a_changed_or_removed_record_is_told(tampered: Catalog, statement: str, broken_at: int, why: str) -> None:
-    found = tamper(tampered, statement)
-    assert (found.broken_at, found.records) == (broken_at, broken_at - 1)
-    assert why in found.why
+    verdict = tamper(tampered, statement)
+    assert (verdict.broken_at, verdict.records) == (broken_at, broken_at - 1)
+    assert why in verdict.why
 
 
 def test_records_in_each_others_place_are_told(tampered: Catalog) -> None:

@@ -45,9 +45,9 @@ def come(session: Session, ticks: Ticks, *numbers: int, content: str = "", serie
     session.flush()
 
 
-def compare(session: Session, ticks: Ticks, found: Difference = OTHER_PATIENT) -> None:
+def compare(session: Session, ticks: Ticks, difference: Difference = OTHER_PATIENT) -> None:
     for pair in conflicts.to_compare(session, 100):
-        assert conflicts.compared(session, pair.instance_id, found, ticks())
+        assert conflicts.compared(session, pair.instance_id, difference, ticks())
     session.flush()
 
 
@@ -79,7 +79,7 @@ def run(session: Session, ticks: Ticks, job: Job | None, *names: str) -> Job:
 
 def in_use(session: Session) -> list[str]:
     """The digests of what routing takes."""
-    return [each.sha256 for group in studies.routable(session, 1).values() for each in group]
+    return [instance.sha256 for group in studies.routable(session, 1).values() for instance in group]
 
 
 def sha256(number: int, content: str = "", series: int = 1) -> str:
@@ -105,7 +105,7 @@ def test_the_newest_content_is_used_and_the_study_is_routed_anew(catalog: Catalo
         assert second is not None
         session.refresh(first)
         assert (first.state, second.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
-        taken = [each.sha256 for group in jobs.inputs(session, second).values() for each in group]
+        taken = [instance.sha256 for group in jobs.inputs(session, second).values() for instance in group]
         assert taken == [sha256(1, "B"), sha256(2, "B")]
         assert [row.sop_instance_uid for row in jobs.earlier_results(session, second)] == ["2.25.1", "2.25.2"]
 
@@ -316,7 +316,7 @@ def test_who_decided_is_audited_and_no_event_says_more_than_names_of_attributes(
         (event,) = session.scalars(select(Event).where(Event.kind == "content.used"))
         assert (event.actor, event.severity) == ("eva", "warning")
         assert "which differs in PatientID, PatientName" in event.message
-        assert any('"content.used"' in each for each in session.scalars(select(AuditRecord.content)))
+        assert any('"content.used"' in content for content in session.scalars(select(AuditRecord.content)))
 
 
 def test_a_corrected_study_that_no_route_takes_has_stopped(catalog: Catalog, ticks: Ticks) -> None:

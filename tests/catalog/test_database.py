@@ -62,14 +62,14 @@ def test_with_a_fixed_clock_and_fixed_ids_the_rows_are_the_same_whenever_they_ar
 
 
 def test_the_migrations_make_the_unique_constraints_that_the_tables_say(catalog: Catalog) -> None:
-    found = inspect(catalog.engine)
+    inspector = inspect(catalog.engine)
     for table in Base.metadata.tables.values():
         wanted = {
-            tuple(column.name for column in each.columns)
-            for each in table.constraints
-            if type(each).__name__ == "UniqueConstraint"
+            tuple(column.name for column in constraint.columns)
+            for constraint in table.constraints
+            if type(constraint).__name__ == "UniqueConstraint"
         }
-        made = {tuple(each["column_names"]) for each in found.get_unique_constraints(table.name)}
+        made = {tuple(constraint["column_names"]) for constraint in inspector.get_unique_constraints(table.name)}
         assert made == wanted, table.name
 
 

@@ -93,13 +93,13 @@ def test_shares_in_anatomy_and_distances_are_kept_where_explanations_give_them(c
                 finding("Mass", explanations=[heatmap(distance=2.0)], typed_explanations=[withheld, position]),
             ),
         )
-    found = kept(catalog)
-    assert found[SeriesKey("cxr@1.0.0", "outside-anatomy", "Effusion", "region-shares")] == [0.3]
-    assert SeriesKey("cxr@1.0.0", "outside-anatomy", "Mass", "region-shares") not in found
+    values = kept(catalog)
+    assert values[SeriesKey("cxr@1.0.0", "outside-anatomy", "Effusion", "region-shares")] == [0.3]
+    assert SeriesKey("cxr@1.0.0", "outside-anatomy", "Mass", "region-shares") not in values
     # of the image, not of the target: once
-    assert found[SeriesKey("cxr@1.0.0", "ood-percentile", "", "latent-position")] == [97.0]
-    assert found[SeriesKey("cxr@1.0.0", "case-distance")] == [2.0]
-    assert found[SeriesKey("cxr@1.0.0", "grade", "", "region-shares")] == [0.0, 2.0]
+    assert values[SeriesKey("cxr@1.0.0", "ood-percentile", "", "latent-position")] == [97.0]
+    assert values[SeriesKey("cxr@1.0.0", "case-distance")] == [2.0]
+    assert values[SeriesKey("cxr@1.0.0", "grade", "", "region-shares")] == [0.0, 2.0]
 
 
 def test_maps_that_are_parts_of_an_explanation_are_not_counted_beside_it(catalog: Catalog) -> None:
@@ -146,12 +146,12 @@ def test_first_and_latest_numbers_never_overlap(catalog: Catalog) -> None:
 def test_days_are_summed_up_in_utc(catalog: Catalog) -> None:
     with catalog.begin() as session:
         for number, hours in enumerate((0, 5, 13, 40)):
-            each = facts(finding(probability=number / 10, explanations=[]), job_id=f"job-{number}")
-            drift.record_drift(session, replace(each, at=NOON + timedelta(hours=hours)))
+            job_facts = facts(finding(probability=number / 10, explanations=[]), job_id=f"job-{number}")
+            drift.record_drift(session, replace(job_facts, at=NOON + timedelta(hours=hours)))
     with catalog.read() as session:
         (series,) = drift.all_series(session)
         days = drift.by_day(session, series)
-    assert [(each.day, each.count) for each in days] == [("2026-01-02", 2), ("2026-01-03", 1), ("2026-01-04", 1)]
+    assert [(day.day, day.count) for day in days] == [("2026-01-02", 2), ("2026-01-03", 1), ("2026-01-04", 1)]
     assert (days[0].lowest, days[0].highest) == (0.0, 0.1)
     assert abs(days[0].mean - 0.05) < 1e-9
 
@@ -159,8 +159,8 @@ def test_days_are_summed_up_in_utc(catalog: Catalog) -> None:
 def test_old_numbers_are_forgotten_but_the_first_of_each_series_stay(catalog: Catalog) -> None:
     with catalog.begin() as session:
         for number in range(10):
-            each = facts(finding(probability=number / 10, explanations=[]), job_id=f"job-{number}")
-            drift.record_drift(session, replace(each, at=NOON + timedelta(days=number)))
+            job_facts = facts(finding(probability=number / 10, explanations=[]), job_id=f"job-{number}")
+            drift.record_drift(session, replace(job_facts, at=NOON + timedelta(days=number)))
     with catalog.begin() as session:
         assert drift.forget(session, NOON + timedelta(days=8), spare=3) == 5
     assert kept(catalog)[SeriesKey("cxr@1.0.0", "probability", "Effusion")] == [0.0, 0.1, 0.2, 0.8, 0.9]

@@ -41,7 +41,7 @@ def test_a_person_has_one_verdict_a_result_and_may_change_it(catalog: Catalog) -
         feedback.give(session, uid, "accept", NOON, actor="grace")
     with catalog.begin() as session:
         feedback.give(session, uid, "accept", NOON, actor="ada")
-    assert sorted((each.actor, each.verdict, each.reason) for each in kept(catalog)) == [
+    assert sorted((row.actor, row.verdict, row.reason) for row in kept(catalog)) == [
         ("ada", "accept", None),
         ("grace", "accept", None),
     ]
@@ -65,7 +65,7 @@ def test_a_comment_is_in_no_event(catalog: Catalog) -> None:
     with catalog.begin() as session:
         feedback.give(session, uid, "reject", NOON, actor="ada", reason="other", comment="private words")
     with catalog.read() as session:
-        said = [each.message for each in session.scalars(select(Event)) if each.kind == "feedback.reject"]
+        said = [event.message for event in session.scalars(select(Event)) if event.kind == "feedback.reject"]
     assert said == [f"result {uid}: other"]
 
 

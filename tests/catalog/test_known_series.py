@@ -51,12 +51,12 @@ def test_the_rows_are_those_that_add_instance_makes(catalog: Catalog, tmp_path: 
             session.execute(text("UPDATE studies SET routed_sequence = received_sequence WHERE id = 1"))
     enter(catalog, batch)
     with other.begin() as session:
-        for each in batch:
-            studies.add_instance(session, each, LATER)
+        for instance in batch:
+            studies.add_instance(session, instance, LATER)
     with catalog.read() as one_session, other.read() as another:
         assert rows(one_session) == rows(another)
-        assert {each.facets: each.number for each in tallies.counted(one_session, "instances")} == {
-            each.facets: each.number for each in tallies.counted(another, "instances")
+        assert {tally.facets: tally.number for tally in tallies.counted(one_session, "instances")} == {
+            tally.facets: tally.number for tally in tallies.counted(another, "instances")
         }
     other.close()
 

@@ -54,18 +54,20 @@ def claim(session: Session, ticks: Ticks, *, most: int = 50) -> list[Delivery]:
 
 
 def send(session: Session, ticks: Ticks, *, uid: str = "2.25.1", most: int = 50) -> None:
-    for each in claim(session, ticks, most=most):
-        deliveries.sent(session, each.id, "sender", 0, "0x0000 Success", ticks(), announce_as=uid)
+    for delivery in claim(session, ticks, most=most):
+        deliveries.sent(session, delivery.id, "sender", 0, "0x0000 Success", ticks(), announce_as=uid)
         session.flush()
 
 
 def states(session: Session) -> dict[str, DeliveryState]:
     session.flush()
-    return {each.result.sop_instance_uid: each.state for each in session.scalars(select(Delivery))}
+    return {delivery.result.sop_instance_uid: delivery.state for delivery in session.scalars(select(Delivery))}
 
 
 def of(session: Session, name: str) -> Delivery:
-    return next(each for each in session.scalars(select(Delivery)) if each.result.sop_instance_uid == f"2.25.{name}")
+    return next(
+        delivery for delivery in session.scalars(select(Delivery)) if delivery.result.sop_instance_uid == f"2.25.{name}"
+    )
 
 
 def test_what_was_not_sent_of_replaced_results_is_cancelled(catalog: Catalog, ticks: Ticks) -> None:
@@ -90,14 +92,14 @@ def test_what_was_not_sent_of_replaced_results_is_cancelled(catalog: Catalog, ti
         )
         ticks.pass_by(WAIT)
         assert deliveries.wake(session, ticks()) == 0
-        assert [each.result.sop_instance_uid for each in claim(session, ticks)] == ["2.25.21"]
+        assert [delivery.result.sop_instance_uid for delivery in claim(session, ticks)] == ["2.25.21"]
 
 
 def test_what_stays_in_force_is_still_sent(catalog: Catalog, ticks: Ticks) -> None:
     with catalog.begin() as session:
         job_id = ran(session, ticks, "11", "12")
         run_again(session, ticks, job_id, "11", "21", replaced=("12",))
-        assert {each.result.sop_instance_uid for each in claim(session, ticks)} == {"2.25.11", "2.25.21"}
+        assert {delivery.result.sop_instance_uid for delivery in claim(session, ticks)} == {"2.25.11", "2.25.21"}
 
 
 @pytest.mark.parametrize("late_instances", [False, True])
@@ -123,7 +125,7 @@ def test_a_delivery_that_is_being_sent_may_arrive_and_is_not_tried_again(
         session.flush()
         deliveries.wake(session, ticks())
         session.flush()
-        assert [each.result.sop_instance_uid for each in claim(session, ticks)] == ["2.25.21"]
+        assert [delivery.result.sop_instance_uid for delivery in claim(session, ticks)] == ["2.25.21"]
         assert row.state is (DeliveryState.SENT if ending == "sent" else DeliveryState.CANCELLED)
         assert (row.lease_owner, row.announcement_id) == (None, None)
 
@@ -154,7 +156,7 @@ def test_results_of_an_earlier_revision_are_sent_as_ever(catalog: Catalog, ticks
         send(session, ticks)
         assert states(session) == {"2.25.11": DeliveryState.SENT}
         (row,) = announcements.claim(session, "pacs", "announcer", ticks(), committed=False)
-        assert [each.sop_instance_uid for each in announcements.results_of(session, row.id)] == ["2.25.11"]
+        assert [result.sop_instance_uid for result in announcements.results_of(session, row.id)] == ["2.25.11"]
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -173,7 +175,7 @@ def test_an_announcement_names_what_is_in_force_and_waits_for_nothing_else(
         session.flush()
         assert announcements.due(session, "pacs", ticks(), committed=committed)
         (row,) = announcements.claim(session, "pacs", "announcer", ticks(), committed=committed)
-        assert [each.sop_instance_uid for each in announcements.results_of(session, row.id)] == ["2.25.21"]
+        assert [result.sop_instance_uid for result in announcements.results_of(session, row.id)] == ["2.25.21"]
 
 
 def test_an_announcement_of_replaced_results_alone_that_was_tried_is_cancelled(catalog: Catalog, ticks: Ticks) -> None:
@@ -230,7 +232,7 @@ def test_a_result_is_replaced_at_one_time_whatever_becomes_of_its_job(catalog: C
         assert rows[1].replaced_at is not None
         assert rows[1].replaced_at > at
         assert rows[2].replaced_at is None
-        assert all(each.superseded for each in rows)
+        assert all(result.superseded for result in rows)
 
 
 @pytest.mark.usefixtures("real_migrations")

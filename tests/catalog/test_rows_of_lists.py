@@ -106,12 +106,14 @@ def test_what_is_stuck_is_told_by_place_and_error(catalog: Catalog, ticks: Ticks
                 )
             )
         )
-        found = stuck.deliveries(session)
+        stuck_groups = stuck.deliveries(session)
         told = Counter(
-            (state, each.place, each.error_code, each.count) for (_, state), groups in found.items() for each in groups
+            (state, group.place, group.error_code, group.count)
+            for (_, state), groups in stuck_groups.items()
+            for group in groups
         )
         assert told == counted
-        (newest,) = [each for each in found["deliveries", DeliveryState.FAILED] if each.place == "pacs"]
+        (newest,) = [group for group in stuck_groups["deliveries", DeliveryState.FAILED] if group.place == "pacs"]
         assert (newest.since, newest.newest_at) == (ticks.now - timedelta(seconds=4), ticks.now)
         assert (newest.message, bool(newest.advice)) == ("no context for study 5", True)
         for state in destination_states(session, ["pacs"]):
@@ -126,8 +128,8 @@ def test_a_failed_job_is_stuck_since_it_failed(catalog: Catalog, ticks: Ticks) -
         failed_at = ticks.pass_by(timedelta(hours=1))
         jobs.stop(session, made.id, "worker", PeerRefused("so it is"), failed_at, retry_after=None)
         session.flush()
-        (found,) = stuck.stuck(session, "jobs", JobState.FAILED)
-        assert (found.place, found.error_code, found.count, found.since) == ("route", "PeerRefused", 1, failed_at)
-        assert (found.message, found.newest_at) == ("so it is", made.created_at)
+        (group,) = stuck.stuck(session, "jobs", JobState.FAILED)
+        assert (group.place, group.error_code, group.count, group.since) == ("route", "PeerRefused", 1, failed_at)
+        assert (group.message, group.newest_at) == ("so it is", made.created_at)
         assert stuck.stuck(session, "jobs", JobState.WAITING) == []
         assert studies.number_of_few(session, "failed") == 0, "its study is being received"

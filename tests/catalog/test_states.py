@@ -33,8 +33,8 @@ from whyray.catalog import (
 )
 from whyray.catalog.states import delivery_after, job_after
 
-JOB_MOVES = {(each.source, each.to) for each in JOB_TRANSITIONS}
-DELIVERY_MOVES = {(each.source, each.to) for each in DELIVERY_TRANSITIONS}
+JOB_MOVES = {(transition.source, transition.to) for transition in JOB_TRANSITIONS}
+DELIVERY_MOVES = {(transition.source, transition.to) for transition in DELIVERY_TRANSITIONS}
 JOB_ACTIONS = ("claim", "renew", "finish", "defer", "fail", "cancel", "retry", "wake", "pass", "late", "dispatch")
 DELIVERY_ACTIONS = (
     *("claim", "renew", "sent", "defer", "fail", "hand-back", "cancel", "retry", "wake", "pass", "report"),
@@ -63,16 +63,16 @@ def test_every_state_can_be_left_or_is_an_end_and_every_action_leads_to_one_stat
     ends = {
         JobState.SUPERSEDED: "a newer revision has taken its place",
     }
-    assert set(JobState) - {each.source for each in JOB_TRANSITIONS} == set(ends)
-    assert set(DeliveryState) - {each.source for each in DELIVERY_TRANSITIONS} == set()
+    assert set(JobState) - {transition.source for transition in JOB_TRANSITIONS} == set(ends)
+    assert set(DeliveryState) - {transition.source for transition in DELIVERY_TRANSITIONS} == set()
     for transitions in (JOB_TRANSITIONS, DELIVERY_TRANSITIONS):
-        pairs = [(each.action, each.source) for each in transitions]
+        pairs = [(transition.action, transition.source) for transition in transitions]
         assert len(pairs) == len(set(pairs))
 
 
-@given(st.sampled_from(sorted({each.action for each in JOB_TRANSITIONS})), st.sampled_from(JobState))
+@given(st.sampled_from(sorted({transition.action for transition in JOB_TRANSITIONS})), st.sampled_from(JobState))
 def test_a_move_that_the_table_of_jobs_does_not_have_is_refused(action: str, state: JobState) -> None:
-    moves = {(each.action, each.source): each.to for each in JOB_TRANSITIONS}
+    moves = {(transition.action, transition.source): transition.to for transition in JOB_TRANSITIONS}
     if (action, state) in moves:
         assert job_after(action, state) is moves[action, state]
     else:
@@ -80,9 +80,11 @@ def test_a_move_that_the_table_of_jobs_does_not_have_is_refused(action: str, sta
             job_after(action, state)
 
 
-@given(st.sampled_from(sorted({each.action for each in DELIVERY_TRANSITIONS})), st.sampled_from(DeliveryState))
+@given(
+    st.sampled_from(sorted({transition.action for transition in DELIVERY_TRANSITIONS})), st.sampled_from(DeliveryState)
+)
 def test_a_move_that_the_table_of_deliveries_does_not_have_is_refused(action: str, state: DeliveryState) -> None:
-    moves = {(each.action, each.source): each.to for each in DELIVERY_TRANSITIONS}
+    moves = {(transition.action, transition.source): transition.to for transition in DELIVERY_TRANSITIONS}
     if (action, state) in moves:
         assert delivery_after(action, state) is moves[action, state]
     else:
@@ -184,9 +186,9 @@ def test_a_job_that_is_not_at_an_end_can_always_come_to_one(scratch: Catalog, st
         for _ in range(6):
             play.ticks.pass_by(timedelta(minutes=10))
             jobs.wake(session, play.ticks.now)
-            for each in jobs.to_dispatch(session, play.ticks.now, again_after=timedelta(minutes=5)):
-                if jobs.claim(session, each.id, "C", play.ticks.now):
-                    jobs.finish(session, each.id, "C", [], [], play.ticks.now)
+            for job in jobs.to_dispatch(session, play.ticks.now, again_after=timedelta(minutes=5)):
+                if jobs.claim(session, job.id, "C", play.ticks.now):
+                    jobs.finish(session, job.id, "C", [], [], play.ticks.now)
         open_states = {JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING}
         assert not set(jobs.tally(session)) & open_states
 
@@ -311,7 +313,7 @@ def test_of_many_senders_that_claim_at_once_each_delivery_goes_to_one(catalog: C
     def send(name: str) -> None:
         while True:
             with catalog.begin() as session:
-                batch = [each.id for each in deliveries.claim_batch(session, "pacs", name, NOON, most=3)]
+                batch = [delivery.id for delivery in deliveries.claim_batch(session, "pacs", name, NOON, most=3)]
             if not batch:
                 return
             claimed.extend(batch)

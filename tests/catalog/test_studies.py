@@ -24,8 +24,8 @@ def _study(catalog: Catalog, number: int = 1) -> Study:
 def test_an_instance_is_new_once_then_a_duplicate_and_with_other_bytes_a_conflict(catalog: Catalog) -> None:
     with catalog.begin() as session:
         arrivals = [
-            studies.add_instance(session, each, NOON)
-            for each in (
+            studies.add_instance(session, instance, NOON)
+            for instance in (
                 received(1),
                 received(1, copy=1),
                 received(1, content="other", copy=2),
@@ -38,7 +38,7 @@ def test_an_instance_is_new_once_then_a_duplicate_and_with_other_bytes_a_conflic
         assert list(session.scalars(select(Instance.variant).order_by(Instance.id))) == [0, 1, 2]
         assert session.scalar(select(func.count(Event.id)).where(Event.kind == "instance.conflict")) == 2
         assert studies.counts(session, 1) == (1, 1)
-        assert [each.variant for each in studies.routable(session, 1)["1.2.1.1"]] == [0]
+        assert [instance.variant for instance in studies.routable(session, 1)["1.2.1.1"]] == [0]
 
 
 def test_an_instance_that_comes_in_another_study_is_used_in_both(catalog: Catalog) -> None:
@@ -78,9 +78,9 @@ def test_only_new_foreign_instances_reopen_a_settled_study(catalog: Catalog) -> 
     assert _study(catalog).expires_at == NOON + timedelta(hours=24)
     with catalog.begin() as session:
         studies.add_instance(session, received(3), later)
-        assert [each.study_instance_uid for each in studies.unsettled(session)] == ["1.2.1"]
-    found = _study(catalog)
-    assert (found.received_sequence, found.opened_at, found.expires_at) == (2, later, None)
+        assert [study.study_instance_uid for study in studies.unsettled(session)] == ["1.2.1"]
+    study = _study(catalog)
+    assert (study.received_sequence, study.opened_at, study.expires_at) == (2, later, None)
 
 
 def test_settling_does_not_cover_what_came_while_routing_was_at_work(catalog: Catalog) -> None:
@@ -178,26 +178,28 @@ def _in_threads(work, count: int) -> None:  # type: ignore[no-untyped-def]
 def test_a_study_is_found_by_a_part_of_its_uid(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     uids = [f"1.2.840.113619.{number}.99.{number:04d}" for number in range(60)]
 
-    def found(part: str) -> list[str]:
+    def uids_with(part: str) -> list[str]:
         with catalog.read() as session:
             conditions = studies.of_uid(session, part)
-            each = [set(session.scalars(select(Study.study_instance_uid).where(*one))) for one in conditions]
-        assert sum(map(len, each)) == len(set().union(*each)), "no study is there twice"
-        return sorted(set().union(*each))
+            by_condition = [set(session.scalars(select(Study.study_instance_uid).where(*one))) for one in conditions]
+        assert sum(map(len, by_condition)) == len(set().union(*by_condition)), "no study is there twice"
+        return sorted(set().union(*by_condition))
 
     with catalog.begin() as session:
         for number, uid in enumerate(uids):
             came = replace(received(number, study=number), study_instance_uid=uid)
             studies.add_instance(session, came, NOON + timedelta(minutes=number))
     monkeypatch.setattr(studies, "NEWEST", 10)
-    assert found(uids[7]) == [uids[7]], "whole"
-    assert found("0007") == [uids[7]], "by its end"
-    assert found("1.2.840.113619.7.") == [uids[7]], "by its beginning"
-    assert found("619.55.9") == [uids[55]], "from within, among the newest"
-    assert found("619.7.9") == [], "from within, of long ago"
-    assert found("1.2.840") == sorted(uids)
-    assert found(".99.") == sorted(uids[-10:])
-    assert found("1.2.840_") == found("%") == found("\N{GREEK SMALL LETTER ALPHA}") == found("\x00") == []
+    assert uids_with(uids[7]) == [uids[7]], "whole"
+    assert uids_with("0007") == [uids[7]], "by its end"
+    assert uids_with("1.2.840.113619.7.") == [uids[7]], "by its beginning"
+    assert uids_with("619.55.9") == [uids[55]], "from within, among the newest"
+    assert uids_with("619.7.9") == [], "from within, of long ago"
+    assert uids_with("1.2.840") == sorted(uids)
+    assert uids_with(".99.") == sorted(uids[-10:])
+    assert (
+        uids_with("1.2.840_") == uids_with("%") == uids_with("\N{GREEK SMALL LETTER ALPHA}") == uids_with("\x00") == []
+    )
     monkeypatch.setattr(studies, "_FEW_BY_UID", 5)
-    assert found("1.2.840") == sorted(uids), "what is common is looked for among all"
-    assert found("619.7.9") == []
+    assert uids_with("1.2.840") == sorted(uids), "what is common is looked for among all"
+    assert uids_with("619.7.9") == []

@@ -61,7 +61,7 @@ def counts(session: Session) -> dict[str, Counter[tuple[object, ...]]]:
         "feedback": (Feedback.package, Feedback.verdict),
         "workitems": (Workitem.worklist, Workitem.state),
     }
-    return {name: Counter(tuple(row) for row in session.execute(select(*each))) for name, each in facets.items()}
+    return {name: Counter(tuple(row) for row in session.execute(select(*columns))) for name, columns in facets.items()}
 
 
 def kept(session: Session) -> dict[str, Counter[tuple[object, ...]]]:
@@ -210,8 +210,8 @@ def test_each_state_of_a_study_is_the_one_that_it_is_in(catalog: Catalog, ticks:
             studies.settle(session, study.id, study.received_sequence, "routed")
         said = {row[0]: row[1] for row in session.execute(select(Study.id, studies.STUDY_STATE))}
         for state in get_args(studies.StudyState):
-            found = set(session.scalars(select(Study.id).where(studies.is_in(state))))
-            assert found == {study_id for study_id, its in said.items() if its == state}, state
+            study_ids = set(session.scalars(select(Study.id).where(studies.is_in(state))))
+            assert study_ids == {study_id for study_id, its in said.items() if its == state}, state
         assert len(set(said.values())) >= 5
         tallied = studies.tally(session)
         for state in ("receiving", "failed", "working", "unrouted"):

@@ -37,7 +37,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m chaos",
         description=__doc__,
-        epilog=_TOLD + "\nKinds of fault:\n" + "\n".join(f"  {each.name:30}{each.what}" for each in FAULTS.values()),
+        epilog=_TOLD + "\nKinds of fault:\n" + "\n".join(f"  {fault.name:30}{fault.what}" for fault in FAULTS.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seed", type=int, default=20261129, help="of the draws (default: %(default)s)")

@@ -16,8 +16,8 @@ _CACHED = 1
 def find_faketime() -> Path | None:
     """The library, if it is installed."""
     for pattern in _LIBRARIES:
-        for found in sorted(Path("/").glob(pattern.lstrip("/"))):
-            return found
+        for path in sorted(Path("/").glob(pattern.lstrip("/"))):
+            return path
     return None
 
 

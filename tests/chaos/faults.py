@@ -388,7 +388,7 @@ def of_kinds(wanted: list[str]) -> list[Fault]:
     """
     if not wanted:
         return list(FAULTS.values())
-    chosen = [each for each in FAULTS.values() if any(each.name.startswith(start) for start in wanted)]
+    chosen = [fault for fault in FAULTS.values() if any(fault.name.startswith(start) for start in wanted)]
     strangers = [start for start in wanted if not any(name.startswith(start) for name in FAULTS)]
     if strangers:
         raise SystemExit(f"no fault is called {', '.join(strangers)}; there are: {', '.join(FAULTS)}")

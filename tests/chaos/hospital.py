@@ -76,16 +76,16 @@ class Serve(Running):
 
     def children(self) -> dict[int, str]:
         """Process id → role of what serve has started and still runs; Redis is a role here."""
-        found = {}
+        roles = {}
         with suppress(psutil.Error):
             for child in psutil.Process(self.pid).children():
                 with suppress(psutil.Error):
                     words = child.cmdline()
                     if any("redis-server" in word for word in words):
-                        found[child.pid] = "redis"
+                        roles[child.pid] = "redis"
                     elif "whyray" in words and len(words) > words.index("whyray") + 1:
-                        found[child.pid] = words[words.index("whyray") + 1]
-        return found
+                        roles[child.pid] = words[words.index("whyray") + 1]
+        return roles
 
     def of_role(self, role: str) -> list[int]:
         """Process ids of a role."""
@@ -98,7 +98,9 @@ class Serve(Running):
         pids = set(self.children())
         try:
             with self.catalog.read() as session:
-                told = {each.role for each in processes.all_processes(session) if each.detail.get("pid") in pids}
+                told = {
+                    process.role for process in processes.all_processes(session) if process.detail.get("pid") in pids
+                }
         except Exception:  # the catalog is away: then it is not alive yet
             return False
         return set(ROLES) <= told

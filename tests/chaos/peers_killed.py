@@ -125,13 +125,13 @@ class Orthanc(OrthancServer):
 
     def kept(self) -> tuple[dict[str, str], int]:
         """What its REST API gives out."""
-        found, broken = {}, 0
+        digests, broken = {}, 0
         for uid, identifier in self.instances().items():
             try:
-                found[uid] = _digest(pydicom.dcmread(BytesIO(self.file(identifier))))
+                digests[uid] = _digest(pydicom.dcmread(BytesIO(self.file(identifier))))
             except Exception:  # whatever it is that can't be read
                 broken += 1
-        return found, broken
+        return digests, broken
 
 
 def _digest(data: pydicom.Dataset) -> str:
@@ -139,7 +139,7 @@ def _digest(data: pydicom.Dataset) -> str:
 
 
 def _in_folder(folder: Path) -> tuple[dict[str, str], int]:
-    found, broken = {}, 0
+    digests, broken = {}, 0
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
             data = pydicom.dcmread(path)
@@ -147,8 +147,8 @@ def _in_folder(folder: Path) -> tuple[dict[str, str], int]:
         except Exception:  # whatever it is that can't be read
             broken += 1
             continue
-        found[uid] = digest
-    return found, broken
+        digests[uid] = digest
+    return digests, broken
 
 
 PEERS: dict[str, tuple[Callable[[Path], Peer], str, str]] = {

@@ -32,16 +32,16 @@ def as_json(outcome: Outcome) -> str:
             key: sorted(value) if isinstance(value, set) else value for key, value in dataclasses.asdict(tally).items()
         },
         "words": counted(outcome),
-        "faults": [dataclasses.asdict(each) for each in outcome.struck],
+        "faults": [dataclasses.asdict(strike) for strike in outcome.struck],
     }
     return json.dumps(content, indent=1)
 
 
 def _of_kinds(struck: Sequence[Struck]) -> dict[str, list[Struck]]:
-    found: dict[str, list[Struck]] = {name: [] for name in FAULTS}
-    for each in struck:
-        found[each.name].append(each)
-    return {name: each for name, each in found.items() if each}
+    by_fault: dict[str, list[Struck]] = {name: [] for name in FAULTS}
+    for strike in struck:
+        by_fault[strike.name].append(strike)
+    return {name: strikes for name, strikes in by_fault.items() if strikes}
 
 
 def table(struck: Sequence[Struck]) -> str:
@@ -51,11 +51,11 @@ def table(struck: Sequence[Struck]) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, group in _of_kinds(struck).items():
-        times = [each.recovery for each in group if each.recovery is not None]
+        times = [strike.recovery for strike in group if strike.recovery is not None]
         recovery = f"{typical(times):.0f} s ({max(times):.0f} s)" if times else "–"
         lines.append(
-            f"| {FAULTS[name].what} | {len(group)} | {sum(each.in_flight for each in group)} | "
-            f"{sum(each.lost for each in group)} | {sum(each.doubled for each in group)} | {recovery} |"
+            f"| {FAULTS[name].what} | {len(group)} | {sum(strike.in_flight for strike in group)} | "
+            f"{sum(strike.lost for strike in group)} | {sum(strike.doubled for strike in group)} | {recovery} |"
         )
     return "\n".join(lines)
 
@@ -68,7 +68,7 @@ def as_markdown(outcome: Outcome) -> str:
 def merged(reports: Sequence[Path]) -> str:
     """One table of several runs, by their JSON reports, and what was counted in each."""
     read = [json.loads(path.read_text()) for path in reports]
-    struck = [Struck(**each) for report in read for each in report["faults"]]
+    struck = [Struck(**fault) for report in read for fault in report["faults"]]
     return "\n\n".join([table(struck), *(report["words"] for report in read)])
 
 
@@ -103,6 +103,6 @@ def counted(outcome: Outcome) -> str:
         lines.append(f"Never made: {what} ({why}).")
     lines += [f"Without {lack}." for lack in outcome.lacking]
     for title in ("lost", "unprocessed", "undelivered", "doubled", "condemned"):
-        found = getattr(tally, title)
-        lines += [f"* {title}: {each}" for each in found[:20]]
+        wrongs = getattr(tally, title)
+        lines += [f"* {title}: {wrong}" for wrong in wrongs[:20]]
     return "\n".join(lines)

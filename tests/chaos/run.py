@@ -121,8 +121,8 @@ def run(
         crowd = [Modality(name, hospital.door, ledger, next_study, end) for name in plan.senders]
         large = _send_large(plan, hospital, ledger) if plan.big else []
         begun = time.monotonic()
-        for each in crowd:
-            each.start()
+        for modality in crowd:
+            modality.start()
         scene = Scene(hospital, ledger, (f"chaos {plan.seed} fault {n}" for n in itertools.count(1)), plan.patience)
         struck, passed = _strike(plan, scene, chance, begun, say, watch)
         end.set()
@@ -151,11 +151,11 @@ def run(
             load=os.getloadavg()[2],
             log=kept_log,
             large={
-                each.study.name: watch.done_at[each.study.study_instance_uid] - each.whole_at
-                for each in ledger.all()
-                if each.study.kind in ("ct", "cine")
-                and each.whole_at
-                and each.study.study_instance_uid in watch.done_at
+                entry.study.name: watch.done_at[entry.study.study_instance_uid] - entry.whole_at
+                for entry in ledger.all()
+                if entry.study.kind in ("ct", "cine")
+                and entry.whole_at
+                and entry.study.study_instance_uid in watch.done_at
             },
         )
 
@@ -176,7 +176,7 @@ def _drawn(plan: Plan, chance: random.Random) -> Iterator[Fault]:
     if plan.each_once:
         yield from plan.faults
         return
-    weights = [each.weight for each in plan.faults]
+    weights = [fault.weight for fault in plan.faults]
     while True:
         yield chance.choices(list(plan.faults), weights)[0]
 
@@ -207,7 +207,7 @@ def _strike(
             continue
         struck.append(Struck(kind.name, detail, began, time.monotonic() - begun))
         say(f"{began:7.1f} s  {kind.name}  {detail}")
-    return struck, {name: why for name, why in passed.items() if not any(each.name == name for each in struck)}
+    return struck, {name: why for name, why in passed.items() if not any(strike.name == name for strike in struck)}
 
 
 def _drain(hospital: Hospital, watch: Watch, within: float, failed: list[tuple[str, str]]) -> bool:
@@ -246,10 +246,10 @@ def _until(condition: Callable[[], bool], within: float, again: Callable[[], Non
 
 def _recoveries(struck: list[Struck], ledger: Ledger, watch: Watch, begun: float, tally: Tally) -> None:
     spans = []
-    for each in ledger.all():
-        whole, done = each.whole_at, watch.done_at.get(each.study.study_instance_uid)
-        if each.study.healthy and whole is not None:
-            spans.append((each.study.study_instance_uid, whole - begun, None if done is None else done - begun))
+    for entry in ledger.all():
+        whole, done = entry.whole_at, watch.done_at.get(entry.study.study_instance_uid)
+        if entry.study.healthy and whole is not None:
+            spans.append((entry.study.study_instance_uid, whole - begun, None if done is None else done - begun))
     for one in struck:
         affected = [
             (uid, done) for uid, whole, done in spans if whole <= one.ended and (done is None or done > one.began)

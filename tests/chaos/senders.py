@@ -64,8 +64,8 @@ class Ledger:
         """A copy of the list, as it is now."""
         with self._lock:
             return [
-                Sent(each.study, each.sender, dict(each.acknowledged), each.statuses.copy())
-                for each in self._sent.values()
+                Sent(entry.study, entry.sender, dict(entry.acknowledged), entry.statuses.copy())
+                for entry in self._sent.values()
             ]
 
 
@@ -85,11 +85,14 @@ def by_pynetdicom(
     door: Door, study: OutgoingStudy, instances: list[Encoded], tell: Callable[[str, Status], None]
 ) -> None:
     """One association."""
-    contexts = {(each.sop_class_uid, (each.transfer_syntax_uid,)) for each in instances}
+    contexts = {(instance.sop_class_uid, (instance.transfer_syntax_uid,)) for instance in instances}
     try:
         with Sender(door.dicom_port, calling="MODALITY", contexts=tuple(sorted(contexts)), patience=60) as sender:
-            for each in instances:
-                tell(each.sop_instance_uid, sender.store(each.data, each.sop_instance_uid, each.sop_class_uid).Status)
+            for instance in instances:
+                tell(
+                    instance.sop_instance_uid,
+                    sender.store(instance.data, instance.sop_instance_uid, instance.sop_class_uid).Status,
+                )
     except (NoAssociationError, RuntimeError, OSError, StopIteration, AttributeError, ValueError):
         return  # it broke under way, or there was none: what was not told is sent again
 
@@ -100,9 +103,9 @@ def by_storescu(
     """One association of dcmtk's storescu."""
     with tempfile.TemporaryDirectory(prefix="chaos-scu-") as folder:
         paths = []
-        for number, each in enumerate(instances):
+        for number, instance in enumerate(instances):
             paths.append(Path(folder) / f"{number:05d}.dcm")
-            paths[-1].write_bytes(_file(each))
+            paths[-1].write_bytes(_file(instance))
         call = [
             "storescu",
             "-v",
@@ -230,6 +233,8 @@ def send_whole(
 
 def _known(study: OutgoingStudy, sent: Sent) -> set[int]:
     if study.count <= 200:
-        return {number for number, each in enumerate(study.instances) if each.sop_instance_uid in sent.acknowledged}
+        return {
+            number for number, instance in enumerate(study.instances) if instance.sop_instance_uid in sent.acknowledged
+        }
     # made one by one: the number is in the UID
     return {int(uid[-4:]) for uid in sent.acknowledged}

@@ -92,7 +92,7 @@ def count(hospital: Hospital, ledger: Ledger, *, failed_before: list[tuple[str, 
     for job in jobs:
         of_study.setdefault(job.study.study_instance_uid, []).append(job)
     storage = hospital.folder / "whyray" / "storage" / "instances"
-    arrived = {(each.destination, each.result.sop_instance_uid): each.state for each in deliveries}
+    arrived = {(delivery.destination, delivery.result.sop_instance_uid): delivery.state for delivery in deliveries}
     of_job: dict[str, list[ResultRow]] = {}
     for result in results:
         of_job.setdefault(result.job_id, []).append(result)
@@ -195,7 +195,7 @@ def _doubled(
             if number > 1:
                 tally.doubled.append(f"{number} jobs {name} of {uid}")
                 tally.doubled_studies.add(uid)
-    entered = {each.sop_instance_uid: each for each in results}
+    entered = {result.sop_instance_uid: result for result in results}
     for uid, kept in hospital.archive.kept.items():
         if uid not in entered:
             tally.doubled.append(
@@ -204,9 +204,9 @@ def _doubled(
             tally.doubled_studies.add(kept.study_instance_uid)
     images = {sent.study.study_instance_uid: len(sent.acknowledged) for sent in ledger.all()}
     series: dict[tuple[str, str, str], set[str]] = {}
-    for each in results:
-        name = (each.job.study.study_instance_uid, each.job_id, each.kind)
-        series.setdefault(name, set()).add(each.series_instance_uid)
+    for result in results:
+        name = (result.job.study.study_instance_uid, result.job_id, result.kind)
+        series.setdefault(name, set()).add(result.series_instance_uid)
     for (study, job_id, kind), uids in series.items():
         # each image has a report of its own
         if len(uids) > images.get(study, 1):

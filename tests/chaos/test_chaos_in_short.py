@@ -83,12 +83,12 @@ def test_acknowledged_is_processed_is_delivered_once_under_each_cheap_fault(
     outcome = run(plan, folder / "run", said.append, afterwards=sabotaged)
     told = "\n".join([f"seed {SEED}", *said, outcome.log.read_text(errors="replace")[-4000:]])
     tally = outcome.tally
-    found = {name: getattr(tally, name) for name in WRONGS if getattr(tally, name)}
-    assert found == {}, told
+    wrongs = {name: getattr(tally, name) for name in WRONGS if getattr(tally, name)}
+    assert wrongs == {}, told
     assert outcome.drained, told
     assert tally.acknowledged == tally.processed > 0
     assert tally.delivered > 0
-    made = {each.name for each in outcome.struck}
+    made = {strike.name for strike in outcome.struck}
     unavailable = set(CHEAP) - made
     assert unavailable <= set(outcome.passed), told
     assert seen == set(WRONGS), "the count finds what is spoilt on purpose"
@@ -124,7 +124,7 @@ def test_a_full_disk_is_full(folder: Path) -> None:
 
 
 def test_faults_are_found_by_the_beginning_of_their_names_and_strangers_are_named() -> None:
-    assert {each.name for each in of_kinds(["kill"])} == {name for name in FAULTS if name.startswith("kill")}
+    assert {fault.name for fault in of_kinds(["kill"])} == {name for name in FAULTS if name.startswith("kill")}
     assert len(of_kinds([])) == len(FAULTS)
     with pytest.raises(SystemExit, match="no fault is called kiil"):
         of_kinds(["kiil"])
@@ -139,7 +139,7 @@ def test_one_thing_wrong_is_enough_to_fail(wrong: str) -> None:
 
 def test_a_study_is_whole_when_its_last_instance_is_acknowledged() -> None:
     sent = Sent(films("whole", 2), "pynetdicom")
-    first, second = (each.sop_instance_uid for each in sent.study.instances)
+    first, second = (instance.sop_instance_uid for instance in sent.study.instances)
     sent.acknowledged[first] = 1.0
     assert sent.whole_at is None
     sent.acknowledged[second] = 2.5

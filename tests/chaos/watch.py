@@ -63,11 +63,13 @@ class Watch(threading.Thread):
     def waiting(self) -> int:
         """How many healthy studies were sent whole and are not done."""
         sent = self._ledger.all()
-        return sum(each.study.healthy and each.study.study_instance_uid not in self.done_at for each in sent)
+        return sum(entry.study.healthy and entry.study.study_instance_uid not in self.done_at for entry in sent)
 
     def look(self, catalog: Catalog) -> None:
         """Enter the studies that are done by now."""
-        whole = {each.study.study_instance_uid for each in self._ledger.all() if each.study.healthy and each.whole_at}
+        whole = {
+            entry.study.study_instance_uid for entry in self._ledger.all() if entry.study.healthy and entry.whole_at
+        }
         missing = whole - self.done_at.keys()
         if not missing:
             return

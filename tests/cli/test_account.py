@@ -47,7 +47,7 @@ def test_an_account_is_made_changed_and_removed_and_no_password_is_told(folder: 
         typed("role", "ada", "--role", "operator"),
         typed("list"),
     ]
-    assert [each.code for each in said] == [0] * 5, said
+    assert [outcome.code for outcome in said] == [0] * 5, said
     assert "whyray account add" in said[0].everything
     assert "ada │ operator" in said[4].everything
     catalog = catalog_of(folder)
@@ -61,7 +61,7 @@ def test_an_account_is_made_changed_and_removed_and_no_password_is_told(folder: 
         ("account.password", "ada", True),
         ("account.role", "ada: administrator, now operator", True),
     ]
-    assert not any(secret in each.everything for each in said for secret in (PASSWORD, OTHER, "argon2"))
+    assert not any(secret in outcome.everything for outcome in said for secret in (PASSWORD, OTHER, "argon2"))
     assert typed("remove", "ada").code == 0
     with catalog.read() as session:
         assert accounts.every(session) == []

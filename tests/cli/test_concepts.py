@@ -54,12 +54,12 @@ def test_films_and_a_table_become_an_artefact_in_the_onboarding_folder(
     assert "R²" in said.out
     artefact = read_artefact(cells / "onboarding" / "concepts.npz")
     assert artefact.facts.count == COUNT
-    names = [each["name"] for each in artefact.facts.details["concepts"]]
+    names = [concept["name"] for concept in artefact.facts.details["concepts"]]
     assert names[:4] == ["alpha", "beta", "level", "first"]
     assert "brightness" in names
     assert next(e["unit"] for e in artefact.facts.details["concepts"] if e["name"] == "level") == "%"
-    found = explain(load_package(cells), images(1)[0], target="first", method="tcav")
-    assert {each.name for each in found.concepts} >= {"alpha", "beta"}  # type: ignore[union-attr]
+    explanation = explain(load_package(cells), images(1)[0], target="first", method="tcav")
+    assert {concept.name for concept in explanation.concepts} >= {"alpha", "beta"}  # type: ignore[union-attr]
 
 
 def test_only_the_columns_asked_for_are_taken_and_nothing_is_left_out_then(
@@ -71,7 +71,7 @@ def test_only_the_columns_asked_for_are_taken_and_nothing_is_left_out_then(
     )
     assert said.code == 0, said.everything
     artefact = read_artefact(cells / "onboarding" / "concepts.npz")
-    assert [each["name"] for each in artefact.facts.details["concepts"]] == ["alpha"]
+    assert [concept["name"] for concept in artefact.facts.details["concepts"]] == ["alpha"]
     assert artefact.facts.source == "films of a test"
 
 
@@ -162,7 +162,7 @@ def test_the_chest_package_learns_from_real_films_how_they_were_taken(
     bank = find_bank(load_package(package))
     assert bank is not None
     assert bank.directions is not None
-    known = dict(zip([each.name for each in bank.concepts], bank.directions.held_out, strict=True))
+    known = dict(zip([concept.name for concept in bank.concepts], bank.directions.held_out, strict=True))
     assert known["portable"] > 0.8
     assert known["contrast"] > 0.3
     assert "cardiothoracic ratio" in known

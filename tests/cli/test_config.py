@@ -84,8 +84,8 @@ def test_templates_are_drawn_and_described_for_the_site_that_edits_them(cli: Cli
     assert said.code == 0, said.everything
     drawn = sorted((tmp_path / "pages").rglob("*.png"))
     assert f"{len(drawn)} pages" in said.out
-    assert {each.parent.name for each in drawn} == {"de", "en", "es", "fr", "ja"}
-    assert all(each.read_bytes().startswith(b"\x89PNG") for each in drawn)
+    assert {path.parent.name for path in drawn} == {"de", "en", "es", "fr", "ja"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
     every = json.loads(cli("template", "schema").out)
     assert every["layout.yaml"] == json.loads(cli("template", "schema", "layout.yaml").out)
     cli("template", "schema", "lay.yaml").refused("ConfigError", "lay.yaml")

@@ -159,8 +159,8 @@ def report_in(folder: Path) -> ReportFile:
     report = ReportFile.model_validate(json.loads(text))
     assert LATIN.name not in text
     assert LATIN.identifier not in text
-    for each in report.files:
-        assert (folder / each).is_file()
+    for file_name in report.files:
+        assert (folder / file_name).is_file()
     return report
 
 
@@ -186,24 +186,24 @@ def test_a_file_gives_dicom_pictures_and_a_report(cli: Cli, planted: Path, film:
     assert report.refused == []
     (finding,) = report.findings
     assert (finding.finding, finding.present) == (BRIGHT, True)
-    assert [each.method for each in finding.explanations] == ["grad-cam"]
+    assert [explanation.method for explanation in finding.explanations] == ["grad-cam"]
     (image,) = report.images
     assert image.sop_instance_uids == finding.images == [film.stem]
-    datasets = [dcmread(tmp_path / "out" / each) for each in report.files if each.endswith(".dcm")]
-    assert {each.Modality for each in datasets} >= {"SEG", "SR"}
-    assert {each.PatientID for each in datasets} == {LATIN.identifier}
-    assert any(each.endswith(".png") for each in report.files)
+    datasets = [dcmread(tmp_path / "out" / name) for name in report.files if name.endswith(".dcm")]
+    assert {dataset.Modality for dataset in datasets} >= {"SEG", "SR"}
+    assert {dataset.PatientID for dataset in datasets} == {LATIN.identifier}
+    assert any(name.endswith(".png") for name in report.files)
 
 
 def test_a_report_says_where_the_time_went_and_the_terminal_when_asked(
     cli: Cli, planted: Path, film: Path, tmp_path: Path
 ) -> None:
     said = cli("explain", film, "-p", planted, "-o", "out", "--timings")
-    stages = {each.stage: each for each in report_in(tmp_path / "out").stages}
+    stages = {stage.stage: stage for stage in report_in(tmp_path / "out").stages}
     assert {"reading", "forward passes", "grad-cam", "evaluation", "drawing", "DICOM encoding"} <= set(stages)
     assert all(stage in said.out for stage in stages)
     # each second is in one stage's own time, to the rounding of what is written
-    assert sum(each.own_s for each in stages.values()) == pytest.approx(stages["anything else"].total_s, abs=0.01)
+    assert sum(stage.own_s for stage in stages.values()) == pytest.approx(stages["anything else"].total_s, abs=0.01)
 
 
 def test_a_prevalence_moves_probability_and_threshold_and_calls_the_same_present(
@@ -232,13 +232,13 @@ def test_several_methods_with_parameters_and_seed_are_all_there(
     said = cli("explain", film, "-p", planted, "-o", "out", *methods, *parameters, "--seed", 7, "-t", BRIGHT)
     assert said.code == 0, said.everything
     finding = report_in(tmp_path / "out").findings[0]
-    explanations = {each.method: each for each in finding.explanations}
+    explanations = {explanation.method: explanation for explanation in finding.explanations}
     assert set(explanations) == {"grad-cam", "rise", "occlusion"}
     rise = explanations["rise"].parameters
     assert (rise["masks"], rise["centred"], rise["seed"]) == (40, False, 7)
     assert explanations["occlusion"].parameters["fill"] == "zero"
     agreed = finding.agreement
-    shown = [name for name, each in explanations.items() if not each.withheld]
+    shown = [name for name, explanation in explanations.items() if not explanation.withheld]
     assert agreed is not None
     assert (agreed.methods, agreed.pairs, agreed.by_chance) == (shown, len(shown) * (len(shown) - 1) // 2, 0.1)
     words = f"the strongest tenths of {len(shown)} maps overlap by {agreed.value:.0%} (by chance 10%)"
@@ -330,12 +330,12 @@ def test_a_picture_is_explained_without_inventing_a_patient(name: str, cli: Cli,
     report = report_in(tmp_path / "out")
     assert report.findings[0].present
     assert any(note.startswith(f"{name}: a picture, not DICOM") for note in report.notes)
-    for each in report.files:
-        if each.endswith(".dcm"):
-            result = dcmread(tmp_path / "out" / each)
+    for file_name in report.files:
+        if file_name.endswith(".dcm"):
+            result = dcmread(tmp_path / "out" / file_name)
             assert not result.PatientName
             assert not result.PatientID
-            assert errors_of((tmp_path / "out" / each).read_bytes()) == []
+            assert errors_of((tmp_path / "out" / file_name).read_bytes()) == []
 
 
 def test_sixteen_bit_pictures_of_a_folder_are_each_explained(cli: Cli, planted: Path, tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_sixteen_bit_pictures_of_a_folder_are_each_explained(cli: Cli, planted: 
     said = cli("explain", folder, "-p", planted, "-o", "out")
     assert said.code == 0, said.everything
     report = report_in(tmp_path / "out")
-    assert len({each.series_instance_uid for each in report.images}) == 2
+    assert len({image.series_instance_uid for image in report.images}) == 2
     assert "image" in said.out
 
 
@@ -358,7 +358,7 @@ def test_what_a_package_cannot_give_is_refused_in_the_report_and_by_exit_code_1(
     assert "refused: seg-grad-cam" in said.everything
     report = report_in(tmp_path / "out")
     assert any("seg-grad-cam explains segmentation" in words for words in report.refused)
-    assert [each.method for each in report.findings[0].explanations] == ["grad-cam"]
+    assert [explanation.method for explanation in report.findings[0].explanations] == ["grad-cam"]
 
 
 def test_a_file_that_cannot_be_read_beside_good_ones_is_refused_by_name(
@@ -387,7 +387,7 @@ def test_an_explanation_that_fails_its_measurements_is_withheld_and_said_to_be(
     assert any("zero everywhere" in reason for reason in explanation.quality.reasons)
     assert report.refused == []
     assert "withheld: Grad-CAM of " in said.everything
-    kinds = {dcmread(tmp_path / "out" / each).Modality for each in report.files if each.endswith(".dcm")}
+    kinds = {dcmread(tmp_path / "out" / name).Modality for name in report.files if name.endswith(".dcm")}
     assert "SEG" not in kinds, "there is no region to show"
 
 
@@ -456,14 +456,14 @@ def test_a_cine_gives_one_object_a_kind_and_says_which_frames_are_explained(cli:
     said = cli("explain", tmp_path / "cine", "--package", planted, "--out", "out")
     assert said.code == 0, said.everything
     report = report_in(tmp_path / "out")
-    assert [each.frame for each in report.images] == list(range(1, 19))
-    assert [each.frame for each in report.findings if each.present] == [8, 9]
-    explained = {each.frame for each in report.findings if each.explanations}
+    assert [image.frame for image in report.images] == list(range(1, 19))
+    assert [finding.frame for finding in report.findings if finding.present] == [8, 9]
+    explained = {finding.frame for finding in report.findings if finding.explanations}
     assert explained == {8, 9}
-    (note,) = (each for each in report.notes if each.startswith("Explained: "))
+    (note,) = (note for note in report.notes if note.startswith("Explained: "))
     assert note.startswith("Explained: 2 of 18 frames, those with the clearest answers (8-9)")
     assert note in said.out.replace("\n", "")
-    assert sorted(each.split("/")[1].split("-")[0] for each in report.files if each.endswith(".dcm")) == [
+    assert sorted(name.split("/")[1].split("-")[0] for name in report.files if name.endswith(".dcm")) == [
         "sc",
         "sc",
         "seg",

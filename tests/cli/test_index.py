@@ -53,10 +53,10 @@ def test_pictures_and_labels_become_an_index_that_similar_cases_uses(
     assert "tells outliers apart" in said.out
     model = load(package)
     x = image_of("upper left", np.random.default_rng(77))
-    found = explain(model, x, target=TARGETS[0], method="similar-cases")
-    assert isinstance(found, CaseMatches)
-    assert all(each.known for each in found.matches)
-    assert {each.label[:5] for each in found.matches} == {"case-"}
+    explanation = explain(model, x, target=TARGETS[0], method="similar-cases")
+    assert isinstance(explanation, CaseMatches)
+    assert all(match.known for match in explanation.matches)
+    assert {match.label[:5] for match in explanation.matches} == {"case-"}
     assert index_of(model, method="a test").known[:, 1].tolist() == [-1] * 30
 
 
@@ -105,7 +105,7 @@ def test_nothing_in_the_file_tells_whose_the_images_are(cli: Cli, package: Path,
 
 
 def test_file_names_leave_no_trace_the_same_images_give_the_same_index(cli: Cli, package: Path, tmp_path: Path) -> None:
-    found: list[Artefact] = []
+    artefacts: list[Artefact] = []
     for round_, name in enumerate(("a{:02}.png", "z{:02}.png")):
         home = tmp_path / str(round_)
         home.mkdir()
@@ -115,17 +115,17 @@ def test_file_names_leave_no_trace_the_same_images_give_the_same_index(cli: Cli,
                 path.rename(path.with_name(f"b{number:02}.png"))
         out = home / "site"
         assert cli("package", "index", package, pictures, "--out", out, "--no-umap").code == 0
-        found.append(read_artefact(out / "planted-cases" / "1.0.0" / "reference-index.npz"))
-    assert found[0].arrays.keys() == found[1].arrays.keys()
+        artefacts.append(read_artefact(out / "planted-cases" / "1.0.0" / "reference-index.npz"))
+    assert artefacts[0].arrays.keys() == artefacts[1].arrays.keys()
     for name in ("embeddings", "pictures", "answers", "logits"):
-        np.testing.assert_array_equal(found[0].arrays[name], found[1].arrays[name])
-    assert found[0].facts.details["outlier AUROC"].keys() == found[1].facts.details["outlier AUROC"].keys()
+        np.testing.assert_array_equal(artefacts[0].arrays[name], artefacts[1].arrays[name])
+    assert artefacts[0].facts.details["outlier AUROC"].keys() == artefacts[1].facts.details["outlier AUROC"].keys()
 
 
 def test_the_same_folder_gives_the_same_bytes(cli: Cli, package: Path, pictures: Path, tmp_path: Path) -> None:
     for name in ("first", "second"):
         assert cli("package", "index", package, pictures, "--out", tmp_path / name, "--no-umap").code == 0
-    files = [tmp_path / each / "planted-cases" / "1.0.0" / "reference-index.npz" for each in ("first", "second")]
+    files = [tmp_path / folder / "planted-cases" / "1.0.0" / "reference-index.npz" for folder in ("first", "second")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -169,7 +169,9 @@ def test_images_of_one_patient_are_on_one_side_of_the_split(cli: Cli, package: P
 def test_pictures_of_one_patient_by_a_column_of_the_labels_are_on_one_side_too(
     cli: Cli, package: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    lines = ["image,who"] + [f"{each.name},{number % 2}" for number, each in enumerate(sorted(pictures.iterdir()))]
+    lines = ["image,who"] + [
+        f"{picture.name},{number % 2}" for number, picture in enumerate(sorted(pictures.iterdir()))
+    ]
     (tmp_path / "who.csv").write_text("\n".join(lines))
     wish = ("package", "index", package, pictures, "--patient", "who", "--no-umap")
     cli(*wish).refused("--patient names a column of --labels")
@@ -220,9 +222,9 @@ def test_real_dicom_files_are_indexed_without_what_their_headers_say(cli: Cli, p
         except InvalidDicomError:
             continue
         told = [header.get(name) for name in ("PatientName", "PatientID", "SOPInstanceUID", "StudyInstanceUID")]
-        secrets |= {str(each) for each in told if each is not None and len(str(each)) > 4} | {path.name}
+        secrets |= {str(value) for value in told if value is not None and len(str(value)) > 4} | {path.name}
     assert len(secrets) > 50
-    assert not [each for each in secrets if each.encode() in raw]
+    assert not [secret for secret in secrets if secret.encode() in raw]
 
 
 def test_real_radiographs_become_an_index_of_the_bundled_package(cli: Cli, shared_data: Path, tmp_path: Path) -> None:

@@ -136,9 +136,9 @@ def test_status_with_living_roles_is_good_in_words_in_json_and_in_silence(
     assert "Nothing is stuck." in words.out
     silent = cli("status", "--quiet", "--config", site)
     assert (silent.code, silent.out, silent.err) == (0, "", "")
-    found = json.loads(cli("status", "--json", "--config", site).out)
-    assert found["healthy"] is True
-    assert {each["role"] for each in found["roles"]} == {"intake", "worker"}
+    status = json.loads(cli("status", "--json", "--config", site).out)
+    assert status["healthy"] is True
+    assert {role["role"] for role in status["roles"]} == {"intake", "worker"}
 
 
 def test_a_lost_role_is_exit_code_1_even_in_silence(cli: Cli, site: Path, catalog: Catalog) -> None:

@@ -92,7 +92,7 @@ def test_a_good_file_of_an_odd_name_is_explained_into_a_folder_of_an_odd_name(
     assert said.code == 0, said.everything
     assert "aus\\xfcgabe" in said.everything
     report = report_in(out)
-    assert all((out / each).is_file() for each in report["files"])
+    assert all((out / file_name).is_file() for file_name in report["files"])
 
 
 def test_a_path_of_an_odd_name_that_does_not_exist_is_told_in_two_lines(
@@ -207,8 +207,8 @@ def test_images_to_onboard_on_are_told_from_what_lies_beside_them(tmp_path: Path
     film = film_in(tmp_path / "study")
     report = plain_object(tmp_path / "study" / "sr.dcm", SR)
     segmentation = plain_object(tmp_path / "study" / "seg.dcm", "1.2.840.10008.5.1.4.1.1.66.4")
-    found = sorted_files([film, report, segmentation])
-    assert (found.images, found.segmentations, found.others) == ((film,), (segmentation,), ("Basic Text SR",))
+    files = sorted_files([film, report, segmentation])
+    assert (files.images, files.segmentations, files.others) == ((film,), (segmentation,), ("Basic Text SR",))
 
 
 def test_no_error_on_the_command_line_speaks_of_routes(cli: Cli, planted: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def pictures(tmp_path: Path) -> Path:
     boxes, labels = ["image,target,x,y,width,height"], [f"image,{BRIGHT}"]
     for number in range(12):
         pixels = rng.integers(0, 60, (100, 80), dtype=np.uint8)
-        row, column = (int(each) for each in rng.integers(10, 60, 2))
+        row, column = (int(coordinate) for coordinate in rng.integers(10, 60, 2))
         pixels[row : row + 15, column : column + 10] = 250
         name = f"film {number:02}.png"
         Image.fromarray(pixels).save(folder / name)
@@ -63,16 +63,16 @@ def test_an_onnx_file_a_manifest_and_pictures_become_an_installed_and_measured_p
     assert report["tier"] == load_package(folder).reported_tier
     assert set(report["methods"]) == {"grad-cam", "occlusion"}
     # The planted model lights the bright square itself: the boxes must have come to the right place.
-    found = report["methods"]["grad-cam"]["localisation"]
-    assert (found["hits"], found["boxes"], found["patients"]) == (12, 12, 12)
-    assert found["maps"]["iou"]["value"] > 0.5
-    assert found["ahead"]["IoU"]["difference"]["low"] > 0
+    localisation = report["methods"]["grad-cam"]["localisation"]
+    assert (localisation["hits"], localisation["boxes"], localisation["patients"]) == (12, 12, 12)
+    assert localisation["maps"]["iou"]["value"] > 0.5
+    assert localisation["ahead"]["IoU"]["difference"]["low"] > 0
     assert "maps of this package hit 12 of 12 boxed findings; the centre of the image hits" in said.everything
     assert report["calibration"][BRIGHT]["positive"] == 12
     assert "Localisation" in (folder / "onboarding" / "report.html").read_text()
     assert "grad-cam" in said.out
     assert "report.json" in said.everything
-    assert {each.severity for each in check_package(folder)} <= {"warning"}
+    assert {finding.severity for finding in check_package(folder)} <= {"warning"}
 
 
 def test_a_package_is_onboarded_on_dicom_where_it_lies_and_refused_images_are_told(

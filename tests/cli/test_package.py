@@ -87,12 +87,12 @@ def test_check_never_advises_to_check_nor_speaks_of_routes(was: str, becomes: st
     assert "route" not in said.everything
 
 
-@pytest.mark.parametrize("method", [each.name for each in methods()])
+@pytest.mark.parametrize("method", [method.name for method in methods()])
 def test_every_method_tells_about_itself(cli: Cli, method: str) -> None:
     said = cli("package", "methods", method)
     assert said.code == 0
     assert re.search(r"\b(19|20)\d\d\b", said.out), "the year of its paper"
-    for name in next(each for each in methods() if each.name == method).Parameters.model_fields:
+    for name in next(candidate for candidate in methods() if candidate.name == method).Parameters.model_fields:
         assert name in said.out
 
 
@@ -131,7 +131,7 @@ def test_check_and_explain_refuse_a_manifest_that_contradicts_the_graph_in_the_s
 ) -> None:
     proto = onnx.load(planted / "model.onnx")
     name = proto.graph.output[0].name
-    (last,) = (each for each in proto.graph.node if name in each.output)
+    (last,) = (node for node in proto.graph.node if name in node.output)
     last.output[list(last.output).index(name)] = "before"
     proto.graph.node.append(onnx.helper.make_node("Sigmoid", ["before"], ["probabilities"]))
     proto.graph.node.append(onnx.helper.make_node("Flatten", ["probabilities"], [name]))

@@ -44,11 +44,11 @@ def test_a_site_surveys_a_package_and_unit_report_tells_what_was_found(
     assert "detect one of 1 concepts (by chance: 0)" in said.everything
     artefact = read_artefact(package / "onboarding" / "units.npz")
     assert artefact.facts.details["images with masks"] == {"blob": 9}
-    found = explain(
+    unit_report = explain(
         detectors.load(package), detectors.picture(99)[0][None, None], target="bright", method="unit-report"
     )
-    assert isinstance(found, UnitReport)
-    assert found.units[0].concept == "blob"
+    assert isinstance(unit_report, UnitReport)
+    assert unit_report.units[0].concept == "blob"
     page = (package / "onboarding" / "units.html").read_text("utf-8")
     assert "SYNTHETIC" in page
     assert "blob" in page

@@ -47,7 +47,7 @@ def truth(tmp_path: Path) -> Path:
 
 
 def export(cli: Cli, explained: list[Path], films: Path, truth: Path, *more: object):  # type: ignore[no-untyped-def]
-    folders = [part for each in explained for part in ("--explained", each)]
+    folders = [part for folder in explained for part in ("--explained", folder)]
     return cli(
         *("study", "export", "-t", BRIGHT, "--truth", truth, *folders, "--images", films),
         *("--readers", 2, "--name", "spots", "-o", "kit", *more),
@@ -83,7 +83,7 @@ def test_from_explained_pictures_to_a_report(
     report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
     assert report["readings"] == {"with": 6, "without": 6}
     over_reliance = {
-        each["reader"]: each["over_reliance"] for each in report["readers"] if each["over_reliance"] is not None
+        reader["reader"]: reader["over_reliance"] for reader in report["readers"] if reader["over_reliance"] is not None
     }
     assert over_reliance == {"R1": 1.0, "R2": 0.0}
     assert report["differences"]["seconds"]["value"] == pytest.approx(1.0, rel=0.01)

@@ -112,8 +112,8 @@ def with_value(place: tuple[str | int, ...], value: object) -> object:
 def problems_of(data: object) -> list[str]:
     config, problems = read_config(yaml.safe_dump(data), folder=Path("/nowhere"), environ={"TOKEN": "x" * 40})
     assert (config is None) == bool(problems)
-    found = () if config is None else check_config(config, resolve_package=no_package, methods=methods())
-    return [str(problem) for problem in (*problems, *found)]
+    reported = () if config is None else check_config(config, resolve_package=no_package, methods=methods())
+    return [str(problem) for problem in (*problems, *reported)]
 
 
 def no_package(reference: str) -> PackageFacts:
@@ -121,9 +121,9 @@ def no_package(reference: str) -> PackageFacts:
 
 
 def test_the_configuration_that_is_changed_can_be_obeyed() -> None:
-    found = problems_of(WRITTEN)
-    assert len(found) == 2
-    assert all("no package" in problem for problem in found)
+    problems = problems_of(WRITTEN)
+    assert len(problems) == 2
+    assert all("no package" in problem for problem in problems)
 
 
 @settings(max_examples=300)

@@ -136,6 +136,6 @@ def test_a_package_without_the_companion_is_refused_unless_the_route_names_one()
         text = f"routes:\n  - name: a\n    when: {{}}\n    run: cxr@1\n    explain: {wish}\n"
         config, _ = read_config(text, folder=Path("/"))
         assert config is not None
-        found = check_config(config, resolve_package=lambda _: lacking, methods=METHODS)
-        assert len(found) == problems
-        assert all("autoencoder" in each.message for each in found)
+        reported = check_config(config, resolve_package=lambda _: lacking, methods=METHODS)
+        assert len(reported) == problems
+        assert all("autoencoder" in problem.message for problem in reported)

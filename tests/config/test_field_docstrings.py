@@ -12,7 +12,7 @@ from whyray.config.schema import config_schema
 
 
 def sections(base: type[Section] = Section) -> list[type[Section]]:
-    return [each for model in base.__subclasses__() for each in (model, *sections(model))]
+    return [section for model in base.__subclasses__() for section in (model, *sections(model))]
 
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)

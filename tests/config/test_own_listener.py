@@ -33,9 +33,9 @@ def problems(listener: str, destination: str) -> tuple[Problem, ...]:
 
 
 def is_own(listener: str, destination: str) -> bool:
-    found = problems(listener, destination)
-    assert all("WhyRay's own" in problem.message and problem.line == 3 for problem in found)
-    return bool(found)
+    reported = problems(listener, destination)
+    assert all("WhyRay's own" in problem.message and problem.line == 3 for problem in reported)
+    return bool(reported)
 
 
 @pytest.mark.parametrize("host", THIS_MACHINE)
@@ -100,14 +100,14 @@ def test_the_port_that_a_destination_has_by_default_may_be_the_listeners() -> No
 )
 def test_a_url_that_is_the_own_stow_rs_is_refused(web: str, url: str, own: bool) -> None:
     text = f"listener: {{dicomweb: {web}}}\ndestinations:\n  pacs: {{url: '{url}'}}\n"
-    found = read_config(text, folder=Path("/nowhere"), environ={}, read_secrets=False)[1]
-    assert ["WhyRay's own STOW-RS" in str(problem) and problem.line == 3 for problem in found] == [True] * own
+    reported = read_config(text, folder=Path("/nowhere"), environ={}, read_secrets=False)[1]
+    assert ["WhyRay's own STOW-RS" in str(problem) and problem.line == 3 for problem in reported] == [True] * own
 
 
 def test_a_password_in_such_a_url_is_not_told() -> None:
-    found = problems("dicomweb: {}", "url: 'http://me:swordfish@localhost:8081/dicom-web'")
-    assert any("WhyRay's own STOW-RS" in str(problem) for problem in found)
-    assert "swordfish" not in " ".join(map(str, found))
+    reported = problems("dicomweb: {}", "url: 'http://me:swordfish@localhost:8081/dicom-web'")
+    assert any("WhyRay's own STOW-RS" in str(problem) for problem in reported)
+    assert "swordfish" not in " ".join(map(str, reported))
 
 
 def test_a_url_is_not_the_own_stow_rs_where_that_is_off() -> None:

@@ -60,8 +60,8 @@ def test_ports_of_other_addresses_and_of_services_that_are_off_are_free(text: st
     ],
 )
 def test_a_listener_that_lets_nobody_in_is_remarked_on(text: str, nobody: bool) -> None:
-    config, found = read_config(text, folder=Path("/nowhere"), environ={})
-    assert not found
+    config, reported = read_config(text, folder=Path("/nowhere"), environ={})
+    assert not reported
     assert config is not None
     said = [str(remark) for remark in remarks(config)]
     assert nobody == any("nobody is let in" in words and "name who may send" in words for words in said)

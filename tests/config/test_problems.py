@@ -31,9 +31,9 @@ HERE = Path("/nowhere")
 
 
 def problems(text: str, **environ: str) -> tuple[Problem, ...]:
-    config, found = read_config(text, folder=HERE, environ=environ)
-    assert (config is None) == bool(found)
-    return found
+    config, reported = read_config(text, folder=HERE, environ=environ)
+    assert (config is None) == bool(reported)
+    return reported
 
 
 def only(text: str) -> Problem:
@@ -145,9 +145,9 @@ def test_a_missing_file_and_one_that_is_not_utf8_are_told(tmp_path: Path) -> Non
     ],
 )
 def test_a_secret_written_in_clear_is_refused_and_not_repeated(section: str) -> None:
-    found = problems(section)
-    assert found
-    assert "hunter2" not in " ".join(map(str, found))
+    reported = problems(section)
+    assert reported
+    assert "hunter2" not in " ".join(map(str, reported))
 
 
 def test_a_secret_comes_from_the_environment_or_a_file_and_is_never_printed(tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ admin: {token: {env: TOKEN}, logins: [{user: a, password: {file: password}}]}
 queue: {url: {env: REDIS}}
 """
     environ = {"TOKEN": "s3cret-env", "REDIS": "redis://:s3cret-url@h/0"}
-    config, found = read_config(text, folder=tmp_path, environ=environ)
-    assert found == ()
+    config, reported = read_config(text, folder=tmp_path, environ=environ)
+    assert reported == ()
     assert config is not None
     assert config.admin.token is not None
     assert config.admin.token.reveal() == "s3cret-env"
@@ -175,8 +175,8 @@ def test_a_secret_that_is_not_there_is_told_by_its_name() -> None:
 
 
 def test_secrets_need_not_be_there_to_check_a_file_elsewhere() -> None:
-    config, found = read_config("admin: {token: {env: NOT_SET}}", folder=HERE, environ={}, read_secrets=False)
-    assert found == ()
+    config, reported = read_config("admin: {token: {env: NOT_SET}}", folder=HERE, environ={}, read_secrets=False)
+    assert reported == ()
     assert config is not None
 
 
@@ -195,8 +195,8 @@ def test_unknown_peers_are_let_in_only_with_an_explicit_address() -> None:
 
 def test_words_that_yaml_1_1_would_change_stay_what_was_written() -> None:
     text = GOOD.replace("{contains: chest}", "NO").replace("{in: [CR, DX]}", "0010")
-    config, found = read_config(text.replace("Modality", "PatientID"), folder=HERE, environ={})
-    assert found == ()
+    config, reported = read_config(text.replace("Modality", "PatientID"), folder=HERE, environ={})
+    assert reported == ()
     assert config is not None
     assert str(config.routes[0].when) == "PatientID = 0010 and BodyPartExamined = NO"
 
@@ -204,8 +204,8 @@ def test_words_that_yaml_1_1_would_change_stay_what_was_written() -> None:
 def test_a_part_shared_by_anchor_keeps_the_line_of_its_fault() -> None:
     text = GOOD.replace("    complete:", "    complete: &c").replace("20s", "20")
     text += "x: &unused {}\n"
-    found = problems(text)
-    assert [each.line for each in found] == [9, 15]
+    reported = problems(text)
+    assert [problem.line for problem in reported] == [9, 15]
     merged = GOOD.replace("{quiet_for: 20s, at_most: 90m}", "&c {quiet_for: 20s}")
     merged = merged.replace("otherwise", "  - {name: b, when: {}, run: b, complete: {<<: *c, at_most: 10s}}\notherwise")
     assert "quiet_for (20s) is longer than at_most (10s)" in only(merged).message

@@ -146,12 +146,12 @@ def test_what_can_t_be_done_as_a_new_file_says_refuses_that_file_and_is_told_onc
 
     file.write_text(text("new"))
     refused = config.reload_if_changed(obey)
-    assert [str(each) for each in refused.errors] == ["can't listen on 127.0.0.1 port 104; Name a free one."]
+    assert [str(error) for error in refused.errors] == ["can't listen on 127.0.0.1 port 104; Name a free one."]
     assert not refused.changed
     assert config.current.routes[0].name == "old"
     assert config.refusal == refused.errors
     assert config.reload_if_changed(obey) == Reload(False)
-    assert {each.routes[0].name for each in asked} == {"new"}
+    assert {config.routes[0].name for config in asked} == {"new"}
     file.write_text(text("newer"))
     assert config.reload_if_changed().changed
     assert config.current.routes[0].name == "newer"
@@ -220,7 +220,7 @@ def test_readers_never_see_a_mixture_while_files_are_swapped_under_them(file: Pa
         while not done.is_set():
             changes.append(config.reload_if_changed())
 
-    threads = [threading.Thread(target=each) for each in (read, read, reload, reload)]
+    threads = [threading.Thread(target=target) for target in (read, read, reload, reload)]
     for thread in threads:
         thread.start()
     for turn in range(60):
@@ -232,5 +232,5 @@ def test_readers_never_see_a_mixture_while_files_are_swapped_under_them(file: Pa
         thread.join(30)
     config.reload_if_changed()
     assert not mixtures
-    assert not [problem for each in changes for problem in each.errors]
+    assert not [problem for change in changes for problem in change.errors]
     assert config.current.routes[0].name == "n5"

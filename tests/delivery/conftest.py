@@ -65,8 +65,8 @@ def scp() -> Iterator[ScpFactory]:
             ae.require_calling_aet = list(allow_calling)
             ae.maximum_associations = most
             ae.add_supported_context(Verification)
-            for each in classes:
-                ae.add_supported_context(each, list(syntaxes))
+            for sop_class in classes:
+                ae.add_supported_context(sop_class, list(syntaxes))
             handlers = [(evt.EVT_C_STORE, told.on_store), (evt.EVT_ACCEPTED, told.on_association)]
             if commitment:
                 ae.add_supported_context(StorageCommitmentPushModel)

@@ -26,7 +26,9 @@ SENT, WAITING, FAILED, QUEUED = DeliveryState.SENT, DeliveryState.WAITING, Deliv
 def instances(content: Dataset) -> dict[str, list[str]]:
     """Series Instance UID → SOP Instance UIDs."""
     return {
-        str(series.SeriesInstanceUID): [str(each.ReferencedSOPInstanceUID) for each in series.ReferencedSOPSequence]
+        str(series.SeriesInstanceUID): [
+            str(reference.ReferencedSOPInstanceUID) for reference in series.ReferencedSOPSequence
+        ]
         for series in content.ReferencedSeriesSequence
     }
 
@@ -62,7 +64,7 @@ def test_nobody_is_told_before_the_last_result_of_a_job_has_arrived(
         site.until_announcements(SENT, SENT)
     assert informed.studies() == ["1.2.3.2", "1.2.3.1"]
     ((_, told),) = informed.told[1:]
-    assert [uid for each in instances(told).values() for uid in each] == uids
+    assert [uid for of_series in instances(told).values() for uid in of_series] == uids
 
 
 def test_the_notification_says_what_the_standard_wants_and_nothing_else(
@@ -79,13 +81,15 @@ def test_the_notification_says_what_the_standard_wants_and_nothing_else(
     assert content["ReferencedPerformedProcedureStepSequence"].is_empty
     series = str(dcmread(images[0], stop_before_pixels=True).SeriesInstanceUID)
     assert instances(content) == {series: uids[:2], "2.25.7": ["2.25.77"]}
-    items = [each for one in content.ReferencedSeriesSequence for each in one.ReferencedSOPSequence]
-    assert [each.ReferencedSOPClassUID for each in items] == [
+    items = [reference for one in content.ReferencedSeriesSequence for reference in one.ReferencedSOPSequence]
+    assert [reference.ReferencedSOPClassUID for reference in items] == [
         CTImageStorage,
         CTImageStorage,
         SecondaryCaptureImageStorage,
     ]
-    assert {(each.InstanceAvailability, each.RetrieveAETitle) for each in items} == {("ONLINE", "TELLING")}
+    assert {(reference.InstanceAvailability, reference.RetrieveAETitle) for reference in items} == {
+        ("ONLINE", "TELLING")
+    }
     assert tags(content) == {
         "ReferencedPerformedProcedureStepSequence",
         "StudyInstanceUID",
@@ -178,7 +182,7 @@ def test_a_job_is_announced_once_over_however_many_associations_its_results_went
         until(lambda: len(peer.received) == len(images) + 1, what="the result sent again")
         site.until_state("pacs", SENT)
     ((_, content),) = informed.told
-    assert sorted(uid for each in instances(content).values() for uid in each) == sorted(uids)
+    assert sorted(uid for of_series in instances(content).values() for uid in of_series) == sorted(uids)
     assert [row.state for row in site.announcements()] == [SENT], "what is sent again is not announced again"
 
 
@@ -287,7 +291,7 @@ def test_a_result_that_failed_holds_the_announcement_until_it_is_given_up(
             deliveries.cancel(session, failed.id, site.clock(), actor="tests")
         site.until_announcements(SENT)
     ((_, content),) = informed.told
-    assert [uid for each in instances(content).values() for uid in each] == [uids[0], uids[2]]
+    assert [uid for of_series in instances(content).values() for uid in of_series] == [uids[0], uids[2]]
 
 
 @pytest.mark.parametrize("told", [False, True], ids=["before it was told", "before the answer was heard"])
@@ -328,5 +332,7 @@ def test_a_sender_killed_between_delivery_and_announcement_loses_nothing(
     assert row.attempt == 2
     assert {uid for uid, _ in informed.told} == {row.uid}, "the same notification, not another one"
     assert len(informed.told) == 1 + told
-    assert all([uid for each in instances(content).values() for uid in each] == uids for _, content in informed.told)
+    assert all(
+        [uid for of_series in instances(content).values() for uid in of_series] == uids for _, content in informed.told
+    )
     assert len(peer.received) == 2, "nothing is delivered again"

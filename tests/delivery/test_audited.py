@@ -26,8 +26,11 @@ def test_a_batch_has_a_beginning_and_an_end_and_what_was_not_taken_a_message_of_
         ("transfer", 4, "whyray"),
     ]
     begun, sent, failed = trail(site.catalog)
-    assert {each.patient for each in (begun, sent, failed)} == {header.PatientID}
-    assert [each.studies[0].instances for each in (sent, failed)] == [{header.SOPClassUID: 2}, {header.SOPClassUID: 1}]
+    assert {event.patient for event in (begun, sent, failed)} == {header.PatientID}
+    assert [event.studies[0].instances for event in (sent, failed)] == [
+        {header.SOPClassUID: 2},
+        {header.SOPClassUID: 1},
+    ]
     assert sent.participants[1].ae_title == "TELLING"
 
 

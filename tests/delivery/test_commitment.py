@@ -43,12 +43,12 @@ def report(request: Dataset, *failed: str) -> tuple[int, Dataset]:
     said.TransactionUID = request.TransactionUID
     said.ReferencedSOPSequence = []
     said.FailedSOPSequence = []
-    for each in request.ReferencedSOPSequence:
-        if each.ReferencedSOPInstanceUID in failed:
-            each.FailureReason = 0x0112
-            said.FailedSOPSequence.append(each)
+    for reference in request.ReferencedSOPSequence:
+        if reference.ReferencedSOPInstanceUID in failed:
+            reference.FailureReason = 0x0112
+            said.FailedSOPSequence.append(reference)
         else:
-            said.ReferencedSOPSequence.append(each)
+            said.ReferencedSOPSequence.append(reference)
     return (2 if failed else 1), said
 
 
@@ -144,14 +144,14 @@ def test_a_failed_commitment_is_shown_sent_again_and_asked_for_again(
     uids = site.results(images[:3], "pacs")
     with site.delivering({"pacs": peer.destination(storage_commitment=True)}):
         request = asked(peer)
-        assert [each.ReferencedSOPInstanceUID for each in request.ReferencedSOPSequence] == uids
+        assert [reference.ReferencedSOPInstanceUID for reference in request.ReferencedSOPSequence] == uids
         assert tell(listener, request, uids[0]) == 0x0000
         until(lambda: site.states("pacs")[0] is DeliveryState.WAITING)
         assert site.states("pacs")[1:] == [DeliveryState.COMMITTED] * 2
         assert "0x0112" in (site.rows("pacs")[0].error_message or "")
         site.clock.forward(timedelta(minutes=2))
         again = asked(peer, 2)
-        assert [each.ReferencedSOPInstanceUID for each in again.ReferencedSOPSequence] == [uids[0]]
+        assert [reference.ReferencedSOPInstanceUID for reference in again.ReferencedSOPSequence] == [uids[0]]
         assert tell(listener, again) == 0x0000
         site.until_state("pacs", DeliveryState.COMMITTED)
     assert peer.received.count(uids[0]) == 2

@@ -41,10 +41,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("results")
     film = synthetic.radiograph(np.add.outer(np.arange(60), np.arange(50)) * 8, study="delivery/compression")
     built = build_results(answer_about(image_of([film])), ["sc", "seg", "pm", "sr"], load_templates())
-    made = [each for each in built if each.kind != "sc" or each.finding]
-    paths = [folder / f"{number}-{each.kind}.dcm" for number, each in enumerate(made)]
-    for path, each in zip(paths, made, strict=True):
-        path.write_bytes(encode(each.dataset))
+    made = [result for result in built if result.kind != "sc" or result.finding]
+    paths = [folder / f"{number}-{result.kind}.dcm" for number, result in enumerate(made)]
+    for path, result in zip(paths, made, strict=True):
+        path.write_bytes(encode(result.dataset))
     return paths
 
 
@@ -59,25 +59,25 @@ def same(received: Dataset, sent: Dataset) -> bool:
     if "PixelData" in sent and not np.array_equal(received.pixel_array, sent.pixel_array):
         return False
     different = {"PixelData", "PhotometricInterpretation"}
-    keywords = {each.keyword for each in (*sent, *received)} - different
-    return all(received.get(each) == sent.get(each) for each in keywords)
+    keywords = {element.keyword for element in (*sent, *received)} - different
+    return all(received.get(keyword) == sent.get(keyword) for keyword in keywords)
 
 
 def syntaxes(received: dict[str, Dataset], results: list[Path]) -> list[str]:
     """In which transfer syntax each result came, in order; all of them whole."""
-    sent = [dcmread(each) for each in results]
-    assert all(same(received[str(each.SOPInstanceUID)], each) for each in sent)
-    return [str(received[str(each.SOPInstanceUID)].file_meta.TransferSyntaxUID) for each in sent]
+    sent = [dcmread(path) for path in results]
+    assert all(same(received[str(dataset.SOPInstanceUID)], dataset) for dataset in sent)
+    return [str(received[str(dataset.SOPInstanceUID)].file_meta.TransferSyntaxUID) for dataset in sent]
 
 
 def noted(site: DeliverySite, results: list[Path]) -> list[str | None]:
     """What the catalog says of the same."""
     with site.catalog.read() as session:
         rows = {
-            each.result.sop_instance_uid: each.transfer_syntax_uid
-            for each in session.scalars(select(Delivery).options(joinedload(Delivery.result)))
+            delivery.result.sop_instance_uid: delivery.transfer_syntax_uid
+            for delivery in session.scalars(select(Delivery).options(joinedload(Delivery.result)))
         }
-    return [rows[str(dcmread(each).SOPInstanceUID)] for each in results]
+    return [rows[str(dcmread(path).SOPInstanceUID)] for path in results]
 
 
 PLAIN = str(ExplicitVRLittleEndian)
@@ -117,7 +117,7 @@ def test_storescp_gets_each_page_in_the_first_wanted_syntax_that_it_takes(
 def test_what_was_compressed_is_sent_as_it_is_and_where_memory_holds_no_file_all_the_same(
     storescp: StoreScpFactory, results: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = [each for each in results if each.stem.endswith("sc")]
+    page = [path for path in results if path.stem.endswith("sc")]
     compressed = LosslessCompression().compressed(page[0].read_bytes(), str(JPEGLSLossless))
 
     def received(peer: StoreScp) -> bytes:
@@ -125,7 +125,7 @@ def test_what_was_compressed_is_sent_as_it_is_and_where_memory_holds_no_file_all
         outcomes: list[Outcome] = []
         files = [read_outgoing(path) for path in page]
         store(destination, Caller("WHYRAY"), files, outcomes.append, compression=LosslessCompression())
-        assert [each.transfer_syntax_uid for each in outcomes] == [str(JPEGLSLossless)]
+        assert [outcome.transfer_syntax_uid for outcome in outcomes] == [str(JPEGLSLossless)]
         return next(iter(peer.files().values())).read_bytes()
 
     def whole(file: bytes) -> bytes:
@@ -204,7 +204,7 @@ def test_what_a_web_service_refuses_compressed_is_sent_as_it_is_stored(
 
 
 def test_the_configuration_names_just_the_compressions_that_there_are() -> None:
-    assert {TRANSFER_SYNTAXES[each] for each in COMPRESSED} == set(COMPRESSIONS.values())
+    assert {TRANSFER_SYNTAXES[name] for name in COMPRESSED} == set(COMPRESSIONS.values())
 
 
 @pytest.mark.parametrize("syntax", ["JPEGBaseline8Bit", "HTJ2KLossless", "ExplicitVRBigEndian"])

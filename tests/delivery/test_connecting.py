@@ -103,10 +103,16 @@ def test_a_certificate_that_is_not_trusted_comes_with_what_to_do() -> None:
     cause.verify_message = "unable to get local issuer certificate"
     error = httpx.ConnectError("…")
     error.__cause__ = cause
-    found = unanswered("https://pacs", error, 0.2)
-    assert "its certificate is not trusted" in found.message
-    assert "ca_file" in found.advice
+    failure = unanswered("https://pacs", error, 0.2)
+    assert "its certificate is not trusted" in failure.message
+    assert "ca_file" in failure.advice
 
 
 def test_times_are_said_as_they_were() -> None:
-    assert [duration(each) for each in (0.0002, 0.004, 0.44, 3.04, 30.2)] == ["1 ms", "4 ms", "0.4 s", "3.0 s", "30 s"]
+    assert [duration(seconds) for seconds in (0.0002, 0.004, 0.44, 3.04, 30.2)] == [
+        "1 ms",
+        "4 ms",
+        "0.4 s",
+        "3.0 s",
+        "30 s",
+    ]

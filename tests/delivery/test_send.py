@@ -49,7 +49,7 @@ def test_a_folder_is_sent_with_progress_and_what_is_no_dicom_is_named(
     )
     assert len(outcomes) == 10
     assert summary(outcomes) == {"0x0000 Success": 8, "DecodeError": 2}
-    assert {each.file.path.name for each in outcomes if not each.stored} == {"readme.txt", "truncated.dcm"}
+    assert {outcome.file.path.name for outcome in outcomes if not outcome.stored} == {"readme.txt", "truncated.dcm"}
     assert [done for _, done, _ in seen] == list(range(1, 11))
     assert {total for _, _, total in seen} == {10}
     assert len(peer.files()) == 8
@@ -59,7 +59,7 @@ def test_every_file_has_an_outcome_when_the_peer_breaks_the_association(scp: Scp
     poison = str(dcmread(images[3], stop_before_pixels=True).SOPInstanceUID)
     peer = scp(lambda uid, _count: "abort" if uid == poison else 0)
     outcomes = send_files(images, peer.destination())
-    assert [each.stored for each in outcomes] == [index != 3 for index in range(8)]
+    assert [outcome.stored for outcome in outcomes] == [index != 3 for index in range(8)]
     assert isinstance(outcomes[3].error, PeerUnreachable)
 
 
@@ -77,7 +77,7 @@ def test_files_are_converted_between_uncompressed_syntaxes_where_the_peer_needs_
     scp: ScpFactory, images: list[Path]
 ) -> None:
     peer = scp(syntaxes=(ImplicitVRLittleEndian,))
-    assert all(each.stored for each in send_files(images[:2], peer.destination()))
+    assert all(outcome.stored for outcome in send_files(images[:2], peer.destination()))
 
 
 def test_a_compressed_file_that_the_peer_does_not_take_is_refused_by_its_syntax(
@@ -125,7 +125,7 @@ def test_a_path_that_does_not_exist_is_an_error_and_nothing_is_sent(images: list
 def test_every_status_has_one_meaning_and_only_defined_ones_count_as_stored() -> None:
     stored = {code for code in range(0x10000) if meaning(code).verdict in (Verdict.STORED, Verdict.WARNING)}
     assert stored == {0x0000, 0x0001, 0x0107, 0x0111, 0x0116, *range(0xB000, 0xC000)}
-    assert all(each.first <= each.last and each.words and each.source for each in STATUSES)
+    assert all(status.first <= status.last and status.words and status.source for status in STATUSES)
     assert describe(0xA7FF, "disk full") == "0xA7FF Refused: out of resources (disk full)"
 
 

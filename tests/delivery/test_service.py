@@ -142,7 +142,7 @@ def test_a_patient_quoted_in_a_peers_comment_reaches_neither_catalog_nor_log(
         (row,) = site.until_state("pacs", DeliveryState.FAILED)
     assert row.error_message is not None
     assert "conflict: [removed] has ID [removed]" in row.error_message
-    kept = row.error_message + caplog.text + " ".join(each.message for each in site.events("delivery.failed"))
+    kept = row.error_message + caplog.text + " ".join(event.message for event in site.events("delivery.failed"))
     assert family.upper() not in kept
     assert str(ds.PatientID) not in kept
 

@@ -57,9 +57,9 @@ def web() -> Iterator[Callable[[Callable[[list[str]], Answer]], WebService]]:
                 head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
                 parts = BytesParser().parsebytes(head + body).get_payload()
                 objects = [dcmread(BytesIO(part.get_payload(decode=True))) for part in parts]  # type: ignore[union-attr,arg-type]
-                uids = [str(each.SOPInstanceUID) for each in objects]
+                uids = [str(dataset.SOPInstanceUID) for dataset in objects]
                 service.syntaxes.append(
-                    [(str(each.SOPInstanceUID), str(each.file_meta.TransferSyntaxUID)) for each in objects]
+                    [(str(dataset.SOPInstanceUID), str(dataset.file_meta.TransferSyntaxUID)) for dataset in objects]
                 )
                 service.requests.append(uids)
                 service.headers.append(dict(self.headers))
@@ -95,11 +95,11 @@ def listed(stored: list[str], failed: dict[str, int], warned: dict[str, int] | N
     """A Store Instances Response in DICOM JSON."""
 
     def item(uid: str, tag: str = "", reason: int | None = None) -> dict[str, object]:
-        found: dict[str, object] = {
+        reference: dict[str, object] = {
             "00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
             "00081155": {"vr": "UI", "Value": [uid]},
         }
-        return found | ({tag: {"vr": "US", "Value": [reason]}} if reason is not None else {})
+        return reference | ({tag: {"vr": "US", "Value": [reason]}} if reason is not None else {})
 
     answer = {}
     if stored:
@@ -219,4 +219,4 @@ def test_files_are_sent_to_a_web_service_with_an_outcome_each(
     (tmp_path / "notes.txt").write_text("no DICOM")
     service = web(lambda sent: (200, listed(sent, {})))
     outcomes = send_files([*images[:2], tmp_path], service.destination())
-    assert [each.stored for each in outcomes] == [True, True, False]
+    assert [outcome.stored for outcome in outcomes] == [True, True, False]

@@ -82,7 +82,7 @@ def test_a_stored_study_is_routed_and_what_comes_back_is_told_apart(
     result.SOPInstanceUID = result.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     result.SeriesInstanceUID = "1.2.3"
     result.save_as(tmp_path / "result.dcm")
-    assert all(each.stored for each in send_files([tmp_path / "result.dcm"], as_destination(demo)))
+    assert all(outcome.stored for outcome in send_files([tmp_path / "result.dcm"], as_destination(demo)))
     (back,) = demo.results(study)
     assert dcmread(back).SOPInstanceUID == "1.2.3.4"
     assert demo.studies() == {study: 5}
@@ -158,7 +158,7 @@ def test_the_archive_answers_queries_with_the_numbers_that_completion_needs(
         demo, QueryRetrieveLevel="STUDY", StudyInstanceUID=one.StudyInstanceUID, NumberOfStudyRelatedInstances=""
     )
     assert study.NumberOfStudyRelatedInstances == 4
-    (found,) = ask(
+    (answer,) = ask(
         demo,
         QueryRetrieveLevel="SERIES",
         StudyInstanceUID=one.StudyInstanceUID,
@@ -166,9 +166,9 @@ def test_the_archive_answers_queries_with_the_numbers_that_completion_needs(
         NumberOfSeriesRelatedInstances="",
         Modality="",
     )
-    assert (found.NumberOfSeriesRelatedInstances, found.Modality) == (4, "CT")
+    assert (answer.NumberOfSeriesRelatedInstances, answer.Modality) == (4, "CT")
     images = ask(demo, QueryRetrieveLevel="IMAGE", StudyInstanceUID=one.StudyInstanceUID, SOPInstanceUID="")
-    assert {str(each.SOPInstanceUID) for each in images} == uids(first)
+    assert {str(image.SOPInstanceUID) for image in images} == uids(first)
     assert len(ask(demo, QueryRetrieveLevel="STUDY", PatientID="PHANTOM-*", StudyInstanceUID="")) == 2
     assert ask(demo, QueryRetrieveLevel="STUDY", StudyInstanceUID="1.2.3") == []
 
@@ -214,16 +214,16 @@ def test_the_archive_reports_what_it_keeps_and_what_not(
     assert answer.Status == 0
     (said,) = until(lambda: reports, what="the report")
     assert said.TransactionUID == "1.2.3.9"
-    assert uids(source[:1]) == {str(each.ReferencedSOPInstanceUID) for each in said.ReferencedSOPSequence}
-    assert uids(source[1:2]) == {str(each.ReferencedSOPInstanceUID) for each in said.FailedSOPSequence}
+    assert uids(source[:1]) == {str(reference.ReferencedSOPInstanceUID) for reference in said.ReferencedSOPSequence}
+    assert uids(source[1:2]) == {str(reference.ReferencedSOPInstanceUID) for reference in said.FailedSOPSequence}
 
 
 def test_the_demos_studies_are_real_distinct_and_the_same_each_time(tmp_path: Path) -> None:
     scan = Scan(slices=3, size=32)
     first = demo_studies(tmp_path / "1", scan=scan)
     again = demo_studies(tmp_path / "2", scan=scan)
-    assert [each.package for each in first] == ["cxr-findings", "cxr-findings", "head-ct-tissue"]
-    assert len({each.study_instance_uid for each in first}) == 3
+    assert [study.package for study in first] == ["cxr-findings", "cxr-findings", "head-ct-tissue"]
+    assert len({study.study_instance_uid for study in first}) == 3
     for study, same in zip(first, again, strict=True):
         assert study.study_instance_uid == same.study_instance_uid
         assert study.kinds == (WITHOUT_STATEMENT if study.name == "leg" else KINDS)
@@ -234,5 +234,5 @@ def test_the_demos_studies_are_real_distinct_and_the_same_each_time(tmp_path: Pa
             assert data.file_meta.MediaStorageSOPInstanceUID == data.SOPInstanceUID
             assert data.pixel_array.std() > 0
     assert dcmread(first[0].paths[0]).BodyPartExamined == "CHEST"
-    assert len({dcmread(each.paths[0]).pixel_array.tobytes() for each in first}) == 3
+    assert len({dcmread(study.paths[0]).pixel_array.tobytes() for study in first}) == 3
     assert dcmread(first[1].paths[0]).file_meta.TransferSyntaxUID.is_compressed

@@ -24,13 +24,17 @@ COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-define
 
 def test_every_service_of_the_compose_file_runs_a_command_that_exists() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    ours = {name: each for name, each in compose["services"].items() if str(each.get("image", "")).startswith("whyray")}
-    assert {each["command"][0] for each in ours.values()} == {"intake", "worker", "delivery", "admin"}
-    assert {each["command"][0] for each in ours.values()} <= COMMANDS
-    named = {secret for each in compose["services"].values() for secret in each.get("secrets", [])}
+    ours = {
+        name: service
+        for name, service in compose["services"].items()
+        if str(service.get("image", "")).startswith("whyray")
+    }
+    assert {service["command"][0] for service in ours.values()} == {"intake", "worker", "delivery", "admin"}
+    assert {service["command"][0] for service in ours.values()} <= COMMANDS
+    named = {secret for service in compose["services"].values() for secret in service.get("secrets", [])}
     assert named == set(compose["secrets"])
-    for each in compose["services"].values():
-        for volume in each.get("volumes", []):
+    for service in compose["services"].values():
+        for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert source in compose["volumes"] or (DEPLOY / source).exists(), volume
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = sorted(name for name, each in SERVICES.items() if each["image"].startswith("whyray"))
+OURS = sorted(name for name, service in SERVICES.items() if service["image"].startswith("whyray"))
 PACS = "orthanc"
 """Stands in for the hospital's own: its image starts as root and writes where it likes."""
 

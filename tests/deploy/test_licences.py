@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_package_of_an_installation_has_a_permissive_licence() -> None:
-    found = {each.metadata["Name"]: licence_of(each) for each in installation()}
-    assert {"torch", "SQLAlchemy", "psycopg", "cryptography", "onnxruntime"} <= set(found)
-    assert {name: licence for name, licence in found.items() if not is_permissive(licence)} == {}
+    licences = {distribution.metadata["Name"]: licence_of(distribution) for distribution in installation()}
+    assert {"torch", "SQLAlchemy", "psycopg", "cryptography", "onnxruntime"} <= set(licences)
+    assert {name: licence for name, licence in licences.items() if not is_permissive(licence)} == {}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,10 @@ def test_every_package_of_an_installation_is_pinned() -> None:
         for line in (ROOT / "deploy" / "constraints.txt").read_text().splitlines()
         if "==" in line
     }
-    installed = {canonicalize_name(each.metadata["Name"]): each.version.split("+")[0] for each in installation()}
+    installed = {
+        canonicalize_name(distribution.metadata["Name"]): distribution.version.split("+")[0]
+        for distribution in installation()
+    }
     assert {name: version for name, version in installed.items() if pinned.get(name) != version} == {}
 
 
@@ -55,12 +58,16 @@ def test_the_bill_of_materials_names_each_package_with_its_version_twice_the_sam
     subprocess.run([*makes, "--output-file", str(whole), sys.executable], check=True, capture_output=True)
     document = part_of(json.loads(whole.read_text()))
     assert document["bomFormat"] == "CycloneDX"
-    named = {canonicalize_name(each["name"]): each["version"] for each in document["components"]}  # type: ignore[attr-defined]
-    assert named == {canonicalize_name(each.metadata["Name"]): each.version for each in installation()}
+    named = {canonicalize_name(component["name"]): component["version"] for component in document["components"]}  # type: ignore[attr-defined]
+    assert named == {
+        canonicalize_name(distribution.metadata["Name"]): distribution.version for distribution in installation()
+    }
     assert "pytest" not in named
     assert "timestamp" not in document["metadata"]  # type: ignore[operator]
-    references = {each["bom-ref"] for each in document["components"]}  # type: ignore[attr-defined]
-    linked = [other for each in document["dependencies"] for other in each["dependsOn"]]  # type: ignore[attr-defined]
+    references = {component["bom-ref"] for component in document["components"]}  # type: ignore[attr-defined]
+    linked = [other for dependency in document["dependencies"] for other in dependency["dependsOn"]]  # type: ignore[attr-defined]
     assert set(linked) <= references | {document["metadata"]["component"]["bom-ref"]}  # type: ignore[index]
     listed = table()
-    assert all(f"| {each.metadata['Name']} | {each.version} |" in listed for each in installation())
+    assert all(
+        f"| {distribution.metadata['Name']} | {distribution.version} |" in listed for distribution in installation()
+    )

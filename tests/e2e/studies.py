@@ -43,7 +43,7 @@ class SentStudy:
 
     @property
     def headers(self) -> list[Dataset]:
-        return [dcmread(each, stop_before_pixels=True) for each in self.paths]
+        return [dcmread(path, stop_before_pixels=True) for path in self.paths]
 
 
 FILM_SPACING = (0.4, 0.25)
@@ -80,7 +80,7 @@ def made(folder: Path) -> list[SentStudy]:
         "cyrillic, JPEG-LS": compress(film("cyrillic, JPEG-LS", patient=CYRILLIC), JPEGLSLossless),
         "RLE": compress(film("RLE"), RLELossless),
     }
-    found = [SentStudy(name, tuple(write([data], folder / name)), "films") for name, data in films.items()]
+    studies = [SentStudy(name, tuple(write([data], folder / name)), "films") for name, data in films.items()]
     stacks = {
         "oblique CT": stack(20, (56, 48), spacing=(0.9, 1.1), distance=1.8, rotation=(12, 25, 8)),
         "tilted CT": stack(20, (56, 48), spacing=(0.9, 1.1), distance=[1.5] * 9 + [2.5] * 10, tilt=18),
@@ -88,10 +88,10 @@ def made(folder: Path) -> list[SentStudy]:
     }
     for name, planes in stacks.items():
         images = slices(volume_of(planes, ball(BALL, 5.0)), planes, study=name, series=name)
-        for each in images:
-            each.BodyPartExamined = "PHANTOM"
-        found.append(SentStudy(name, tuple(write(images, folder / name)), "balls"))
-    return found
+        for image in images:
+            image.BodyPartExamined = "PHANTOM"
+        studies.append(SentStudy(name, tuple(write(images, folder / name)), "balls"))
+    return studies
 
 
 def real_chest() -> list[SentStudy]:
@@ -103,7 +103,7 @@ def real_head() -> list[SentStudy]:
     """A real head CT whose gantry tilt and slice distance change along the series; none where the data are missing."""
     beside = Path(__file__).resolve().parents[3] / "shared" / "data"
     folder = Path(os.environ.get("WHYRAY_TEST_DATA", beside)) / "head-ct" / "ge-human-28-variable-tilt"
-    paths = tuple(sorted(each for each in folder.glob("*") if each.is_file())) if folder.is_dir() else ()
+    paths = tuple(sorted(path for path in folder.glob("*") if path.is_file())) if folder.is_dir() else ()
     return [SentStudy("real head, variable tilt", paths, "heads")] if paths else []
 
 

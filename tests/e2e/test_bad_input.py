@@ -65,18 +65,18 @@ def _fewer_pixels_than_promised(name: str) -> list[Dataset]:
 
 def _all_in_one_place(name: str) -> list[Dataset]:
     images = scan(name)
-    for each in images[1:]:
-        each.ImagePositionPatient = images[0].ImagePositionPatient
-        each.ImageOrientationPatient = images[0].ImageOrientationPatient
+    for image in images[1:]:
+        image.ImagePositionPatient = images[0].ImagePositionPatient
+        image.ImageOrientationPatient = images[0].ImageOrientationPatient
     return images
 
 
 def _without(*keywords: str) -> Callable[[str], list[Dataset]]:
     def made(name: str) -> list[Dataset]:
         images = scan(name)
-        for each in images:
+        for image in images:
             for keyword in keywords:
-                delattr(each, keyword)
+                delattr(image, keyword)
         return images
 
     return made
@@ -164,11 +164,11 @@ def _nameless(name: str) -> Dataset:
 # --- the service -------------------------------------------------------------------------------------------------
 def send(running: Running, images: Sequence[Dataset], *, cut: int = 0, **options: str) -> list[int]:
     """Send in one association and release it; the statuses that the service answered."""
-    contexts = {(str(each.SOPClassUID), (str(each.file_meta.TransferSyntaxUID),)) for each in images}
+    contexts = {(str(image.SOPClassUID), (str(image.file_meta.TransferSyntaxUID),)) for image in images}
     with Sender(running.port, contexts=tuple(sorted(contexts)), calling="MODALITY", **options) as sender:
         return [
-            sender.store(encode(each)[: -cut or None], str(each.SOPInstanceUID), str(each.SOPClassUID)).Status
-            for each in images
+            sender.store(encode(image)[: -cut or None], str(image.SOPInstanceUID), str(image.SOPClassUID)).Status
+            for image in images
         ]
 
 
@@ -195,9 +195,9 @@ class Afterwards:
         """The job of this case's study."""
         uid = str(self.images[name][0].StudyInstanceUID)
         with self.running.catalog.read() as session:
-            found = [each for each in session.scalars(select(Job)) if each.study.study_instance_uid == uid]
-        assert len(found) <= 1
-        return found[0] if found else None
+            jobs = [job for job in session.scalars(select(Job)) if job.study.study_instance_uid == uid]
+        assert len(jobs) <= 1
+        return jobs[0] if jobs else None
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Afterwards]:
         statuses = {case.name: send(running, images[case.name], cut=case.cut) for case in CASES}
         expected = sum(case.code is not None for case in CASES)
         until(
-            lambda: [each.state for each in running.jobs()] == [JobState.FAILED] * expected,
+            lambda: [job.state for job in running.jobs()] == [JobState.FAILED] * expected,
             what=f"all bad studies refused ({running.log})",
             deadline=120,
         )
@@ -247,23 +247,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Afterwards]:
 
 def _good_study_comes_through(service: Afterwards, images: Sequence[Dataset]) -> Job:
     running, uid = service.running, images[0].StudyInstanceUID
-    before = {each.id for each in running.jobs()}
+    before = {job.id for job in running.jobs()}
     assert set(send(running, images)) == {SUCCESS}
     ended = (JobState.DONE, JobState.FAILED)
     (job,) = until(
-        lambda: [each for each in running.jobs() if each.id not in before and each.state in ended],
+        lambda: [job for job in running.jobs() if job.id not in before and job.state in ended],
         what=f"the good study's job ({running.log})",
         deadline=60,
     )
     assert job.state is JobState.DONE, job.error_message
-    results = {each.id for each in running.results() if each.job_id == job.id}
+    results = {result.id for result in running.results() if result.job_id == job.id}
     until(
-        lambda: {DeliveryState.SENT} == {each.state for each in running.deliveries() if each.result_id in results},
+        lambda: (
+            {DeliveryState.SENT}
+            == {delivery.state for delivery in running.deliveries() if delivery.result_id in results}
+        ),
         what="the good study's results in the archive",
         deadline=60,
     )
-    came = [dcmread(each, stop_before_pixels=True) for each in service.archive.files().values()]
-    assert sum(each.StudyInstanceUID == uid for each in came) >= 2
+    came = [dcmread(path, stop_before_pixels=True) for path in service.archive.files().values()]
+    assert sum(dataset.StudyInstanceUID == uid for dataset in came) >= 2
     assert isinstance(job, Job)
     return job
 
@@ -274,7 +277,7 @@ def test_the_peer_is_told_at_once_what_the_door_can_see(service: Afterwards, cas
     assert set(service.statuses[case.name]) == {case.status}
 
 
-@pytest.mark.parametrize("case", [each for each in CASES if each.code], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if case.code], ids=lambda case: case.name)
 def test_the_job_says_what_was_expected_what_was_found_and_what_to_do(service: Afterwards, case: Bad) -> None:
     job, first = service.job(case.name), service.images[case.name][0]
     assert job is not None
@@ -283,10 +286,10 @@ def test_the_job_says_what_was_expected_what_was_found_and_what_to_do(service: A
     for words in case.says:
         assert words.format(**uids) in job.error_message
     assert job.error_advice
-    assert not any(each.job_id == job.id for each in service.running.results())
+    assert not any(result.job_id == job.id for result in service.running.results())
 
 
-@pytest.mark.parametrize("case", [each for each in CASES if not each.code], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.code], ids=lambda case: case.name)
 def test_what_is_refused_at_the_door_is_an_event_and_no_job(service: Afterwards, case: Bad) -> None:
     assert service.job(case.name) is None
     (event, *_) = service.running.events("intake.not-understood")
@@ -316,7 +319,7 @@ def rejected(port: int, *, called: str, calling: str) -> tuple[int, int, int]:
 
 def _rejected(service: Afterwards, words: str) -> None:
     until(
-        lambda: [each for each in service.running.events("intake.rejected") if words in each.message],
+        lambda: [event for event in service.running.events("intake.rejected") if words in event.message],
         what=f"the event that says {words}",
     )
 
@@ -325,7 +328,7 @@ def test_a_localiser_beside_its_stack_is_left_out_and_the_stack_is_answered(serv
     images = _localiser_and_stack("localiser and stack")
     job = _good_study_comes_through(service, images)
     used = {uid for finding in job.findings for uid in finding["images"]}
-    assert used == {each.SOPInstanceUID for each in images[1:]}
+    assert used == {image.SOPInstanceUID for image in images[1:]}
 
 
 def test_a_route_to_a_package_that_does_not_exist_is_refused_by_check_and_by_reload(service: Afterwards) -> None:

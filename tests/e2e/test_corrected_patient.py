@@ -44,30 +44,30 @@ def site(serve: Start, folder: Path, archive: StoreScp, **listener: object) -> R
 
 
 def all_sent(whyray: Running, jobs: int) -> bool:
-    states = sorted(each.state for each in whyray.jobs())
+    states = sorted(job.state for job in whyray.jobs())
     return states == [JobState.DONE] + [JobState.SUPERSEDED] * (jobs - 1) and all(
-        each.state is DeliveryState.SENT for each in whyray.deliveries()
+        delivery.state is DeliveryState.SENT for delivery in whyray.deliveries()
     )
 
 
 def received(archive: StoreScp) -> dict[str, list[Dataset]]:
     """What the archive took, by Patient ID."""
-    found: dict[str, list[Dataset]] = {}
+    by_patient: dict[str, list[Dataset]] = {}
     for path in archive.files().values():
         header = dcmread(path, stop_before_pixels=True)
-        found.setdefault(str(header.PatientID), []).append(header)
-    return found
+        by_patient.setdefault(str(header.PatientID), []).append(header)
+    return by_patient
 
 
 def check(archive: StoreScp) -> None:
     """The results of the corrected film are its own patient's, and say that they replace the others."""
     former, corrected = (received(archive)[patient[0]] for patient in (FORMER, CORRECTED))
-    assert {str(each.PatientName) for each in corrected} == {CORRECTED[1]}
-    assert {each.AccessionNumber for each in corrected} == {CORRECTED[2]}
+    assert {str(dataset.PatientName) for dataset in corrected} == {CORRECTED[1]}
+    assert {dataset.AccessionNumber for dataset in corrected} == {CORRECTED[2]}
     assert len(corrected) == len(former)
-    assert not {each.SOPInstanceUID for each in former} & {each.SOPInstanceUID for each in corrected}
-    assert all("rev 2, replaces 1" in each.SeriesDescription for each in corrected)
-    assert not any("replaces" in each.SeriesDescription for each in former)
+    assert not {dataset.SOPInstanceUID for dataset in former} & {dataset.SOPInstanceUID for dataset in corrected}
+    assert all("rev 2, replaces 1" in dataset.SeriesDescription for dataset in corrected)
+    assert not any("replaces" in dataset.SeriesDescription for dataset in former)
 
 
 @pytest.mark.timeout(300)
@@ -83,12 +83,12 @@ def test_a_corrected_film_is_explained_for_its_own_patient_without_asking(
     check(archive)
     (said,) = whyray.events("content.identification")
     assert "(PatientID, PatientName, AccessionNumber): the pixel data are the same" in said.message
-    written = "".join(each.message for kind in ("content.used", "instance.conflict") for each in whyray.events(kind))
+    written = "".join(event.message for kind in ("content.used", "instance.conflict") for event in whyray.events(kind))
     for secret in (*FORMER, *CORRECTED):
         assert secret not in written + said.message + whyray.log.read_text()
     study = whyray.get(f"/studies/{sent(tmp_path, FORMER).uid}")
     assert (study["newer"], study["withdrawn"]) == (None, {"archive": len(received(archive)[FORMER[0]])})
-    assert [each["superseded"] for each in study["results"]].count(False) == len(received(archive)[CORRECTED[0]])
+    assert [result["superseded"] for result in study["results"]].count(False) == len(received(archive)[CORRECTED[0]])
 
 
 @pytest.mark.timeout(300)
@@ -102,7 +102,7 @@ def test_where_an_administrator_is_asked_the_corrected_film_waits_for_the_answer
     whyray.wait_for(lambda: all_sent(whyray, 1), what="results of the former patient")
     storescu(whyray.port, sent(tmp_path, CORRECTED))
     whyray.wait_for(lambda: whyray.events("content.identification"), what="the comparison")
-    assert any(each["kind"] == "content.identification" for each in whyray.get("/overview")["attention"])
+    assert any(told["kind"] == "content.identification" for told in whyray.get("/overview")["attention"])
     assert set(received(archive)) == {FORMER[0]}
     done = httpx.post(f"{whyray.api}/studies/{study.uid}/use-newest")
     assert (done.status_code, done.json()["instances"]) == (200, 1)

@@ -56,16 +56,16 @@ class Hospital:
 
     def results(self, name: str) -> dict[str, list[Path]]:
         """The files of this study that storescp wrote, by kind of result."""
-        found: dict[str, list[Path]] = {}
+        by_kind: dict[str, list[Path]] = {}
         for path in self.archive.files().values():
             header = dcmread(path, stop_before_pixels=True)
             if header.StudyInstanceUID == self.studies[name].uid:
-                found.setdefault(KINDS[header.SOPClassUID], []).append(path)
-        return found
+                by_kind.setdefault(KINDS[header.SOPClassUID], []).append(path)
+        return by_kind
 
     def job(self, name: str) -> Job:
         """The one job of this study."""
-        (job,) = [each for each in self.whyray.jobs() if each.findings[0]["study"] == self.studies[name].uid]
+        (job,) = [job for job in self.whyray.jobs() if job.findings[0]["study"] == self.studies[name].uid]
         return job
 
 
@@ -74,7 +74,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     folder = tmp_path_factory.mktemp("hospital")
     planted_packages(folder / "packages")
     plain = SentStudy("plain", tuple(write([film("plain")], folder / "studies" / "plain")), "films")
-    studies = {each.name: each for each in (plain, *made(folder / "studies"), *real_chest(), *real_head())}
+    studies = {study.name: study for study in (plain, *made(folder / "studies"), *real_chest(), *real_head())}
     studies = {name: studies[name] for name in STUDIES if name in studies}
     with ExitStack() as stack:
         archive = stack.enter_context(StoreScp(folder / "archive" / "received", free_port(), "ARCHIVE"))
@@ -94,8 +94,8 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         whyray.wait_for(
             lambda: (
                 len(whyray.jobs()) == len(studies)
-                and all(each.state is JobState.DONE for each in whyray.jobs())
-                and all(each.state is DeliveryState.SENT for each in whyray.deliveries())
+                and all(job.state is JobState.DONE for job in whyray.jobs())
+                and all(delivery.state is DeliveryState.SENT for delivery in whyray.deliveries())
             ),
             what="all results in the archive",
             deadline=300,
@@ -113,7 +113,7 @@ def name(request: pytest.FixtureRequest, hospital: Hospital) -> str:
 def test_every_study_is_kept_in_the_transfer_syntax_in_which_the_modality_sent_it(
     hospital: Hospital, name: str
 ) -> None:
-    kept = {each.sop_instance_uid: each.transfer_syntax_uid for each in hospital.whyray.rows(Instance)}
+    kept = {instance.sop_instance_uid: instance.transfer_syntax_uid for instance in hospital.whyray.rows(Instance)}
     for header in hospital.studies[name].headers:
         assert kept[header.SOPInstanceUID] == header.file_meta.TransferSyntaxUID
 
@@ -123,14 +123,14 @@ def test_every_study_takes_its_own_route(hospital: Hospital, name: str) -> None:
 
 
 def test_every_result_that_whyray_counts_as_sent_is_in_the_archive(hospital: Hospital) -> None:
-    assert set(hospital.archive.files()) == {each.sop_instance_uid for each in hospital.whyray.results()}
+    assert set(hospital.archive.files()) == {result.sop_instance_uid for result in hospital.whyray.results()}
 
 
 def test_all_kinds_of_result_come_back_into_the_same_study_of_the_same_patient(hospital: Hospital, name: str) -> None:
     results = hospital.results(name)
     assert set(results) == {"sc", "seg", "pm", "sr"}
     source = hospital.studies[name].headers[0]
-    for path in (each for group in results.values() for each in group):
+    for path in (path for group in results.values() for path in group):
         dataset = dcmread(path, stop_before_pixels=True)
         assert dataset.SeriesInstanceUID != source.SeriesInstanceUID
         for keyword in ("PatientID", "PatientBirthDate", "PatientSex", "SpecificCharacterSet", "StudyID"):
@@ -140,7 +140,7 @@ def test_all_kinds_of_result_come_back_into_the_same_study_of_the_same_patient(h
 
 
 def test_dciodvfy_finds_no_error_in_what_the_archive_holds(hospital: Hospital, name: str) -> None:
-    for path in (each for group in hospital.results(name).values() for each in group):
+    for path in (path for group in hospital.results(name).values() for path in group):
         assert errors_of(path.read_bytes()) == [], path
 
 
@@ -152,7 +152,7 @@ def test_dsrdump_reads_the_report(hospital: Hospital, name: str) -> None:
         assert "Imaging Measurement Report" in words
         job = hospital.job(name)
         assert job.package.split("@")[0] in words
-        assert any(each["finding"] in words for each in job.findings)
+        assert any(finding["finding"] in words for finding in job.findings)
 
 
 @pytest.mark.parametrize("film", FILMS)
@@ -166,13 +166,13 @@ def test_the_planted_spot_is_lit_up_whatever_the_photometry_and_the_compression(
         assert _near((rows.min(), rows.max() + 1, columns.min(), columns.max() + 1))
 
 
-def _near(found: tuple[int, int, int, int]) -> bool:
+def _near(box: tuple[int, int, int, int]) -> bool:
     wanted = (SPOT[0].start, SPOT[0].stop, SPOT[1].start, SPOT[1].stop)
-    return bool(np.abs(np.subtract(found, wanted)).max() <= 1)
+    return bool(np.abs(np.subtract(box, wanted)).max() <= 1)
 
 
 def test_every_instance_that_was_sent_is_referenced_by_its_results(hospital: Hospital, name: str) -> None:
-    sent = {str(each.SOPInstanceUID) for each in hospital.studies[name].headers}
+    sent = {str(header.SOPInstanceUID) for header in hospital.studies[name].headers}
     (report,) = map(dcmread, hospital.results(name)["sr"])
     assert sent == _referenced(report)
 

@@ -27,8 +27,8 @@ def test_the_demo_brings_every_expected_result_back_and_exits_with_zero(tmp_path
         assert dataset.SOPInstanceUID
         assert errors_of(path.read_bytes()) == []
     assert set(kinds) == {"chest", "leg", "head"}
-    for name, found in kinds.items():
-        assert {"sc", "sr"} <= found, name
+    for name, study_kinds in kinds.items():
+        assert {"sc", "sr"} <= study_kinds, name
     assert kinds["head"] >= {"sc", "seg", "sr"}
     assert kinds["leg"] == {"sc", "sr"}
     assert "no statement" in " ".join(done.stdout.split())

@@ -99,23 +99,23 @@ def test_no_acknowledged_instance_is_lost_though_processes_are_killed_at_random_
     sender.join(60)
 
     acknowledged = set(sender.acknowledged)
-    kept = {each.sop_instance_uid: each for each in running.rows(Instance)}
+    kept = {instance.sop_instance_uid: instance for instance in running.rows(Instance)}
     assert acknowledged - set(kept) == set(), f"seed {SEED}: acknowledged and not in the catalog"
-    for each in kept.values():
-        assert (running.folder / "state" / "instances" / each.key).exists()
+    for instance in kept.values():
+        assert (running.folder / "state" / "instances" / instance.key).exists()
 
     running.wait_for(
         lambda: (
             len(running.jobs()) >= len(kept)
-            and all(each.state is JobState.DONE for each in running.jobs())
-            and all(each.state is DeliveryState.SENT for each in running.deliveries())
+            and all(job.state is JobState.DONE for job in running.jobs())
+            and all(delivery.state is DeliveryState.SENT for delivery in running.deliveries())
         ),
         what="all of them answered and delivered",
         deadline=240,
     )
     jobs: list[Job] = running.jobs()
-    assert len(jobs) == len({(each.study_id, each.route, each.package) for each in jobs}), "no job is doubled"
-    assert set(archive.files()) == {each.sop_instance_uid for each in running.results()}
+    assert len(jobs) == len({(job.study_id, job.route, job.package) for job in jobs}), "no job is doubled"
+    assert set(archive.files()) == {result.sop_instance_uid for result in running.results()}
 
 
 def _destination(archive: StoreScp) -> dict[str, object]:

@@ -42,7 +42,7 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Repor
         report = explain_files(
             [sample("RG1_J2KR.dcm")],
             load_package(package),
-            ExplanationRequest(methods={each: {} for each in methods}, targets="top", most=1),
+            ExplanationRequest(methods={method: {} for method in methods}, targets="top", most=1),
             out,
             templates=load_templates(),
             at=datetime(2026, 11, 1, tzinfo=UTC),
@@ -55,14 +55,20 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Repor
 
 
 def said(report: Report) -> list[dict[str, Any]]:
-    return [each for finding in report.findings for each in (*finding["explanations"], *finding["typed_explanations"])]
+    return [
+        explanation
+        for finding in report.findings
+        for explanation in (*finding["explanations"], *finding["typed_explanations"])
+    ]
 
 
 def test_each_of_the_nine_types_answers(explained: dict[str, tuple[Report, Path]]) -> None:
-    kinds = {method_named(each["method"]).kind for report, _ in explained.values() for each in said(report)}
+    kinds = {
+        method_named(explanation["method"]).kind for report, _ in explained.values() for explanation in said(report)
+    }
     assert kinds == set(get_args(Kind))
     for package, (report, _) in explained.items():
-        assert {each["method"] for each in said(report)} == set(ASKED[package])
+        assert {explanation["method"] for explanation in said(report)} == set(ASKED[package])
         assert [finding["refused"] for finding in report.findings if finding["refused"]] == []
 
 
@@ -70,10 +76,10 @@ def test_each_explanation_carries_its_evaluation_and_what_is_withheld_says_why(
     explained: dict[str, tuple[Report, Path]],
 ) -> None:
     for report, _ in explained.values():
-        for each in said(report):
-            assert each["quality"]["measurements"], each["method"]
-            assert each["withheld"] == (each["quality"]["grade"] == "red")
-            assert each["quality"]["grade"] == "green" or each["quality"]["reasons"]
+        for explanation in said(report):
+            assert explanation["quality"]["measurements"], explanation["method"]
+            assert explanation["withheld"] == (explanation["quality"]["grade"] == "red")
+            assert explanation["quality"]["grade"] == "green" or explanation["quality"]["reasons"]
 
 
 def test_every_object_is_valid_and_names_itself(explained: dict[str, tuple[Report, Path]]) -> None:
@@ -87,5 +93,5 @@ def test_every_object_is_valid_and_names_itself(explained: dict[str, tuple[Repor
 
 
 def test_more_is_shown_than_withheld(explained: dict[str, tuple[Report, Path]]) -> None:
-    graded = [each["withheld"] for report, _ in explained.values() for each in said(report)]
+    graded = [explanation["withheld"] for report, _ in explained.values() for explanation in said(report)]
     assert sum(graded) < len(graded) / 2

@@ -32,13 +32,13 @@ class Hospital:
     def results(self, name: str) -> dict[str, list[Dataset]]:
         """What Orthanc holds in this study beyond what was stored into it, by kind."""
         study = self.studies[name]
-        sent = {str(each.SOPInstanceUID) for each in study.headers}
-        found: dict[str, list[Dataset]] = {}
+        sent = {str(header.SOPInstanceUID) for header in study.headers}
+        by_kind: dict[str, list[Dataset]] = {}
         for uid, identifier in self.orthanc.instances(study.uid).items():
             if uid not in sent:
                 dataset = dcmread(io.BytesIO(self.orthanc.file(identifier)))
-                found.setdefault(KINDS[dataset.SOPClassUID], []).append(dataset)
-        return found
+                by_kind.setdefault(KINDS[dataset.SOPClassUID], []).append(dataset)
+        return by_kind
 
     def identifier(self, study: str, sop_instance_uid: str) -> str:
         return self.orthanc.instances(self.studies[study].uid)[sop_instance_uid]
@@ -73,12 +73,12 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         studies = [*made(folder / "studies"), *real_chest(), *real_head()]
         for study in studies:
             orthanc.upload(study.paths)
-        hospital = Hospital(orthanc, whyray, {each.name: each for each in studies})
+        hospital = Hospital(orthanc, whyray, {study.name: study for study in studies})
         whyray.wait_for(
             lambda: (
                 len(whyray.jobs()) == len(studies)
-                and all(each.state is JobState.DONE for each in whyray.jobs())
-                and all(each.state is DeliveryState.COMMITTED for each in whyray.deliveries())
+                and all(job.state is JobState.DONE for job in whyray.jobs())
+                and all(delivery.state is DeliveryState.COMMITTED for delivery in whyray.deliveries())
             ),
             what="all results back and committed",
             deadline=400,
@@ -108,15 +108,15 @@ def name(request: pytest.FixtureRequest, hospital: Hospital) -> str:
 
 def test_all_kinds_of_result_come_back_into_the_same_study(hospital: Hospital, name: str) -> None:
     results = hospital.results(name)
-    (job,) = [each for each in hospital.whyray.jobs() if each.study.study_instance_uid == hospital.studies[name].uid]
-    made = [each for finding in job.findings for each in finding["explanations"]]
-    withheld = bool(made) and all(each["withheld"] for each in made)
+    (job,) = [job for job in hospital.whyray.jobs() if job.study.study_instance_uid == hospital.studies[name].uid]
+    made = [explanation for finding in job.findings for explanation in finding["explanations"]]
+    withheld = bool(made) and all(explanation["withheld"] for explanation in made)
     assert withheld <= name.startswith("real"), "a planted spot is always explained well enough to be shown"
     # what is withheld leaves a page and a report that say so, and no map or region
     assert set(results) - {"seg"} == ({"sc", "sr"} if withheld else {"sc", "pm", "sr"})
     assert ("seg" in results) == (not withheld or name == "real head, variable tilt")
     source = hospital.studies[name].headers[0]
-    for dataset in (each for group in results.values() for each in group):
+    for dataset in (dataset for group in results.values() for dataset in group):
         assert dataset.StudyInstanceUID == source.StudyInstanceUID
         assert str(dataset.PatientName) == str(source.PatientName)
         assert dataset.PatientID == source.PatientID
@@ -125,7 +125,7 @@ def test_all_kinds_of_result_come_back_into_the_same_study(hospital: Hospital, n
 
 def test_dciodvfy_finds_no_error_in_what_the_pacs_holds(hospital: Hospital, name: str) -> None:
     study = hospital.studies[name]
-    sent = {str(each.SOPInstanceUID) for each in study.headers}
+    sent = {str(header.SOPInstanceUID) for header in study.headers}
     for uid, identifier in hospital.orthanc.instances(study.uid).items():
         if uid not in sent:
             assert errors_of(hospital.orthanc.file(identifier)) == []
@@ -136,7 +136,7 @@ def test_orthancs_preview_of_the_page_is_the_picture_that_whyray_shows(hospital:
         identifier = hospital.identifier(name, page.SOPInstanceUID)
         answer = httpx.get(f"{hospital.orthanc.url}/instances/{identifier}/preview", timeout=60)
         preview = np.asarray(Image.open(io.BytesIO(answer.raise_for_status().content)).convert("RGB"))
-        (row,) = [each for each in hospital.whyray.results() if each.sop_instance_uid == page.SOPInstanceUID]
+        (row,) = [row for row in hospital.whyray.results() if row.sop_instance_uid == page.SOPInstanceUID]
         shown = httpx.get(
             f"{hospital.whyray.api}/results/{row.sop_instance_uid}/picture", timeout=30
         ).raise_for_status()
@@ -154,9 +154,9 @@ def test_the_planted_spot_of_a_radiograph_is_lit_up_in_every_object_to_one_pixel
     for lit in (values > values.max() / 2, region.pixel_array.reshape(128, 112) > 0):
         rows, columns = np.nonzero(lit)
         expected_rows, expected_columns = np.nonzero(wanted)
-        for found, expected in ((rows, expected_rows), (columns, expected_columns)):
-            assert abs(int(found.min()) - int(expected.min())) <= 1
-            assert abs(int(found.max()) - int(expected.max())) <= 1
+        for indices, expected in ((rows, expected_rows), (columns, expected_columns)):
+            assert abs(int(indices.min()) - int(expected.min())) <= 1
+            assert abs(int(indices.max()) - int(expected.max())) <= 1
 
 
 @pytest.mark.parametrize("volume", ["oblique CT", "tilted CT", "fanned CT"])
@@ -193,16 +193,16 @@ def _patient_points(dataset: Dataset) -> np.ndarray:
 
 
 def test_the_real_chest_radiograph_is_answered_with_probabilities_and_measured_explanations(hospital: Hospital) -> None:
-    (job,) = [each for each in hospital.whyray.jobs() if each.route == "chest"]
+    (job,) = [job for job in hospital.whyray.jobs() if job.route == "chest"]
     assert len(job.findings) == 12
-    assert all(0 <= each["probability"] <= 1 for each in job.findings)
-    explained = [each for each in job.findings if each["explanations"]]
+    assert all(0 <= finding["probability"] <= 1 for finding in job.findings)
+    explained = [finding for finding in job.findings if finding["explanations"]]
     assert explained
     for finding in explained:
-        for each in finding["explanations"]:
-            assert each["quality"]["grade"] in ("green", "amber", "red")
+        for explanation in finding["explanations"]:
+            assert explanation["quality"]["grade"] in ("green", "amber", "red")
             assert {"deletion", "insertion"} & {
-                word for m in each["quality"]["measurements"] for word in m["name"].split()
+                word for m in explanation["quality"]["measurements"] for word in m["name"].split()
             }
 
 
@@ -213,7 +213,7 @@ def test_results_that_come_back_are_kept_and_never_processed(hospital: Hospital)
         hospital.orthanc.post("/modalities/WHYRAY/store", identifier)
     results = sum(len(group) for group in hospital.results("RLE").values())
     until(
-        lambda: sum(each.own_result for each in hospital.whyray.rows(Instance)) >= results,
+        lambda: sum(instance.own_result for instance in hospital.whyray.rows(Instance)) >= results,
         what="the results in the catalog as WhyRay's own",
     )
     assert hospital.whyray.get(f"/studies/{study.uid}")["study_instance_uid"] == study.uid

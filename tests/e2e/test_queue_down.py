@@ -24,7 +24,7 @@ def send(running: Running, folder: Path, name: str) -> None:
     pixels[20:30, 30:40] = 4000
     paths = write([radiograph(pixels, study=name, series=name)], folder / name)
     peer = DicomDestination(ae_title="WHYRAY", host="127.0.0.1", port=running.port)
-    assert all(each.stored for each in send_files(paths, peer, caller=Caller("TESTS")))
+    assert all(outcome.stored for outcome in send_files(paths, peer, caller=Caller("TESTS")))
 
 
 def all_delivered(running: Running, archive: StoreScp, studies: int) -> None:

@@ -43,7 +43,7 @@ def film(folder: Path, name: str, **options: object) -> list[Path]:
 
 def send(running: Running, paths: list[Path]) -> None:
     peer = DicomDestination(ae_title="WHYRAY", host="127.0.0.1", port=running.port)
-    assert all(each.stored for each in send_files(paths, peer, caller=Caller("TESTS")))
+    assert all(outcome.stored for outcome in send_files(paths, peer, caller=Caller("TESTS")))
 
 
 def test_a_day_at_the_hospital(serve: Serve, storescp: StoreScpFactory, tmp_path: Path) -> None:
@@ -69,14 +69,19 @@ def _a_dead_destination_does_not_hold_up_the_living_one(running: Running, archiv
     send(running, film(folder, "first", patient=JAPANESE))
     running.wait_for(
         lambda: (
-            [each.state for each in running.deliveries() if each.destination == "archive"] == [DeliveryState.SENT] * 5
+            [delivery.state for delivery in running.deliveries() if delivery.destination == "archive"]
+            == [DeliveryState.SENT] * 5
         ),
         what="five results in the archive: what was found, its page, region, map and report",
     )
-    assert set(archive.files()) == {each.sop_instance_uid for each in running.results()}
-    waiting = [each for each in running.deliveries() if each.destination == "dead"]
-    assert {each.state for each in waiting} <= {DeliveryState.WAITING, DeliveryState.QUEUED, DeliveryState.SENDING}
-    until(lambda: any(each.error_code == "PeerUnreachable" for each in running.deliveries()), what="the reason")
+    assert set(archive.files()) == {result.sop_instance_uid for result in running.results()}
+    waiting = [delivery for delivery in running.deliveries() if delivery.destination == "dead"]
+    assert {delivery.state for delivery in waiting} <= {
+        DeliveryState.WAITING,
+        DeliveryState.QUEUED,
+        DeliveryState.SENDING,
+    }
+    until(lambda: any(delivery.error_code == "PeerUnreachable" for delivery in running.deliveries()), what="the reason")
 
 
 def _a_failed_job_is_retried_by_the_api_and_succeeds(running: Running, folder: Path) -> None:
@@ -85,7 +90,7 @@ def _a_failed_job_is_retried_by_the_api_and_succeeds(running: Running, folder: P
     graph.write_bytes(b"not a graph")
     send(running, film(folder, "second"))
     job = until(
-        lambda: next((each for each in running.jobs() if each.state is JobState.FAILED), None),
+        lambda: next((job for job in running.jobs() if job.state is JobState.FAILED), None),
         what="the failed job",
         deadline=60,
     )
@@ -94,7 +99,7 @@ def _a_failed_job_is_retried_by_the_api_and_succeeds(running: Running, folder: P
     answer = httpx.post(f"{running.api}/jobs/{job.id}/retry", timeout=30)
     assert answer.status_code == 200, answer.text
     running.wait_for(
-        lambda: all(each.state is JobState.DONE for each in running.jobs()) and len(running.jobs()) == 2,
+        lambda: all(job.state is JobState.DONE for job in running.jobs()) and len(running.jobs()) == 2,
         what="the retried job",
     )
     refused = httpx.post(f"{running.api}/jobs/{job.id}/cancel", timeout=30)
@@ -102,16 +107,16 @@ def _a_failed_job_is_retried_by_the_api_and_succeeds(running: Running, folder: P
 
 
 def _late_instances_replace_the_earlier_results_visibly(running: Running, archive: StoreScp, folder: Path) -> None:
-    earlier = {each.sop_instance_uid for each in running.results()}
+    earlier = {result.sop_instance_uid for result in running.results()}
     send(running, film(folder, "second", number=2))
     running.wait_for(
-        lambda: any(each.revision == 2 and each.state is JobState.DONE for each in running.jobs()), what="revision 2"
+        lambda: any(job.revision == 2 and job.state is JobState.DONE for job in running.jobs()), what="revision 2"
     )
-    assert any(each.state is JobState.SUPERSEDED for each in running.jobs())
-    fresh = [each for each in running.results() if each.sop_instance_uid not in earlier]
+    assert any(job.state is JobState.SUPERSEDED for job in running.jobs())
+    fresh = [result for result in running.results() if result.sop_instance_uid not in earlier]
     assert fresh
-    assert sum(each.superseded for each in running.results()) == 5
-    running.wait_for(lambda: {each.sop_instance_uid for each in fresh} <= set(archive.files()), what="delivery")
+    assert sum(result.superseded for result in running.results()) == 5
+    running.wait_for(lambda: {result.sop_instance_uid for result in fresh} <= set(archive.files()), what="delivery")
 
 
 def _a_broken_configuration_is_reported_and_the_old_one_stays_in_force(running: Running, folder: Path) -> None:
@@ -133,9 +138,9 @@ def _an_unknown_peer_is_let_in_only_after_the_reload_that_names_it(running: Runn
     paths = film(folder, "fourth")
 
     def taken(name: str) -> bool:
-        return all(each.stored for each in send_files(paths, peer, caller=Caller(name)))
+        return all(outcome.stored for outcome in send_files(paths, peer, caller=Caller(name)))
 
     until(lambda: not taken("TESTS"), what="the refusal of a stranger", deadline=30)
     assert taken("FRIEND")
     # the peer is told first, and the event entered after that
-    until(lambda: any("TESTS" in each.message for each in running.events("intake.rejected")), what="the event")
+    until(lambda: any("TESTS" in event.message for event in running.events("intake.rejected")), what="the event")

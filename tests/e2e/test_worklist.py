@@ -28,7 +28,7 @@ def test_ordered_work_is_done_once_though_the_performer_is_killed_in_between(
     image = film("ordered")
     archive.upload(write([image], tmp_path / "film"))
     planted_packages(tmp_path / "packages")
-    (route,) = [each for each in routes("archive", on_release=False) if each["name"] == "films"]
+    (route,) = [route for route in routes("archive", on_release=False) if route["name"] == "films"]
     port = free_port()
     service = serve(
         {
@@ -60,10 +60,10 @@ def test_ordered_work_is_done_once_though_the_performer_is_killed_in_between(
         until(lambda: not _runs(pid), what="the end of the intake role")
 
     kill_intake()
-    until(lambda: (found := seen()) is not None and found.ProcedureStepState == "IN PROGRESS", deadline=120)
+    until(lambda: (workitem := seen()) is not None and workitem.ProcedureStepState == "IN PROGRESS", deadline=120)
     kill_intake()
     done = until(
-        lambda: found if (found := seen()) is not None and found.ProcedureStepState == "COMPLETED" else None,
+        lambda: workitem if (workitem := seen()) is not None and workitem.ProcedureStepState == "COMPLETED" else None,
         what=f"the workitem's completion ({service.log})",
         deadline=240,
     )
@@ -73,9 +73,9 @@ def test_ordered_work_is_done_once_though_the_performer_is_killed_in_between(
     named = set()
     for output in performed.OutputInformationSequence:
         url = output.WADORSRetrievalSequence[0].RetrieveURL
-        found = httpx.get(f"{url}/metadata", headers={"Accept": "application/dicom+json"}).json()
-        there = {each["00080018"]["Value"][0] for each in found}
-        wanted = {each.ReferencedSOPInstanceUID for each in output.ReferencedSOPSequence}
+        metadata = httpx.get(f"{url}/metadata", headers={"Accept": "application/dicom+json"}).json()
+        there = {instance["00080018"]["Value"][0] for instance in metadata}
+        wanted = {reference.ReferencedSOPInstanceUID for reference in output.ReferencedSOPSequence}
         assert wanted <= there, "what the workitem names can be fetched where it says"
         named |= wanted
     assert len(named) == len(service.results()) == 5

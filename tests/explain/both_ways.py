@@ -36,8 +36,8 @@ def maps_alike(host: Model, device: Model, name: str, method: str, tolerance: fl
     x, targets = nets.image(name).numpy(), found_targets(name)
     parameters = {**METHODS[method], **parameters}
     expected = heatmaps(host, x, target=targets, method=method, **parameters)
-    found = heatmaps(device, x, target=targets, method=method, **parameters)
-    for one, other in zip(found, expected, strict=True):
+    maps = heatmaps(device, x, target=targets, method=method, **parameters)
+    for one, other in zip(maps, expected, strict=True):
         close(one.values, other.values, tolerance)
         assert one.evidence == pytest.approx(other.evidence, rel=tolerance, abs=tolerance)
 

@@ -37,7 +37,7 @@ def _stand_in(name: str) -> ModuleType:
 def reference(name: str) -> ModuleType:
     """Import a reference implementation, torchvision stood in for where it is missing."""
     if importlib.util.find_spec("torchvision") is None:
-        for each in (
+        for suffix in (
             "",
             ".transforms",
             ".transforms.functional",
@@ -48,7 +48,7 @@ def reference(name: str) -> ModuleType:
             ".models.densenet",
             ".datasets",
         ):
-            sys.modules.setdefault(f"torchvision{each}", _stand_in(f"torchvision{each}"))
+            sys.modules.setdefault(f"torchvision{suffix}", _stand_in(f"torchvision{suffix}"))
     root = name.partition(".")[0]
     if importlib.util.find_spec(root) is None:
         pytest.skip(f"the reference implementation {root} is not installed (pyproject.toml, dev, says how)")
@@ -68,11 +68,11 @@ def upsampled(values: np.ndarray, shape: tuple[int, ...], first: float = 0.0, st
     return nn.functional.interpolate(grid, size=shape, mode=mode, align_corners=False)[0, 0].numpy()
 
 
-def close(found: np.ndarray, expected: np.ndarray, relative: float = 1e-4) -> None:
+def close(actual: np.ndarray, expected: np.ndarray, relative: float = 1e-4) -> None:
     """Equal to `relative` of the largest expected value; fails with both extremes in its message."""
     scale = float(np.abs(expected).max())
     assert scale > 0, "the reference map is zero: nothing is compared"
-    worst = float(np.abs(found - expected).max())
+    worst = float(np.abs(actual - expected).max())
     assert worst <= relative * scale, f"differs by {worst:.3g} where the largest value is {scale:.3g}"
 
 

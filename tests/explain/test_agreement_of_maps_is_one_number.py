@@ -30,17 +30,17 @@ def test_maps_of_the_same_places_agree_wholly_and_maps_of_other_places_not_at_al
 
 def test_half_of_the_places_is_half_and_the_mean_is_over_pairs() -> None:
     whole, half = lit(slice(0, 4), slice(0, 10)), lit(slice(2, 6), slice(0, 10))
-    found = agreement([heatmap(whole, "occlusion"), heatmap(half, "rise"), heatmap(whole, "lime")])
-    assert found is not None
-    assert (found.value, found.pairs) == (pytest.approx((0.5 + 1 + 0.5) / 3), 3)
+    agreed = agreement([heatmap(whole, "occlusion"), heatmap(half, "rise"), heatmap(whole, "lime")])
+    assert agreed is not None
+    assert (agreed.value, agreed.pairs) == (pytest.approx((0.5 + 1 + 0.5) / 3), 3)
 
 
 def test_maps_that_know_nothing_of_each_other_agree_by_chance() -> None:
     rng = np.random.default_rng(1)
     maps = [heatmap(rng.random((100, 100)), f"method-{number}") for number in range(6)]
-    found = agreement(maps)
-    assert found is not None
-    assert found.value == pytest.approx(CHANCE, abs=0.02)
+    agreed = agreement(maps)
+    assert agreed is not None
+    assert agreed.value == pytest.approx(CHANCE, abs=0.02)
 
 
 def test_maps_of_one_layer_agree_for_free_and_are_not_compared() -> None:
@@ -56,6 +56,6 @@ def test_maps_of_one_layer_agree_for_free_and_are_not_compared() -> None:
 def test_what_speaks_against_the_target_is_not_pointed_at() -> None:
     sparse = lit(slice(0, 1), slice(0, 5))
     against = -lit(slice(0, 1), slice(0, 5))
-    found = agreement([heatmap(sparse, "occlusion"), heatmap(against, "rise")])
-    assert found is not None
-    assert found.value == 0
+    agreed = agreement([heatmap(sparse, "occlusion"), heatmap(against, "rise")])
+    assert agreed is not None
+    assert agreed.value == 0

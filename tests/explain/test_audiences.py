@@ -55,28 +55,28 @@ def test_the_configuration_knows_the_same_groups_as_the_methods():
 
 def test_all_stands_for_every_method_that_the_package_can_give_and_for_none_of_research_only():
     model = load_package("cxr-findings@1")
-    found = expanded({"all": {}}, model)
-    able = {each.name for each in methods() if each.deliverable and why_not(each, model) is None}
-    assert set(found) == able
-    assert "guided-backprop" not in found
+    expansion = expanded({"all": {}}, model)
+    able = {method.name for method in methods() if method.deliverable and why_not(method, model) is None}
+    assert set(expansion) == able
+    assert "guided-backprop" not in expansion
 
 
 def test_a_method_wished_for_by_name_keeps_its_parameters_beside_a_group():
-    found = expanded({"radiologist": {}, "grad-cam": {"layer": None}}, load_package("cxr-findings@1"))
-    assert found["grad-cam"] == {"layer": None}
-    assert list(found).count("grad-cam") == 1
+    expansion = expanded({"radiologist": {}, "grad-cam": {"layer": None}}, load_package("cxr-findings@1"))
+    assert expansion["grad-cam"] == {"layer": None}
+    assert list(expansion).count("grad-cam") == 1
 
 
 def test_every_member_of_a_group_is_a_method_that_may_be_delivered():
     for members in AUDIENCES.values():
-        assert all(method_named(each).deliverable for each in members)
+        assert all(method_named(name).deliverable for name in members)
 
 
 def test_a_radiologist_gets_the_map_that_hit_most_boxes_and_is_told_so(tmp_path: Path) -> None:
     model = onboarded(evidence_package(tmp_path), {"local-evidence": 30, "grad-cam": 5, "occlusion": 34})
-    found = preferred_map(model)
-    assert found.method == "occlusion"
-    assert found.because == (
+    preferred = preferred_map(model)
+    assert preferred.method == "occlusion"
+    assert preferred.because == (
         "occlusion did best of 3 methods: maps of this package hit 34 of 58 boxed findings; "
         "the centre of the image hits 28"
     )
@@ -106,9 +106,9 @@ def test_what_was_measured_on_a_part_of_the_boxes_or_can_not_be_given_is_not_pre
 
 def test_few_boxes_prefer_nothing_and_the_packages_own_evidence_comes_first(tmp_path: Path) -> None:
     model = onboarded(evidence_package(tmp_path), {"occlusion": 19, "local-evidence": 2}, boxes=19)
-    found = preferred_map(model)
-    assert found.method == "local-evidence"
-    assert found.because.startswith("19 boxed findings, fewer than 20, are too few to tell")
+    preferred = preferred_map(model)
+    assert preferred.method == "local-evidence"
+    assert preferred.because.startswith("19 boxed findings, fewer than 20, are too few to tell")
 
 
 def test_where_nothing_was_measured_that_is_said_and_evidence_comes_before_grad_cam(tmp_path: Path) -> None:
@@ -128,16 +128,16 @@ def test_a_report_of_an_older_version_is_told_and_not_believed(tmp_path: Path) -
     report = json.loads(model.package.report.read_text())
     report["methods"]["occlusion"]["localisation"] = {"pointing game": {}}
     model.package.report.write_text(json.dumps(report))
-    found = preferred_map(loaded(model.package.folder))
-    assert found.method == "local-evidence"
-    assert "Onboard" not in found.because
-    assert "localisation of occlusion" in found.because
+    preferred = preferred_map(loaded(model.package.folder))
+    assert preferred.method == "local-evidence"
+    assert "Onboard" not in preferred.because
+    assert "localisation of occlusion" in preferred.because
 
 
 def test_what_is_told_by_a_map_is_told_by_the_one_that_the_reader_sees() -> None:
-    found = expanded({"radiologist": {}}, load_package("cxr-findings"))
-    assert found["region-shares"] == {"of": next(iter(found))}
-    assert list(found) == sorted(found, key=lambda name: method_named(name).stage)
+    expansion = expanded({"radiologist": {}}, load_package("cxr-findings"))
+    assert expansion["region-shares"] == {"of": next(iter(expansion))}
+    assert list(expansion) == sorted(expansion, key=lambda name: method_named(name).stage)
 
 
 def test_the_preferred_map_is_named_without_a_proof_of_gradients_that_it_does_not_need(tmp_path: Path) -> None:

@@ -24,19 +24,19 @@ def test_occlusion_is_that_of_captum_to_a_border_that_cuts_windows(
 ) -> None:
     net, x = nets.make(name), nets.image(name)
     channels = x.shape[1]
-    found = explain(
+    heatmap = explain(
         nets.loaded(name), x.numpy(), target="two", method="occlusion", window=window, stride=stride, fill="zero"
     )
     expected = Occlusion(net).attribute(
         x, sliding_window_shapes=(channels, *window), strides=(channels, *stride), target=1, baselines=0
     )
-    close(found.values, expected[0, 0].numpy())
+    close(heatmap.values, expected[0, 0].numpy())
 
 
 @pytest.mark.parametrize("name", ["plain", "rgb", "plain-3d"])
 def test_rise_is_the_published_estimator_on_the_same_masks(name: str) -> None:
     net, x = nets.make(name), nets.image(name)
-    found = explain(
+    heatmap = explain(
         nets.loaded(name), x.numpy(), target="one", method="rise", masks=40, cells=4, fill="zero", centred=False, seed=5
     )
     sampler = masks(tuple(x.shape[2:]), 4, 0.5, np.random.default_rng(5))
@@ -44,18 +44,18 @@ def test_rise_is_the_published_estimator_on_the_same_masks(name: str) -> None:
     with torch.no_grad():  # eclique/RISE, explanations.py: sal = p.T @ masks / N / p1
         p = net(drawn[:, None] * x)
     expected = (p.T @ drawn.flatten(1)).reshape(3, *x.shape[2:]) / 40 / 0.5
-    close(found.values, expected[0].numpy())
+    close(heatmap.values, expected[0].numpy())
 
 
 def test_centred_rise_is_the_covariance_of_score_and_mask() -> None:
     net, x = nets.make("plain"), nets.image("plain")
-    found = explain(nets.loaded("plain"), x.numpy(), target="three", method="rise", masks=60, fill="zero", seed=2)
+    heatmap = explain(nets.loaded("plain"), x.numpy(), target="three", method="rise", masks=60, fill="zero", seed=2)
     sampler = masks((32, 32), 7, 0.5, np.random.default_rng(2))
     drawn = np.stack([next(sampler) for _ in range(60)]).astype(np.float64)
     with torch.no_grad():
         scores = net(torch.from_numpy(drawn).float()[:, None] * x)[:, 2].numpy().astype(np.float64)
     expected = np.tensordot(scores - scores.mean(), drawn - drawn.mean(axis=0), axes=1) / 60 / 0.25
-    close(found.values, expected, 1e-3)
+    close(heatmap.values, expected, 1e-3)
 
 
 def test_rise_masks_keep_the_share_that_was_asked_for() -> None:
@@ -81,7 +81,7 @@ def test_kernel_shap_is_that_of_the_shap_package_where_all_coalitions_are_seen()
     explainer = shap.KernelExplainer(scores, np.zeros((1, count)))
     expected = np.asarray(explainer.shap_values(np.ones((1, count)), nsamples=4096, l1_reg=False, silent=True))[0]
     for number, target in enumerate(("one", "two", "three")):
-        found = explain(
+        heatmap = explain(
             nets.loaded("flatten"),
             x.numpy(),
             target=target,
@@ -90,15 +90,15 @@ def test_kernel_shap_is_that_of_the_shap_package_where_all_coalitions_are_seen()
             samples=4096,
             fill="zero",
         )
-        sums = np.bincount(labels.ravel(), found.values.ravel())
+        sums = np.bincount(labels.ravel(), heatmap.values.ravel())
         close(sums, expected[:, number], 1e-3)
 
 
 def test_kernel_shap_values_sum_to_the_difference_even_when_coalitions_are_sampled() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
-    found = explain(model, x, target="one", method="kernel-shap", segments=40, samples=200, fill="zero")
+    heatmap = explain(model, x, target="one", method="kernel-shap", segments=40, samples=200, fill="zero")
     gain = float(model.logits(x)[0, 0] - model.logits(np.zeros_like(x))[0, 0])
-    assert found.values.sum() == pytest.approx(gain, abs=1e-4 * abs(gain) + 1e-6)
+    assert heatmap.values.sum() == pytest.approx(gain, abs=1e-4 * abs(gain) + 1e-6)
 
 
 def test_lime_is_the_weighted_ridge_of_scikit_learn_on_the_same_samples() -> None:
@@ -113,8 +113,8 @@ def test_lime_is_the_weighted_ridge_of_scikit_learn_on_the_same_samples() -> Non
     distance = 1 - shown.sum(axis=1) / np.sqrt(shown.sum(axis=1) * shown.shape[1])
     weights = np.sqrt(np.exp(-(distance**2) / 0.25**2))
     ridge = Ridge(alpha=1.0).fit(shown.astype(float), scores, sample_weight=weights)
-    found = explain(
+    heatmap = explain(
         nets.loaded("flatten"), x.numpy(), target="two", method="lime", segments=20, samples=120, seed=3, fill="zero"
     )
-    close(found.values, ridge.coef_[labels])
-    assert found.evidence["fit"] == pytest.approx(ridge.score(shown.astype(float), scores, weights), abs=1e-4)
+    close(heatmap.values, ridge.coef_[labels])
+    assert heatmap.evidence["fit"] == pytest.approx(ridge.score(shown.astype(float), scores, weights), abs=1e-4)

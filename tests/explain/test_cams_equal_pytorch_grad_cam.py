@@ -55,22 +55,22 @@ def test_gradient_cams_are_those_of_pytorch_grad_cam(
     model, x = nets.loaded(name), nets.image(name).numpy()
     maps = explain(model, x, target="all", method=method, **parameters)
     compared = 0
-    for number, found in enumerate(maps):
+    for number, heatmap in enumerate(maps):
         expected = np.maximum(theirs(class_name, name, number), 0)
         if expected.max() > 0:
-            close(found.values, upsampled(expected, found.values.shape, *LIES[name]))
+            close(heatmap.values, upsampled(expected, heatmap.values.shape, *LIES[name]))
             compared += 1
         else:
-            assert not found.values.any()
+            assert not heatmap.values.any()
     assert compared
 
 
 def test_grad_cam_in_three_dimensions_is_that_of_pytorch_grad_cam() -> None:
     name = "plain-3d"
-    found = explain(nets.loaded(name), nets.image(name).numpy(), target="all", method="grad-cam")
-    for number, each in enumerate(found):
-        expected = upsampled(np.maximum(theirs("GradCAM", name, number), 0), each.values.shape, *LIES[name])
-        close(each.values, expected)
+    heatmaps = explain(nets.loaded(name), nets.image(name).numpy(), target="all", method="grad-cam")
+    for number, heatmap in enumerate(heatmaps):
+        expected = upsampled(np.maximum(theirs("GradCAM", name, number), 0), heatmap.values.shape, *LIES[name])
+        close(heatmap.values, expected)
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "hi-res-cam"])
@@ -82,17 +82,17 @@ def test_maps_of_tokens_whose_channels_come_last_are_those_of_pytorch_grad_cam_t
     assert features is not None
     assert features.shape == (1, 12, 4, 4)
     maps = explain(model, x.numpy(), target="all", method=method)
-    for number, found in enumerate(maps):
+    for number, heatmap in enumerate(maps):
         targets = [reference("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget(number)]
-        cam = getattr(package, class_name)(net, [net.norm], reshape_transform=lambda each: each.permute(0, 3, 1, 2))
+        cam = getattr(package, class_name)(net, [net.norm], reshape_transform=lambda tokens: tokens.permute(0, 3, 1, 2))
         cam(x, targets=targets)
         taps = cam.activations_and_grads
         taken, grads = taps.activations[-1].numpy(), taps.gradients[-1].numpy()
         expected = np.maximum(cam.get_cam_image(x, net.norm, targets, taken, grads, False)[0], 0)
         if expected.max() > 0:
-            close(found.values, upsampled(expected, found.values.shape))
+            close(heatmap.values, upsampled(expected, heatmap.values.shape))
         else:
-            assert not found.values.any()
+            assert not heatmap.values.any()
 
 
 @pytest.mark.parametrize("name", ["plain", "flatten", "dense"])
@@ -100,9 +100,9 @@ def test_eigen_cam_is_that_of_pytorch_grad_cam_up_to_its_arbitrary_sign(name: st
     model, x = nets.loaded(name), nets.image(name).numpy()
     features = model.session.run(x).features
     assert features is not None
-    found = first_component(features[0], centre=True)
+    component = first_component(features[0], centre=True)
     expected = theirs("EigenCAM", name, 0)
-    close(found * np.sign((found * expected).sum()), expected, 1e-3)
+    close(component * np.sign((component * expected).sum()), expected, 1e-3)
 
 
 @pytest.mark.parametrize("name", ["plain", "flatten", "residual"])
@@ -116,14 +116,14 @@ def test_score_cam_is_that_of_pytorch_grad_cam_with_the_same_upsampling(
             self.size = tuple(size)
 
         def forward(self, maps: torch.Tensor) -> torch.Tensor:
-            drawn = [upsampled(each, self.size, *LIES[name]) for each in maps.flatten(0, -3).numpy()]
+            drawn = [upsampled(feature_map, self.size, *LIES[name]) for feature_map in maps.flatten(0, -3).numpy()]
             return torch.tensor(np.stack(drawn), dtype=maps.dtype).reshape(*maps.shape[:-2], *self.size)
 
     monkeypatch.setattr(torch.nn, "UpsamplingBilinear2d", Placed)
-    found = explain(nets.loaded(name), nets.image(name).numpy(), target="all", method="score-cam")
-    for number, each in enumerate(found):
+    heatmaps = explain(nets.loaded(name), nets.image(name).numpy(), target="all", method="score-cam")
+    for number, heatmap in enumerate(heatmaps):
         expected = np.maximum(theirs("ScoreCAM", name, number), 0)
-        close(each.values, upsampled(expected, each.values.shape, *LIES[name]))
+        close(heatmap.values, upsampled(expected, heatmap.values.shape, *LIES[name]))
 
 
 @pytest.mark.parametrize("name", ["flatten", "residual", "dense"])
@@ -132,9 +132,9 @@ def test_ablation_cam_is_that_of_pytorch_grad_cam_where_the_score_is_positive(na
     logits = model.logits(x)[0]
     number = int(logits.argmax())
     assert logits[number] > 0
-    found = explain(model, x, target=TARGETS[number], method="ablation-cam")
+    heatmap = explain(model, x, target=TARGETS[number], method="ablation-cam")
     expected = np.maximum(theirs("AblationCAM", name, number), 0)
-    close(found.values, upsampled(expected, found.values.shape, *LIES[name]), 1e-3)
+    close(heatmap.values, upsampled(expected, heatmap.values.shape, *LIES[name]), 1e-3)
 
 
 @pytest.mark.parametrize("name", ["unet", "unet-3d"])
@@ -144,13 +144,13 @@ def test_seg_grad_cam_is_the_gradient_of_the_mean_logit_over_the_predicted_segme
     net.last.register_forward_hook(lambda module, given, answer: taken.append(answer))
     logits = net(x)
     regions = logits.argmax(dim=1)[0]
-    for found in explain(nets.loaded(name), x.numpy(), target="all", method="seg-grad-cam"):
-        target = TARGETS.index(found.target)
+    for heatmap in explain(nets.loaded(name), x.numpy(), target="all", method="seg-grad-cam"):
+        target = TARGETS.index(heatmap.target)
         score = logits[0, target][regions == target].mean()
         (gradient,) = torch.autograd.grad(score, taken[0], retain_graph=True)
         weights = gradient[0].flatten(1).mean(dim=1)
         expected = torch.relu(torch.tensordot(weights, taken[0][0], dims=1)).detach().numpy()
-        close(found.values, expected)
+        close(heatmap.values, expected)
 
 
 def test_all_targets_cost_one_forward_pass_and_the_second_method_none() -> None:

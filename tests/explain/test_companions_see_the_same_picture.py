@@ -24,9 +24,9 @@ def test_a_picture_that_shrinks_is_smoothed_first_so_that_no_pattern_arises_that
 def test_what_lies_in_the_middle_stays_there_whatever_the_size() -> None:
     ramp = np.broadcast_to(np.arange(30, dtype=np.float32), (1, 30, 30))
     for size in (10, 15, 60):
-        found = resampled(ramp, (30, size))[0, 15]
-        assert abs(float(found.mean()) - 14.5) < 0.02, size
-        np.testing.assert_allclose(found, 29 - found[::-1], atol=1e-4)
+        values = resampled(ramp, (30, size))[0, 15]
+        assert abs(float(values.mean()) - 14.5) < 0.02, size
+        np.testing.assert_allclose(values, 29 - values[::-1], atol=1e-4)
 
 
 def test_pictures_of_that_size_are_given_back_as_they_are() -> None:

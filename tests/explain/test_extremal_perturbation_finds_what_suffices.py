@@ -26,15 +26,15 @@ def test_the_mask_found_is_the_best_of_all_masks_of_its_area(name: str, cells: t
     hidden = filled(x, "blur")
     with torch.no_grad():
         scores = net(torch.from_numpy(hidden + (x - hidden) * masks[:, None])).numpy()
-        whole, level = (net(torch.from_numpy(each)).numpy()[0] for each in (x, hidden))
-    found = explain(
+        whole, level = (net(torch.from_numpy(image)).numpy()[0] for image in (x, hidden))
+    maps = explain(
         nets.loaded(name), x, target="all", method="extremal-perturbation", cells=cells[0], areas=[kept / count]
     )
-    for number, each in enumerate(found):
+    for number, heatmap in enumerate(maps):
         best = int(scores[:, number].argmax())
-        assert np.allclose(each.values, masks[best], atol=1e-6)
+        assert np.allclose(heatmap.values, masks[best], atol=1e-6)
         share = (scores[best, number] - level[number]) / (whole[number] - level[number])
-        assert each.evidence[f"kept_at_{kept / count:g}"] == pytest.approx(float(share), rel=1e-3, abs=1e-4)
+        assert heatmap.evidence[f"kept_at_{kept / count:g}"] == pytest.approx(float(share), rel=1e-3, abs=1e-4)
 
 
 def test_the_map_is_the_mean_of_the_masks_of_all_areas_and_costs_what_the_method_says() -> None:

@@ -26,9 +26,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def told(model: Model, x: np.ndarray, target: str) -> Heatmap:
-    found = explain(model, x, target=target, method="local-evidence")
-    assert isinstance(found, Heatmap)
-    return found
+    heatmap = explain(model, x, target=target, method="local-evidence")
+    assert isinstance(heatmap, Heatmap)
+    return heatmap
 
 
 @settings(max_examples=20, deadline=None)
@@ -71,14 +71,14 @@ def test_the_map_comes_with_the_answer_without_another_pass(model: Model) -> Non
 def test_its_card_measures_that_it_adds_up(model: Model) -> None:
     x = spot(3, 3)
     card = assess(model, x, told(model, x, "bright"))
-    gap = next(each for each in card.measurements if each.name == "completeness gap")
+    gap = next(measurement for measurement in card.measurements if measurement.name == "completeness gap")
     assert gap.value is not None
     assert gap.value < 1e-4
 
 
 def test_a_package_in_order_is_told_of_and_onboarded(tmp_path: Path) -> None:
     folder = evidence_package(tmp_path)
-    assert [each.severity for each in check_package(folder)] == ["warning"]  # that it is not onboarded
+    assert [finding.severity for finding in check_package(folder)] == ["warning"]  # that it is not onboarded
     assert "local evidence: of 'evidence'" in " ".join(checked_package(folder).explained)
     report = onboard(loaded(folder), [spot(1, 2), spot(4, 4)], only=["local-evidence"], this_machine=False)
     assert report["local evidence"]["largest gap of a sum"] < 1e-4
@@ -90,7 +90,7 @@ def test_evidence_that_is_not_the_answer_is_refused_by_check_onboarding_and_expl
     tmp_path: Path, fault: dict[str, float]
 ) -> None:
     folder = evidence_package(tmp_path, **fault)
-    errors = [each for each in check_package(folder) if each.severity == "error"]
+    errors = [finding for finding in check_package(folder) if finding.severity == "error"]
     assert "the answer is not evidence.bias plus the sum of 'evidence'" in errors[0].message
     assert "leave evidence out" in errors[0].advice
     model = loaded(folder)
@@ -102,7 +102,9 @@ def test_evidence_that_is_not_the_answer_is_refused_by_check_onboarding_and_expl
 
 
 def test_a_wrong_bias_is_refused_with_the_right_one(tmp_path: Path) -> None:
-    errors = [each for each in check_package(evidence_package(tmp_path, missing=0.25)) if each.severity == "error"]
+    errors = [
+        finding for finding in check_package(evidence_package(tmp_path, missing=0.25)) if finding.severity == "error"
+    ]
     assert errors[0].advice == "Set evidence.bias to [-1.75, 1.75]."
 
 
@@ -114,7 +116,9 @@ def test_a_wrong_bias_is_refused_with_the_right_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_tensor_that_is_no_evidence_is_refused_with_its_name(tmp_path: Path, changes: dict, words: str) -> None:
-    errors = [each for each in check_package(evidence_package(tmp_path, **changes)) if each.severity == "error"]
+    errors = [
+        finding for finding in check_package(evidence_package(tmp_path, **changes)) if finding.severity == "error"
+    ]
     assert words in errors[0].message
 
 

@@ -78,11 +78,11 @@ def test_structures_are_taken_away_alike() -> None:
     rng = np.random.default_rng(0)
     present = rng.random((20, 3)) < 0.5
     present[0] = True
-    expected, found = (
+    expected, scores = (
         Players(Case(model, explained_image(model, x), [0, 1]), structures, "mean").scores(present)
         for model in (host, device)
     )
-    close(found, expected, 1e-4)
+    close(scores, expected, 1e-4)
 
 
 def test_a_bundled_package_gives_the_same_maps_and_cards() -> None:
@@ -92,9 +92,9 @@ def test_a_bundled_package_gives_the_same_maps_and_cards() -> None:
     x = np.broadcast_to(blob, models[0].network.input_shape).astype(np.float32)
     target = models[0].explainable_targets[0]
     for method, parameters in (("rise", {"masks": 24}), ("occlusion", {"window": 64, "stride": 64})):
-        expected, found = (explain(model, x, target=target, method=method, **parameters) for model in models)
-        close(found.values, expected.values, 1e-3)
-    cards = [assess(model, x, found, budget=Budget(repeats=False)) for model in models]
+        expected, heatmap = (explain(model, x, target=target, method=method, **parameters) for model in models)
+        close(heatmap.values, expected.values, 1e-3)
+    cards = [assess(model, x, heatmap, budget=Budget(repeats=False)) for model in models]
     for one, other in zip(cards[1].measurements, cards[0].measurements, strict=True):
         assert (one.name, one.grade) == (other.name, other.grade)
         assert one.value == pytest.approx(other.value, rel=1e-3, abs=1e-3)
@@ -209,8 +209,8 @@ def test_a_graph_of_a_fixed_batch_is_asked_from_the_host(tmp_path: Path) -> None
     x = nets.image("plain").numpy()
     for method in ("occlusion", "rise"):
         expected = explain(host, x, target="one", method=method, **METHODS[method])
-        found = explain(device, x, target="one", method=method, **METHODS[method])
-        assert np.array_equal(found.values, expected.values)
+        heatmap = explain(device, x, target="one", method=method, **METHODS[method])
+        assert np.array_equal(heatmap.values, expected.values)
 
 
 def test_a_graph_that_does_not_load_there_leaves_the_images_to_the_host(
@@ -220,10 +220,10 @@ def test_a_graph_that_does_not_load_there_leaves_the_images_to_the_host(
     x = nets.image("plain").numpy()
     monkeypatch.setattr(mask_graphs, "_OPSET", 9999)
     with caplog.at_level(logging.WARNING):
-        found = explain(device, x, target="one", method="occlusion", window=7, stride=5)
+        heatmap = explain(device, x, target="one", method="occlusion", window=7, stride=5)
     assert "perturbed images are made on the host" in caplog.text
     expected = explain(host, x, target="one", method="occlusion", window=7, stride=5)
-    assert np.array_equal(found.values, expected.values)
+    assert np.array_equal(heatmap.values, expected.values)
 
 
 def test_without_a_gpu_images_are_made_on_the_host_unless_asked() -> None:

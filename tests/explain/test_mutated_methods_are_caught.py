@@ -55,7 +55,9 @@ def mirrored(values: np.ndarray) -> np.ndarray:
     return np.flip(values, axis=-1)
 
 
-@pytest.mark.parametrize("mutation", [flipped, transposed, one_pixel_off, mirrored], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "mutation", [flipped, transposed, one_pixel_off, mirrored], ids=lambda mutation: mutation.__name__
+)
 @pytest.mark.parametrize("method", COMPARISONS)
 def test_a_map_that_is_changed_differs_from_the_reference(
     method: str, mutation: Callable[[np.ndarray], np.ndarray], monkeypatch: pytest.MonkeyPatch
@@ -66,7 +68,8 @@ def test_a_map_that_is_changed_differs_from_the_reference(
 
     def wrong(self: Any, case: Case, parameters: Any) -> Sequence[Attribution]:
         return [
-            replace(each, values=np.ascontiguousarray(mutation(each.values))) for each in right(self, case, parameters)
+            replace(heatmap, values=np.ascontiguousarray(mutation(heatmap.values)))
+            for heatmap in right(self, case, parameters)
         ]
 
     monkeypatch.setattr(kind, "attribute", wrong)
@@ -88,7 +91,7 @@ def _before(graph: Any, tensor: str | None) -> str | None:
     """The input of the operator that makes a tensor: one layer off."""
     assert tensor is not None
     node = graph.producer[tensor]
-    earlier = [each for each in node.input if each in graph.producer and graph.constant(each) is None]
+    earlier = [tensor for tensor in node.input if tensor in graph.producer and graph.constant(tensor) is None]
     return earlier[0] if earlier else tensor
 
 

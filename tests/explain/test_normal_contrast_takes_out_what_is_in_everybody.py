@@ -23,17 +23,17 @@ def film(seed: int, place: tuple[int, int] | None = None) -> np.ndarray:
     """A film with a bright marker in its upper left corner, as all have, and perhaps a fainter spot."""
     x = spot(0, 0, seed=seed)
     if place is not None:
-        row, column = (slice(each * CELL, (each + 1) * CELL) for each in place)
+        row, column = (slice(index * CELL, (index + 1) * CELL) for index in place)
         x[..., row, column] = 0.7
     return x
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    found = loaded(evidence_package(tmp_path_factory.mktemp("packages")))
+    model = loaded(evidence_package(tmp_path_factory.mktemp("packages")))
     normals = [film(seed) for seed in range(NORMALS)]
-    assert keep_normal_maps(found, normals, [method_named("local-evidence")], DAY) == ("local-evidence",)
-    return found
+    assert keep_normal_maps(model, normals, [method_named("local-evidence")], DAY) == ("local-evidence",)
+    return model
 
 
 def peak(model: Model, x: np.ndarray, method: str) -> tuple[int, int]:
@@ -52,12 +52,12 @@ def test_a_marker_that_all_films_have_is_taken_out_and_the_spot_stays(model: Mod
 
 def test_the_map_is_in_spreads_of_normal_maps_and_says_what_it_was_made_of(model: Model) -> None:
     usual = [explain(model, film(seed), target="bright", method="normal-contrast") for seed in range(5)]
-    assert all(isinstance(each, Heatmap) and float(np.abs(each.values).mean()) < 2 for each in usual)
-    found = explain(model, film(99, (3, 4)), target="bright", method="normal-contrast")
-    assert isinstance(found, Heatmap)
-    assert found.values.max() > 5
-    assert (found.parameters["of"], found.evidence["references"]) == ("local-evidence", NORMALS)
-    assert found.unit == "standard deviations of normal maps"
+    assert all(isinstance(heatmap, Heatmap) and float(np.abs(heatmap.values).mean()) < 2 for heatmap in usual)
+    heatmap = explain(model, film(99, (3, 4)), target="bright", method="normal-contrast")
+    assert isinstance(heatmap, Heatmap)
+    assert heatmap.values.max() > 5
+    assert (heatmap.parameters["of"], heatmap.evidence["references"]) == ("local-evidence", NORMALS)
+    assert heatmap.unit == "standard deviations of normal maps"
 
 
 def test_the_spread_is_that_of_the_normal_maps(model: Model) -> None:
@@ -100,7 +100,7 @@ def test_onboarding_makes_the_references_finds_that_the_contrast_hits_more_and_p
     for seed in range(20):
         place = (2 + seed % 5, 1 + seed % 7)
         box = np.zeros((SIZE, SIZE), bool)
-        box[tuple(slice(each * CELL, (each + 1) * CELL) for each in place)] = True
+        box[tuple(slice(index * CELL, (index + 1) * CELL) for index in place)] = True
         images.append(OnboardingImage(film(100 + seed, place), {"bright": box}, {"bright": True}))
     only = ["local-evidence", "normal-contrast", "occlusion"]
     report = onboard(model, images, only=only, explained=1, made=DAY, this_machine=False)

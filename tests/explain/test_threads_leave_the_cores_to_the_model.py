@@ -8,8 +8,8 @@ from whyray.explain import explain
 
 def blas_threads() -> set[int]:
     """Of numpy's own library; others come with what is imported later."""
-    own = [each for each in threadpool_info() if each["user_api"] == "blas" and "numpy" in each["filepath"]]
-    return {each["num_threads"] for each in own}
+    own = [pool for pool in threadpool_info() if pool["user_api"] == "blas" and "numpy" in pool["filepath"]]
+    return {pool["num_threads"] for pool in own}
 
 
 def test_blas_has_one_thread_while_a_method_runs_and_afterwards_what_it_had_before() -> None:
@@ -19,5 +19,5 @@ def test_blas_has_one_thread_while_a_method_runs_and_afterwards_what_it_had_befo
         explain(model, x, target="two", method="rise", masks=8, progress=lambda *_: seen.append(blas_threads()))
         after = blas_threads()
     assert seen
-    assert all(each == {1} for each in seen)
+    assert all(counts == {1} for counts in seen)
     assert after == {2}

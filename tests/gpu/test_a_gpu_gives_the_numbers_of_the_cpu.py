@@ -55,23 +55,23 @@ def test_answers_are_those_of_the_cpu(name: str) -> None:
 def test_explanations_are_those_of_the_cpu(name: str, method: str) -> None:
     parameters = {"rise": {"masks": 64}, "occlusion": {"window": 8, "stride": 8}}.get(method, {})
     x = nets.image(name).numpy()
-    found = explain(on_gpu(name), x, target="two", method=method, **parameters)
-    close(found.values, explain(nets.loaded(name), x, target="two", method=method, **parameters).values, 1e-2)
+    heatmap = explain(on_gpu(name), x, target="two", method=method, **parameters)
+    close(heatmap.values, explain(nets.loaded(name), x, target="two", method=method, **parameters).values, 1e-2)
 
 
 @pytest.mark.parametrize("name", ["plain", "unet", "plain-3d", "unet-3d"])
 def test_grad_cam_comes_with_the_answer_there_too(name: str) -> None:
     x, expected = nets.image(name).numpy(), nets.loaded(name).session.run(nets.image(name).numpy()).grad_cams
-    found = on_gpu(name).session.run(x).grad_cams
-    assert found.keys() == expected.keys() != set()
-    for target, each in found.items():
-        assert abs(each - expected[target]).max() <= 1e-2 * max(abs(one).max() for one in expected.values())
+    grad_cams = on_gpu(name).session.run(x).grad_cams
+    assert grad_cams.keys() == expected.keys() != set()
+    for target, grad_cam in grad_cams.items():
+        assert abs(grad_cam - expected[target]).max() <= 1e-2 * max(abs(one).max() for one in expected.values())
 
 
 def test_twin_and_graph_are_on_the_same_device_and_the_twin_is_verified_there() -> None:
     twin = on_gpu("dense").gradients.twin("gradient")
     assert twin.device == "cuda"
-    assert all(each.is_cuda for each in twin.module.state_dict().values())
+    assert all(tensor.is_cuda for tensor in twin.module.state_dict().values())
 
 
 def test_bound_inputs_and_outputs_give_the_numbers_of_a_plain_run() -> None:
@@ -140,9 +140,9 @@ def test_compiled_gradients_are_those_of_the_twin() -> None:
 def test_batches_are_measured_on_the_device_within_its_limit() -> None:
     model, x = on_gpu("unet"), nets.image("unet").numpy()
     assert memory_budget(model.options, cuda=True) == LIMIT // 2
-    found = measure_batches(model, x)
+    measured = measure_batches(model, x)
     for kind in ("forward", "gradient"):
-        assert found[kind]["items"] * found[kind]["bytes per item"] <= LIMIT // 2 or found[kind]["items"] == 1
+        assert measured[kind]["items"] * measured[kind]["bytes per item"] <= LIMIT // 2 or measured[kind]["items"] == 1
 
 
 def test_torch_may_not_take_what_is_onnx_runtimes() -> None:

@@ -70,13 +70,13 @@ def test_slices_in_the_same_place_that_nothing_tells_apart_are_refused() -> None
         data.SOPInstanceUID += f".{index}"
         data.ContentTime = f"10150{index}"
         data.PixelData = data.PixelData[:-2] + bytes([index, 0])
-    found = read_images(made)
-    assert not found.images
-    assert isinstance(found.refusals[0].error, GeometryError)
-    assert "same place" in found.refusals[0].error.message
-    assert len(found.refusals[0].sop_instance_uids) == 10
-    assert f"{made[0].InstanceNumber} ({made[0].SOPInstanceUID})" in found.refusals[0].error.message
-    assert f"{made[5].InstanceNumber} ({made[5].SOPInstanceUID})" in found.refusals[0].error.message
+    study_images = read_images(made)
+    assert not study_images.images
+    assert isinstance(study_images.refusals[0].error, GeometryError)
+    assert "same place" in study_images.refusals[0].error.message
+    assert len(study_images.refusals[0].sop_instance_uids) == 10
+    assert f"{made[0].InstanceNumber} ({made[0].SOPInstanceUID})" in study_images.refusals[0].error.message
+    assert f"{made[5].InstanceNumber} ({made[5].SOPInstanceUID})" in study_images.refusals[0].error.message
 
 
 def test_a_missing_slice_is_noted_as_a_gap_with_the_instance_before_it() -> None:
@@ -100,21 +100,21 @@ def test_a_slice_that_does_not_say_where_it_lies_is_refused(keyword: str) -> Non
     made = synthetic.slices(numbered(4), synthetic.stack(4, (8, 8)))
     for data in made[1:3]:
         delattr(data, keyword)
-    found = read_images(made)
-    assert any(isinstance(refusal.error, GeometryError) for refusal in found.refusals)
-    refused = {uid for refusal in found.refusals for uid in refusal.sop_instance_uids}
+    study_images = read_images(made)
+    assert any(isinstance(refusal.error, GeometryError) for refusal in study_images.refusals)
+    refused = {uid for refusal in study_images.refusals for uid in refusal.sop_instance_uids}
     assert {made[1].SOPInstanceUID, made[2].SOPInstanceUID} <= refused
 
 
 def test_a_slice_whose_orientation_is_none_is_refused_alone() -> None:
     made = synthetic.slices(numbered(4), synthetic.stack(4, (8, 8)))
     made[1].ImageOrientationPatient = [1, 0, 0, 1, 0, 0]
-    found = read_images(made)
-    (refusal,) = found.refusals
+    study_images = read_images(made)
+    (refusal,) = study_images.refusals
     assert isinstance(refusal.error, GeometryError)
     assert "orthogonal unit vectors" in refusal.error.message
     assert refusal.sop_instance_uids == (made[1].SOPInstanceUID,)
-    assert [image.shape[0] for image in found.images] == [3]
+    assert [image.shape[0] for image in study_images.images] == [3]
 
 
 def test_an_enhanced_instance_becomes_a_volume_sorted_by_plane_position() -> None:

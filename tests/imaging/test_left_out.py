@@ -35,8 +35,8 @@ def kinds(image: SourceImage) -> list[NoteKind]:
 
 
 def detail(image: SourceImage, kind: NoteKind) -> str:
-    (found,) = [note.detail for note in image.notes if note.kind == kind]
-    return found
+    (words,) = [note.detail for note in image.notes if note.kind == kind]
+    return words
 
 
 @pytest.mark.parametrize("keywords", [("RescaleSlope", "RescaleIntercept"), ("RescaleSlope",), ("RescaleIntercept",)])
@@ -50,11 +50,11 @@ def test_a_slice_without_the_rescale_of_the_others_is_left_out_and_named(
             setattr(made[5], keyword, None)
         else:
             delattr(made[5], keyword)
-    found = read(made, tmp_path)
-    (image,) = found.images
+    study_images = read(made, tmp_path)
+    (image,) = study_images.images
     assert image.modality[:, 0, 0].tolist() == [value for value in range(12) if value != 5]
     assert kinds(image) == [NoteKind.GAP, NoteKind.LEFT_OUT]
-    for words in (found.refusals[0].error.message, detail(image, NoteKind.LEFT_OUT)):
+    for words in (study_images.refusals[0].error.message, detail(image, NoteKind.LEFT_OUT)):
         assert f"6 ({made[5].SOPInstanceUID})" in words
         assert "Rescale" in words
 
@@ -63,10 +63,10 @@ def test_a_series_of_which_most_slices_lost_their_rescale_is_refused(tmp_path: P
     made = series()
     for data in made[2:]:
         del data.RescaleSlope, data.RescaleIntercept
-    found = read(made, tmp_path)
-    assert not found.images
-    assert "10 of 12 slices without" in found.refusals[0].error.message
-    assert len(found.refusals[0].sop_instance_uids) == 12
+    study_images = read(made, tmp_path)
+    assert not study_images.images
+    assert "10 of 12 slices without" in study_images.refusals[0].error.message
+    assert len(study_images.refusals[0].sop_instance_uids) == 12
 
 
 def test_a_ct_without_any_rescale_says_what_its_values_were_taken_for(tmp_path: Path) -> None:
@@ -99,9 +99,12 @@ def test_an_intercept_without_a_slope_is_refused_by_name(tmp_path: Path) -> None
     made = series()
     for data in made:
         del data.RescaleSlope
-    found = read(made, tmp_path)
-    assert not found.images
-    assert "expected Rescale Slope (0028,1053) beside Rescale Intercept (0028,1052)" in found.refusals[0].error.message
+    study_images = read(made, tmp_path)
+    assert not study_images.images
+    assert (
+        "expected Rescale Slope (0028,1053) beside Rescale Intercept (0028,1052)"
+        in study_images.refusals[0].error.message
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,8 +124,8 @@ def test_a_slice_that_is_refused_when_it_is_opened_is_missed_by_its_series(
     paths = synthetic.write(made, tmp_path)
     setattr(made[3], keyword, value)
     made[3].save_as(paths[3])
-    found = read_images(paths)
-    (image,) = found.images
+    study_images = read_images(paths)
+    (image,) = study_images.images
     assert image.shape[0] == 11
     assert kinds(image) == [NoteKind.GAP, NoteKind.LEFT_OUT]
     assert str(made[3].SOPInstanceUID) in detail(image, NoteKind.LEFT_OUT)
@@ -161,10 +164,10 @@ def test_a_slice_that_does_not_say_where_it_lies_takes_no_other_with_it(
 ) -> None:
     made = series()
     setattr(made[4], keyword, value)
-    found = read(made, tmp_path)
-    (image,) = found.images
+    study_images = read(made, tmp_path)
+    (image,) = study_images.images
     assert image.shape[0] == 11
-    (refusal,) = found.refusals
+    (refusal,) = study_images.refusals
     assert isinstance(refusal.error, GeometryError)
     assert refusal.sop_instance_uids == (made[4].SOPInstanceUID,)
     name = {"ImagePositionPatient": "Image Position", "ImageOrientationPatient": "Image Orientation"}
@@ -218,16 +221,16 @@ def test_a_position_that_is_no_number_is_noted_on_a_radiograph_and_refused_in_a_
     slices[4].ImagePositionPatient = ["111.5", "222.5", "333.5"]
     paths = synthetic.write(slices, tmp_path / "slices")
     _with_text(paths[4], "ImagePositionPatient", b"NaN\\NaN\\NaN")
-    found = read_images(paths)
-    assert [image.shape[0] for image in found.images] == [11]
-    assert "Image Position (Patient) (0020,0032)" in found.refusals[0].error.message
+    study_images = read_images(paths)
+    assert [image.shape[0] for image in study_images.images] == [11]
+    assert "Image Position (Patient) (0020,0032)" in study_images.refusals[0].error.message
 
 
 def test_a_frame_without_a_place_leaves_the_others_of_its_enhanced_instance(tmp_path: Path) -> None:
     made = synthetic.enhanced(numbered(6), synthetic.stack(6, SHAPE))
     made.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence[0].ImagePositionPatient = ["1", "2"]
-    found = read([made], tmp_path)
-    (image,) = found.images
+    study_images = read([made], tmp_path)
+    (image,) = study_images.images
     assert [frame.frame_number for frame in image.frames] == [1, 2, 4, 5, 6]
     assert "frame 3" in detail(image, NoteKind.LEFT_OUT)
 
@@ -312,22 +315,22 @@ def test_two_images_of_one_uid_are_refused_both_and_missed(tmp_path: Path) -> No
     other.PixelData = bytes(len(other.PixelData))
     paths = [*synthetic.write(made, tmp_path / "first"), *synthetic.write([other], tmp_path / "second")]
     for order in (paths, paths[::-1]):
-        found = read_images(order)
-        assert [image.shape[0] for image in found.images] == [11]
-        (refusal,) = found.refusals
+        study_images = read_images(order)
+        assert [image.shape[0] for image in study_images.images] == [11]
+        (refusal,) = study_images.refusals
         assert isinstance(refusal.error, ImageError)
         assert refusal.sop_instance_uids == (other.SOPInstanceUID,)
         assert "Pixel Data (7FE0,0010)" in refusal.error.message
-        assert NoteKind.LEFT_OUT in kinds(found.images[0])
+        assert NoteKind.LEFT_OUT in kinds(study_images.images[0])
 
 
 def test_an_instance_compressed_and_plain_is_one_image(tmp_path: Path) -> None:
     made = series()
     again = synthetic.compress(series()[4], "1.2.840.10008.1.2.5")
     paths = [*synthetic.write(made, tmp_path / "first"), *synthetic.write([again], tmp_path / "second")]
-    found = read_images(paths)
-    assert not found.refusals
-    assert [image.shape[0] for image in found.images] == [12]
+    study_images = read_images(paths)
+    assert not study_images.refusals
+    assert [image.shape[0] for image in study_images.images] == [12]
 
 
 def test_an_instance_that_came_again_with_another_description_is_used_once_and_told(tmp_path: Path) -> None:

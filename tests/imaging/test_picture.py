@@ -47,7 +47,7 @@ def test_the_same_pixels_are_the_same_instance_and_others_are_another(tmp_path: 
     turned = wrap_picture(save(GREY.reshape(9, 7), tmp_path / "d.png"))
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         assert first[keyword].value == same[keyword].value
-        assert len({each[keyword].value for each in (first, other, turned)}) == 3
+        assert len({dataset[keyword].value for dataset in (first, other, turned)}) == 3
     assert len({first.StudyInstanceUID, first.SeriesInstanceUID, first.SOPInstanceUID}) == 3
 
 

@@ -48,14 +48,14 @@ def read(data: FileDataset, folder: Path, **changed: Any) -> StudyImages:
     return read_images([file_of(data, folder, **changed)])
 
 
-def image_of(found: StudyImages) -> SourceImage:
-    (image,) = found.or_raise()
+def image_of(study_images: StudyImages) -> SourceImage:
+    (image,) = study_images.or_raise()
     return image
 
 
-def words_of(found: StudyImages) -> str:
-    assert not found.images
-    return found.refusals[0].error.message
+def words_of(study_images: StudyImages) -> str:
+    assert not study_images.images
+    return study_images.refusals[0].error.message
 
 
 def jpeg(pixels: np.ndarray) -> bytes:
@@ -270,8 +270,8 @@ def test_a_wrong_extended_offset_table_is_noted(tmp_path: Path) -> None:
     pixels, offsets, lengths = encapsulate_extended([frame_of(data)] * 2)
     tables = {"PixelData": pixels, "ExtendedOffsetTableLengths": lengths, "NumberOfFrames": 2}
     assert len(read(data, tmp_path, ExtendedOffsetTable=offsets, **tables).images) == 2
-    found = read(data, tmp_path, ExtendedOffsetTable=offsets[:8] + b"\5" + offsets[9:], **tables)
-    assert all("(7FE0,0001)" in image.notes[0].detail for image in found.images)
+    study_images = read(data, tmp_path, ExtendedOffsetTable=offsets[:8] + b"\5" + offsets[9:], **tables)
+    assert all("(7FE0,0001)" in image.notes[0].detail for image in study_images.images)
 
 
 @pytest.mark.parametrize("written", [b"  ", b"\0\0", b"0 "])
@@ -330,9 +330,9 @@ def test_tiles_are_refused_by_name(organization: str, tmp_path: Path) -> None:
 
 
 def test_whole_slides_are_refused_by_name(tmp_path: Path) -> None:
-    found = read(synthetic.radiograph(PIXELS), tmp_path, SOPClassUID="1.2.840.10008.5.1.4.1.1.77.1.6")
-    assert isinstance(found.refusals[0].error, ImageError)
-    assert "Whole Slide" in words_of(found)
+    study_images = read(synthetic.radiograph(PIXELS), tmp_path, SOPClassUID="1.2.840.10008.5.1.4.1.1.77.1.6")
+    assert isinstance(study_images.refusals[0].error, ImageError)
+    assert "Whole Slide" in words_of(study_images)
 
 
 def table_item(order: str, kind: str) -> pydicom.Dataset:

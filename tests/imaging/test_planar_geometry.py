@@ -124,9 +124,9 @@ def test_what_lights_up_at_a_place_of_the_grid_lights_up_there_in_the_source_to_
     back, _ = to_source(heat, grid, image)
     if not back.any():
         return
-    found = np.array(np.unravel_index(back[0].argmax(), shape))
+    index = np.array(np.unravel_index(back[0].argmax(), shape))
     step = np.abs(grid.to_reference[[0, 1], [0, 1]])
-    assert (np.abs(found - at[:2]) <= np.maximum(1.0, step / 2) + 1e-6).all()
+    assert (np.abs(index - at[:2]) <= np.maximum(1.0, step / 2) + 1e-6).all()
 
 
 @pytest.mark.parametrize("fit", ["pad", "crop"])

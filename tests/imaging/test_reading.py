@@ -51,20 +51,20 @@ def test_every_file_of_pydicoms_own_tests_is_read_or_refused_by_name(folder: Pat
     if not folder.is_dir():
         pytest.skip(f"pydicom's test files are not installed at {folder.name}")
     for path in files_in(folder):
-        found = read_images([path])
-        assert bool(found.images) != bool(found.refusals), path.name
-        for refusal in found.refusals:
+        study_images = read_images([path])
+        assert bool(study_images.images) != bool(study_images.refusals), path.name
+        for refusal in study_images.refusals:
             assert isinstance(refusal.error, WhyRayError)
             assert refusal.error.advice
-        for image in found.images:
+        for image in study_images.images:
             assert np.isfinite(image.modality).all(), path.name
             assert image.display.min() >= 0, path.name
             assert image.display.max() <= 1, path.name
             assert all("PixelData" not in header for header in image.headers.values())
-        if path.name in REFUSED and found.refusals:
-            assert isinstance(found.refusals[0].error, REFUSED[path.name]), path.name
-        elif not found.images:
-            assert not _is_whole_image(path), f"{path.name}: {found.refusals[0].error.message}"
+        if path.name in REFUSED and study_images.refusals:
+            assert isinstance(study_images.refusals[0].error, REFUSED[path.name]), path.name
+        elif not study_images.images:
+            assert not _is_whole_image(path), f"{path.name}: {study_images.refusals[0].error.message}"
 
 
 def _is_whole_image(path: Path) -> bool:
@@ -171,10 +171,10 @@ def test_files_that_end_early_or_are_damaged_are_read_or_refused_and_nothing_els
                 if len(content) > 140:
                     content[chance.randrange(132, len(content))] = chance.randrange(256)
             damaged.write_bytes(content)
-            found = read_images([damaged])
-            assert isinstance(found, StudyImages)
-            assert all(isinstance(refusal.error, ImageError) for refusal in found.refusals)
-            assert not (found.images and len(content) < len(whole) - 64), "half an image is not an image"
+            study_images = read_images([damaged])
+            assert isinstance(study_images, StudyImages)
+            assert all(isinstance(refusal.error, ImageError) for refusal in study_images.refusals)
+            assert not (study_images.images and len(content) < len(whole) - 64), "half an image is not an image"
 
 
 def test_bytes_flipped_anywhere_never_raise_another_exception(tmp_path: Path) -> None:
@@ -216,8 +216,8 @@ def test_an_rle_decoder_that_panics_is_a_decode_error() -> None:
     overlong = frame[64:start_of_second] + run_of_128_zeros
     offsets = frame[:8] + (64 + len(overlong)).to_bytes(4, "little") + frame[12:64]
     made.PixelData = pydicom.encaps.encapsulate([offsets + overlong + frame[start_of_second:]])
-    found = read_images([made])
-    assert isinstance(found.refusals[0].error, DecodeError)
+    study_images = read_images([made])
+    assert isinstance(study_images.refusals[0].error, DecodeError)
 
 
 def _of_unknown_type(tag: bytes, folder: Path) -> list[Path]:
@@ -240,10 +240,10 @@ def _of_unknown_type(tag: bytes, folder: Path) -> list[Path]:
 def test_an_attribute_of_an_unknown_type_refuses_its_image_by_name_and_raises_nothing(
     tag: bytes, name: str, tmp_path: Path
 ) -> None:
-    found = read_images(_of_unknown_type(tag, tmp_path))
-    assert found.refusals
-    assert all(isinstance(refusal.error, ImageError) for refusal in found.refusals)
-    assert re.search(name, found.refusals[0].error.message)
+    study_images = read_images(_of_unknown_type(tag, tmp_path))
+    assert study_images.refusals
+    assert all(isinstance(refusal.error, ImageError) for refusal in study_images.refusals)
+    assert re.search(name, study_images.refusals[0].error.message)
 
 
 def test_a_window_of_an_unknown_type_is_passed_over_with_a_note(tmp_path: Path) -> None:
@@ -274,12 +274,12 @@ def test_a_slice_that_can_not_be_decoded_is_left_out_of_its_volume_with_a_note()
     values = np.broadcast_to(np.arange(4, dtype=np.int16)[:, None, None], (4, 8, 8))
     made = synthetic.slices(values, synthetic.stack(4, (8, 8)))
     made[1].PixelData = made[1].PixelData[:10]
-    found = read_images(made)
-    (image,) = found.images
+    study_images = read_images(made)
+    (image,) = study_images.images
     assert image.modality[:, 0, 0].tolist() == [0, 2, 3]
     assert [note.kind for note in image.notes] == [NoteKind.GAP, NoteKind.LEFT_OUT]
-    assert found.refusals[0].sop_instance_uids == (made[1].SOPInstanceUID,)
-    for message in (found.refusals[0].error.message, image.notes[1].detail):
+    assert study_images.refusals[0].sop_instance_uids == (made[1].SOPInstanceUID,)
+    for message in (study_images.refusals[0].error.message, image.notes[1].detail):
         assert str(made[1].SOPInstanceUID) in message
 
 
@@ -287,9 +287,9 @@ def test_a_volume_of_which_most_slices_can_not_be_decoded_is_refused() -> None:
     made = synthetic.slices(np.zeros((6, 8, 8), np.int16), synthetic.stack(6, (8, 8)))
     for data in made[2:]:
         data.PixelData = data.PixelData[:10]
-    found = read_images(made)
-    assert not found.images
-    assert set(found.refusals[0].sop_instance_uids) == {data.SOPInstanceUID for data in made}
+    study_images = read_images(made)
+    assert not study_images.images
+    assert set(study_images.refusals[0].sop_instance_uids) == {data.SOPInstanceUID for data in made}
 
 
 def test_the_same_instance_given_twice_counts_once() -> None:
@@ -306,9 +306,9 @@ def test_headers_keep_names_in_every_script_and_errors_keep_them_out(
     image = image_of(synthetic.write([made], tmp_path)[0])
     assert str(image.header.PatientName) == patient.name
     del made.PixelData
-    found = read_images([made])
+    study_images = read_images([made])
     for part in (patient.identifier, *patient.name.replace("=", "^").split("^")):
-        assert part not in found.refusals[0].error.message
+        assert part not in study_images.refusals[0].error.message
 
 
 def test_a_data_set_given_in_memory_keeps_its_pixels_and_the_header_has_none() -> None:

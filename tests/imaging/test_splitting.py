@@ -48,9 +48,9 @@ def block(
 
 
 def read(made: Sequence[FileDataset], folder: Path) -> list[SourceImage]:
-    found = read_images(synthetic.write(made, folder))
-    assert not found.refusals, found.refusals[0].error.message
-    return list(found.images)
+    study_images = read_images(synthetic.write(made, folder))
+    assert not study_images.refusals, study_images.refusals[0].error.message
+    return list(study_images.images)
 
 
 def details(image: SourceImage, kind: NoteKind) -> list[str]:
@@ -274,8 +274,8 @@ def test_any_ordinary_series_shuffled_is_one_volume_in_place(
     vary(made)
     order = data.draw(st.permutations(range(count)))
     (image,) = read_images([made[index] for index in order]).or_raise()
-    found = [float(frame.to_patient[2, 3]) for frame in image.frames]  # type: ignore[index]
-    np.testing.assert_allclose(found, heights, atol=1e-3)
+    actual = [float(frame.to_patient[2, 3]) for frame in image.frames]  # type: ignore[index]
+    np.testing.assert_allclose(actual, heights, atol=1e-3)
 
 
 @SETTINGS

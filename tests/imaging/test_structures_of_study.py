@@ -56,12 +56,12 @@ def spot(image: SourceImage, seed: int) -> np.ndarray:
 def test_a_segmentation_that_we_wrote_comes_back_voxel_by_voxel(name: str, templates: Templates) -> None:
     image = image_named(name)
     masks = {"heart": spot(image, 1), "lung": spot(image, 2)[:, ::-1]}
-    found = structures_of_study([ours(image, masks, templates)], image)
-    assert found.refusals == ()
-    assert [each.label for each in found.structures] == ["heart", "lung"]
-    for each in found.structures:
-        np.testing.assert_array_equal(each.mask, masks[each.label])
-    assert found.structures[0].code == ("80891009", "SCT", "Heart")
+    study_structures = structures_of_study([ours(image, masks, templates)], image)
+    assert study_structures.refusals == ()
+    assert [structure.label for structure in study_structures.structures] == ["heart", "lung"]
+    for structure in study_structures.structures:
+        np.testing.assert_array_equal(structure.mask, masks[structure.label])
+    assert study_structures.structures[0].code == ("80891009", "SCT", "Heart")
 
 
 def test_empty_frames_that_were_left_out_stay_empty_and_neighbours_get_none_of_what_is_next_to_them(
@@ -86,8 +86,8 @@ def test_a_file_is_read_as_a_data_set_is_and_images_beside_it_are_passed_over(tm
     ours(image, {"heart": mask}, templates).save_as(tmp_path / "seg.dcm")
     sources[0].save_as(tmp_path / "cr.dcm")
     (tmp_path / "notes.txt").write_text("no DICOM")
-    found = structures_of_study(sorted(tmp_path.iterdir()), image)
-    np.testing.assert_array_equal(found.structures[0].mask, mask)
+    study_structures = structures_of_study(sorted(tmp_path.iterdir()), image)
+    np.testing.assert_array_equal(study_structures.structures[0].mask, mask)
 
 
 def test_a_segmentation_of_another_image_says_nothing_about_this_one(templates: Templates) -> None:
@@ -147,10 +147,10 @@ def test_a_label_map_gives_each_label_its_mask(templates: Templates) -> None:
     made.BitsAllocated, made.BitsStored, made.HighBit = 8, 8, 7
     made.PixelData = labels.tobytes() + b"\0" * (labels.size % 2)
     made["PixelData"].VR = "OB"
-    found = structures_of_study([made], image).structures
-    assert [each.label for each in found] == ["heart", "lung"]
-    np.testing.assert_array_equal(found[0].mask, first)
-    np.testing.assert_array_equal(found[1].mask, second)
+    structures = structures_of_study([made], image).structures
+    assert [structure.label for structure in structures] == ["heart", "lung"]
+    np.testing.assert_array_equal(structures[0].mask, first)
+    np.testing.assert_array_equal(structures[1].mask, second)
 
 
 @pytest.mark.parametrize("turned", [(0.0, 0.0, 0.0), (12.0, -7.0, 20.0)])
@@ -171,9 +171,9 @@ def test_a_segmentation_on_a_grid_of_its_own_lies_where_it_does_in_the_patient(
     measures.SpacingBetweenSlices = 1.5
     for group in made.PerFrameFunctionalGroupsSequence:
         del group.DerivationImageSequence
-    found = structures_of_study([made], image).structures[0].mask
+    mask = structures_of_study([made], image).structures[0].mask
     truth = np.stack([np.linalg.norm(plane.points() - centre, axis=-1) <= radius for plane in planes])
-    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.95
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.95
     elsewhere = deepcopy(made)
     elsewhere.FrameOfReferenceUID = "2.25.1"
     assert structures_of_study([elsewhere], image).structures == ()
@@ -212,6 +212,6 @@ def test_damaged_pixel_data_is_refused_by_the_uid_of_the_segmentation(templates:
     image = image_named("DX, Japanese")
     made = ours(image, {"heart": spot(image, 1)}, templates)
     made.PixelData = made.PixelData[:10]
-    found = structures_of_study([made], image)
-    assert found.structures == ()
-    assert found.refusals[0].sop_instance_uids == (str(made.SOPInstanceUID),)
+    study_structures = structures_of_study([made], image)
+    assert study_structures.structures == ()
+    assert study_structures.refusals[0].sop_instance_uids == (str(made.SOPInstanceUID),)

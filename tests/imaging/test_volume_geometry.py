@@ -131,9 +131,9 @@ def test_a_marker_at_a_known_patient_point_lands_in_its_voxel_and_comes_back_to_
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
     weight = given_to_model.tensor[0, 0].astype(np.float64)
     weight[weight < 0.5 * weight.max()] = 0
-    found = (grid_points(shape, affine) * weight[..., None]).sum(axis=(0, 1, 2)) / weight.sum()
+    centre = (grid_points(shape, affine) * weight[..., None]).sum(axis=(0, 1, 2)) / weight.sum()
     slice_distance = max(np.diff(sorted(plane.normal @ np.asarray(plane.position) for plane in planes)))
-    assert np.linalg.norm(found - marker) <= np.linalg.norm(voxel) / 2 + slice_distance / 2
+    assert np.linalg.norm(centre - marker) <= np.linalg.norm(voxel) / 2 + slice_distance / 2
 
     lit = np.rint(np.linalg.inv(affine) @ [*marker, 1])[:3].astype(int)
     heat = np.zeros(shape, np.float32)

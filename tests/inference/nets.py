@@ -270,7 +270,7 @@ def manifest(name: str, **changes: object) -> dict[str, object]:
             "channels": kind.channels,
         },
         "output": {"name": "logits", "activation": "softmax" if kind.task == "segmentation" else "sigmoid"},
-        "targets": [{"name": each} for each in ("one", "two", "three")],
+        "targets": [{"name": target} for target in ("one", "two", "three")],
     }
     for key, value in changes.items():
         place = content
@@ -344,9 +344,11 @@ def half_precision(folder: Path, name: str) -> Path:
     """A package in `folder` of that kind's net, with all weights and tensors in half precision."""
     proto = onnx.load(packed(name) / "model.onnx")
     half = onnx.TensorProto.FLOAT16
-    for each in proto.graph.initializer:
-        if each.data_type == onnx.TensorProto.FLOAT:
-            each.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(each).astype(np.float16), each.name))
+    for initializer in proto.graph.initializer:
+        if initializer.data_type == onnx.TensorProto.FLOAT:
+            initializer.CopyFrom(
+                numpy_helper.from_array(numpy_helper.to_array(initializer).astype(np.float16), initializer.name)
+            )
     for node in proto.graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t") and attribute.t.data_type == onnx.TensorProto.FLOAT:

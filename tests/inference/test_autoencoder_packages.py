@@ -55,8 +55,8 @@ def test_what_is_decoded_is_never_outside_the_displayed_range(planted: tuple[Aut
 
 @pytest.mark.parametrize("which", ["planted", "chest"])
 def test_torch_gives_what_onnx_runtime_gives(which: str, request: pytest.FixtureRequest) -> None:
-    found = request.getfixturevalue(which)
-    autoencoder: Autoencoder = found[0] if which == "planted" else found
+    fixture = request.getfixturevalue(which)
+    autoencoder: Autoencoder = fixture[0] if which == "planted" else fixture
     pictures = smooth(autoencoder.shape, 3)
     latents = autoencoder.encode(pictures)
     assert latents.shape == (3, autoencoder.latent_count)
@@ -84,11 +84,11 @@ def test_a_batch_is_decoded_as_singles_are_and_passes_are_counted(chest: Autoenc
     before = chest.model.session.forwards
     together = chest.decode(latents)
     assert chest.model.session.forwards == before + 11
-    np.testing.assert_allclose(together, np.concatenate([chest.decode(each[None]) for each in latents]), atol=1e-5)
+    np.testing.assert_allclose(together, np.concatenate([chest.decode(latent[None]) for latent in latents]), atol=1e-5)
 
 
 def test_the_bundled_package_is_right_and_stands_beside_the_classifier(chest: Autoencoder) -> None:
-    assert [each for each in check_package(chest.model.package.folder) if each.severity == "error"] == []
+    assert [finding for finding in check_package(chest.model.package.folder) if finding.severity == "error"] == []
     classifier = load_package("cxr-findings@1", options=OPTIONS)
     assert classifier.companion("autoencoder", method="test").identity == chest.model.identity
     ours, theirs = classifier.manifest.input, chest.model.manifest.input

@@ -69,11 +69,11 @@ def test_no_batch_is_tried_that_would_take_too_long_or_too_much() -> None:
 
 def test_the_smallest_batch_that_is_nearly_as_fast_as_the_best_is_taken() -> None:
     sizes = [1, 2, 4, 8, 16]
-    found = batch_measuring._measure(
+    measured = batch_measuring._measure(
         lambda items: lambda: None, sizes, None, lambda way: None, 1, _clock(0.01, 1.0, sizes)
     )
-    assert found["items"] == 1
-    assert "bytes per item" not in found
+    assert measured["items"] == 1
+    assert "bytes per item" not in measured
 
 
 def test_memory_of_an_item_is_the_steepest_growth_and_never_less_than_the_item() -> None:
@@ -103,12 +103,12 @@ def test_peak_memory_is_that_of_the_work_and_not_of_what_was_there_before() -> N
 
 
 def test_a_measured_package_says_how_many_items_and_what_each_takes() -> None:
-    found = measure_batches(nets.loaded("unet"), nets.image("unet").numpy())
+    measured = measure_batches(nets.loaded("unet"), nets.image("unet").numpy())
     for kind in ("forward", "gradient"):
-        assert found[kind]["items"] in (1, 2, 4, 8, 16)
-        assert str(found[kind]["items"]) in found[kind]["items per second"]
+        assert measured[kind]["items"] in (1, 2, 4, 8, 16)
+        assert str(measured[kind]["items"]) in measured[kind]["items per second"]
         if Path("/proc/self/clear_refs").exists():
-            assert found[kind]["bytes per item"] >= nets.image("unet").numpy().nbytes
+            assert measured[kind]["bytes per item"] >= nets.image("unet").numpy().nbytes
 
 
 def test_a_graph_that_takes_one_item_is_measured_with_one(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_bound_inputs_and_outputs_give_the_same_numbers() -> None:
     model, x = nets.loaded("dense"), nets.image("dense").numpy()
     session = open_session(model.network.graph.with_outputs(["logits"]), model.options, name="bound")
     expected = session.run(["logits"], {"x": x})[0]
-    found = run_bound(session, ["logits"], {"x": x}, "cpu")
-    assert np.array_equal(found[0], expected)
+    outputs = run_bound(session, ["logits"], {"x": x}, "cpu")
+    assert np.array_equal(outputs[0], expected)
     turned = np.ascontiguousarray(x.transpose(0, 1, 3, 2)).transpose(0, 1, 3, 2)
     assert np.array_equal(run_bound(session, ["logits"], {"x": turned}, "cpu")[0], expected)
 

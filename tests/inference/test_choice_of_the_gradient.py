@@ -132,10 +132,10 @@ def changed(model: Model) -> Model:
     """The same network with other weights."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model.network.graph.proto)
-    for each in proto.graph.initializer:
-        value = numpy_helper.to_array(each)
+    for initializer in proto.graph.initializer:
+        value = numpy_helper.to_array(initializer)
         if value.dtype == np.float32:
-            each.CopyFrom(numpy_helper.from_array(-value, each.name))
+            initializer.CopyFrom(numpy_helper.from_array(-value, initializer.name))
     return model.with_graph(proto)
 
 
@@ -148,8 +148,8 @@ def test_a_changed_network_takes_the_engine_that_the_original_takes(
     right = GradientSession.__call__
 
     def halved(self: GradientSession, x: Any, weights: Any) -> Any:
-        answer, found = right(self, x, weights)
-        return answer, found / 2
+        answer, gradients = right(self, x, weights)
+        return answer, gradients / 2
 
     monkeypatch.setattr(GradientSession, "__call__", halved)
     model = fresh()
@@ -165,6 +165,6 @@ def test_a_converter_that_was_not_believed_of_the_original_is_not_of_a_changed_n
 ) -> None:
     model = fresh()
     monkeypatch.setattr(gradient, "unproven", lambda *_: "its gradients are others")
-    for each in (model, changed(model)):
+    for either in (model, changed(model)):
         with pytest.raises(TierMissing, match="others"):
-            each.gradients.twin("test")
+            either.gradients.twin("test")

@@ -55,9 +55,9 @@ def test_the_gradient_compiles_for_every_kind_of_net_and_is_that_of_the_twin(nam
     engine, twin = model.gradients.compiled(), model.gradients.twin("gradient")
     for images in (x, several):
         expected, logits = twin.gradients(images, TARGETS, regions)
-        found, answer = engine.gradients(images, TARGETS, regions)
-        assert found.shape == expected.shape == (3, *images.shape)
-        close(found, expected)
+        gradients, answer = engine.gradients(images, TARGETS, regions)
+        assert gradients.shape == expected.shape == (3, *images.shape)
+        close(gradients, expected)
         close(answer, logits)
     close(engine.answers(several), model.session.logits(several))
 
@@ -66,8 +66,8 @@ def test_regions_and_targets_that_differ_give_gradients_that_differ() -> None:
     model, x = nets.loaded("unet"), nets.image("unet").numpy()
     regions = np.zeros((2, 32, 32), np.float32)
     regions[0, :16], regions[1, 16:] = 1, 1
-    found, _ = model.gradients.compiled().gradients(x, [1, 1], regions)
-    assert np.abs(found[0] - found[1]).max() > 0.1 * np.abs(found).max()
+    gradients, _ = model.gradients.compiled().gradients(x, [1, 1], regions)
+    assert np.abs(gradients[0] - gradients[1]).max() > 0.1 * np.abs(gradients).max()
 
 
 @pytest.mark.parametrize("name", ["flatten", "pool"])
@@ -76,8 +76,8 @@ def test_a_compiled_head_gives_all_targets_in_one_run(name: str) -> None:
     run = model.session.run(x)
     assert run.features is not None
     expected, _ = model.gradients.converted_head()(run.features, run.logits, TARGETS)
-    found, gap = model.gradients.compiled_head()(run.features, run.logits, TARGETS)
-    close(found, expected)
+    gradients, gap = model.gradients.compiled_head()(run.features, run.logits, TARGETS)
+    close(gradients, expected)
     assert gap < 1e-5
 
 
@@ -88,13 +88,13 @@ def test_methods_use_the_compiled_gradient_where_the_report_says_so_with_the_sam
     folder, x = _onboarded(tmp_path, "dense", **{"input gradient": WINS}), nets.image("dense").numpy()
     model = _loaded(folder)
     assert isinstance(model.gradients.engine(method, 3), CompiledEngine)
-    for found, expected in zip(
+    for heatmap, expected in zip(
         explain(model, x, target="all", method=method),
         explain(nets.loaded("dense"), x, target="all", method=method),
         strict=True,
     ):
-        close(found.values, expected.values)
-        assert found.evidence["engine_parity"] < 1e-5
+        close(heatmap.values, expected.values)
+        assert heatmap.evidence["engine_parity"] < 1e-5
 
 
 def test_cams_of_a_head_without_a_closed_form_use_its_compiled_gradient(tmp_path: Path) -> None:
@@ -103,8 +103,10 @@ def test_cams_of_a_head_without_a_closed_form_use_its_compiled_gradient(tmp_path
     assert isinstance(model.gradients.head, CompiledHead)
     for method in ("grad-cam", "hi-res-cam", "grad-cam-plus-plus", "layer-cam"):
         ours = explain(model, x, target="all", method=method)
-        for found, expected in zip(ours, explain(nets.loaded("flatten"), x, target="all", method=method), strict=True):
-            close(found.values, expected.values)
+        for heatmap, expected in zip(
+            ours, explain(nets.loaded("flatten"), x, target="all", method=method), strict=True
+        ):
+            close(heatmap.values, expected.values)
 
 
 def test_for_more_targets_than_measured_to_win_the_twin_is_used(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_a_second_worker_takes_the_compiled_graph_from_disk(tmp_path: Path, monk
     folder, x = _onboarded(tmp_path, "dense", **{"input gradient": WINS}), nets.image("dense").numpy()
     cache = tmp_path / "cache"
     expected = _loaded(folder, cache).gradients.engine("gradient", 1).gradients(x, [0])[0]
-    assert sorted(each.name.partition("-")[0] for each in cache.iterdir()) == ["gradient", "proof"]
+    assert sorted(path.name.partition("-")[0] for path in cache.iterdir()) == ["gradient", "proof"]
 
     def never(*given: object) -> bytes:
         raise AssertionError("compiled again")
@@ -147,10 +149,10 @@ def test_a_model_with_other_weights_never_gets_what_was_compiled_from_the_packag
     before = explain(model, x, target="one", method="gradient").values
     proto = onnx.ModelProto()
     proto.CopyFrom(model.network.graph.proto)
-    for each in proto.graph.initializer:
-        values = onnx.numpy_helper.to_array(each)
+    for initializer in proto.graph.initializer:
+        values = onnx.numpy_helper.to_array(initializer)
         if values.ndim > 1:
-            each.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-values), each.name))
+            initializer.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-values), initializer.name))
     other = model.with_graph(proto)
     assert not isinstance(other.gradients.engine("gradient", 1), CompiledEngine)
     after = explain(other, x, target="one", method="gradient").values
@@ -192,7 +194,7 @@ def test_a_gradient_that_differs_or_does_not_export_is_not_used_and_the_report_s
         if fault == "fails":
             raise ValueError("no operator for this way back")
         proto = onnx.load_from_string(right(module, item))  # type: ignore[arg-type]
-        last = next(each for each in proto.graph.node if "gradient" in each.output)
+        last = next(node for node in proto.graph.node if "gradient" in node.output)
         last.output[list(last.output).index("gradient")] = "right"
         proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1.01, np.float32), "factor"))
         proto.graph.node.append(onnx.helper.make_node("Mul", ["right", "factor"], ["gradient"]))

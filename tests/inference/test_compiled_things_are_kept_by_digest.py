@@ -55,20 +55,20 @@ def test_a_damaged_file_is_noticed_and_made_again(tmp_path: Path, damage: str) -
 def test_writers_at_the_same_time_leave_one_whole_file_and_no_rubbish(tmp_path: Path) -> None:
     content = bytes(range(256)) * 4096
     start = threading.Barrier(8)
-    found: list[bytes] = []
+    contents: list[bytes] = []
 
     def write() -> None:
         start.wait()
         for number in range(20):
-            found.append(CompiledCache(tmp_path).fetch("gradient", {"n": str(number)}, lambda: content))
+            contents.append(CompiledCache(tmp_path).fetch("gradient", {"n": str(number)}, lambda: content))
 
     writers = [threading.Thread(target=write) for _ in range(8)]
-    for each in writers:
-        each.start()
-    for each in writers:
-        each.join()
-    assert len(found) == 160
-    assert set(found) == {content}
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(contents) == 160
+    assert set(contents) == {content}
     assert len(list(tmp_path.iterdir())) == 20
 
 

@@ -59,8 +59,8 @@ def test_where_the_first_converter_fails_the_second_gives_the_same_gradients(nam
     model, x = nets.loaded(name), nets.image(name).requires_grad_(True)
     assert model.gradients.twin("gradient").converter.name == "onnx2torch"
     (expected,) = torch.autograd.grad(nets.make(name)(x)[0, 1], x)
-    found = explain(model, x.detach().numpy(), target="two", method="gradient")
-    close(found.values, expected[0].abs().amax(dim=0).numpy())
+    heatmap = explain(model, x.detach().numpy(), target="two", method="gradient")
+    close(heatmap.values, expected[0].abs().amax(dim=0).numpy())
 
 
 def test_a_bundled_package_keeps_its_tier_and_its_maps_without_the_first_converter(second_only: None) -> None:
@@ -71,10 +71,10 @@ def test_a_bundled_package_keeps_its_tier_and_its_maps_without_the_first_convert
     noise = np.random.default_rng(0).normal(size=model.network.input_shape).cumsum(axis=-1).cumsum(axis=-2)
     x = (noise / noise.std()).astype(np.float32)
     expected = Twin(first.network, first.session, FIRST).gradients(x, [0, 3])[0]
-    found = model.gradients.engine("gradient", 2).gradients(x, [0, 3])[0]
+    gradients = model.gradients.engine("gradient", 2).gradients(x, [0, 3])[0]
     # a unit within rounding of zero is on with one converter and off with the other: on some processors a few pixels
     # of this image see one, and of the next four images none
-    apart = np.abs(found - expected) / np.abs(expected).max()
+    apart = np.abs(gradients - expected) / np.abs(expected).max()
     assert np.quantile(apart, 0.999) <= 1e-4
     assert apart.max() <= 1e-2
 
@@ -114,8 +114,8 @@ def test_the_second_converter_brings_no_torchvision(second_only: None, tmp_path:
     import sys
 
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
-    before = {each for each in sys.modules if each.startswith("torchvision")}
+    before = {name for name in sys.modules if name.startswith("torchvision")}
     model = load_package(nets.pack(tmp_path, "plain", net), options=CPU)
     x = nets.image("plain").numpy()
     assert np.allclose(model.gradients.twin("gradient").answers(x), model.logits(x), atol=1e-5)
-    assert {each for each in sys.modules if each.startswith("torchvision")} == before
+    assert {name for name in sys.modules if name.startswith("torchvision")} == before

@@ -39,8 +39,8 @@ def test_every_kind_of_net_has_the_gradient_of_its_twin(name: str) -> None:
     engine = model.gradients.for_descent("test")
     assert isinstance(engine, DifferentiatedEngine)
     expected, logits = model.gradients.twin("test").gradients(x, TARGETS, regions)
-    found, answer = engine.gradients(x, TARGETS, regions)
-    close(found, expected)
+    gradients, answer = engine.gradients(x, TARGETS, regions)
+    close(gradients, expected)
     close(answer, logits)
     close(engine.answers(x), model.session.logits(x))
     weights = np.random.default_rng(1).normal(size=answer[:1].shape).astype(np.float32)
@@ -135,7 +135,7 @@ def test_every_operator_has_the_gradient_that_torch_gives_it(name: str) -> None:
     kind, constants, shape, settings = OPERATORS[name]
     assert isinstance(kind, str) and isinstance(constants, list) and isinstance(shape, tuple)  # noqa: PT018
     assert isinstance(settings, dict)
-    given = [each if isinstance(each, str) else f"c{number}" for number, each in enumerate(constants)]
+    given = [constant if isinstance(constant, str) else f"c{number}" for number, constant in enumerate(constants)]
     graph = helper.make_graph(
         [
             helper.make_node("Mul", ["image", "two"], ["twice"]),
@@ -147,26 +147,30 @@ def test_every_operator_has_the_gradient_that_torch_gives_it(name: str) -> None:
         [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
         [
             numpy_helper.from_array(np.array(2, np.float32), "two"),
-            *(numpy_helper.from_array(each, f"c{n}") for n, each in enumerate(constants) if not isinstance(each, str)),
+            *(
+                numpy_helper.from_array(constant, f"c{n}")
+                for n, constant in enumerate(constants)
+                if not isinstance(constant, str)
+            ),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
     model.ir_version = 9
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {
-        each.name: tuple(dim.dim_value for dim in each.type.tensor_type.shape.dim)
-        for each in (*inferred.value_info, *inferred.input, *inferred.output)
+        value_info.name: tuple(dim.dim_value for dim in value_info.type.tensor_type.shape.dim)
+        for value_info in (*inferred.value_info, *inferred.input, *inferred.output)
     }
     session = open_session(differentiated(model, shapes).SerializeToString(), OPTIONS, name="test")
     x = np.random.default_rng(7).normal(size=(1, *shape)).astype(np.float32)
     weights = np.random.default_rng(8).normal(size=shapes["z"]).astype(np.float32)
-    _, found = session.run(None, {"x": x, "weights": weights})
+    _, gradients = session.run(None, {"x": x, "weights": weights})
     leaf = torch.from_numpy(x).requires_grad_(True)
     answer = to_torch(model)(leaf)
     answer = answer[0] if isinstance(answer, (tuple, list)) else answer
     (expected,) = torch.autograd.grad((answer * torch.from_numpy(weights)).sum(), leaf)
-    assert np.abs(found).max() > 0
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4 * float(np.abs(found).max()))
+    assert np.abs(gradients).max() > 0
+    np.testing.assert_allclose(gradients, expected.numpy(), atol=1e-4 * float(np.abs(gradients).max()))
 
 
 def test_a_graph_with_an_operator_without_a_rule_is_left_to_torch(tmp_path: Path) -> None:
@@ -193,8 +197,8 @@ def test_a_wrong_gradient_is_not_believed(monkeypatch: pytest.MonkeyPatch, caplo
     right = GradientSession.__call__
 
     def halved(self: GradientSession, x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        answer, found = right(self, x, weights)
-        return answer, found / 2
+        answer, gradients = right(self, x, weights)
+        return answer, gradients / 2
 
     monkeypatch.setattr(GradientSession, "__call__", halved)
     options = RuntimeOptions(device="cpu", intra_op_threads=1, cache=None)

@@ -47,7 +47,7 @@ def test_randomised_copies_keep_the_layout() -> None:
         assert explain(other, x, target="one", method="grad-cam").values.shape == (32, 32)
 
 
-@pytest.mark.parametrize("name", [each for each in nets.KINDS if each not in ("swin", "vit")])
+@pytest.mark.parametrize("name", [name for name in nets.KINDS if name not in ("swin", "vit")])
 def test_channels_of_other_nets_stay_where_they_are(name: str) -> None:
     model = nets.loaded(name)
     assert not model.network.graph.stands_for

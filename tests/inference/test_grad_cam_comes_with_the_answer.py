@@ -43,10 +43,10 @@ def test_the_maps_are_those_of_the_formula_for_all_targets_in_one_run(kind: str)
     before = model.session.forwards
     run = model.session.run(x)
     assert model.session.forwards == before + 1
-    wanted = {model.targets.index(each) for each in model.explainable_targets}
+    wanted = {model.targets.index(target) for target in model.explainable_targets}
     assert set(run.grad_cams) == wanted
     targets = list(run.grad_cams)
-    close(np.stack([run.grad_cams[each] for each in targets]), expected[targets], 1e-5)
+    close(np.stack([run.grad_cams[target] for target in targets]), expected[targets], 1e-5)
 
 
 @pytest.mark.parametrize("kind", ["plain", "residual", "unet"])
@@ -56,8 +56,8 @@ def test_grad_cam_is_what_the_run_gave_and_costs_no_second_one(kind: str) -> Non
     image = explained_image(model, x)
     heatmaps = explain(model, image, target="all", method="grad-cam")
     assert model.session.forwards == before + 1
-    for each in heatmaps:
-        assert each.values is image.run.grad_cams[model.targets.index(each.target)]
+    for heatmap in heatmaps:
+        assert heatmap.values is image.run.grad_cams[model.targets.index(heatmap.target)]
 
 
 def test_batches_and_answers_know_nothing_of_the_maps() -> None:
@@ -78,8 +78,8 @@ def test_bound_inputs_and_outputs_give_the_same_maps_as_on_a_gpu(kind: str) -> N
         model.session._answering._session, [model.network.logits_name, class_maps.MAPS], feeds, "cpu"
     )
     close(logits, model.session.logits(x), 1e-6)
-    for target, found in zip(expected, maps[0], strict=True):
-        assert np.array_equal(found, expected[target])
+    for target, grad_cam in zip(expected, maps[0], strict=True):
+        assert np.array_equal(grad_cam, expected[target])
 
 
 @pytest.mark.parametrize("kind", ["vit", "flatten"])
@@ -87,24 +87,24 @@ def test_a_head_without_closed_form_or_with_one_by_position_still_gives_right_ma
     # Of a ViT no map is taken by itself; its patch embedding must be named.
     named = {"output__features": "conv2d"} if kind == "vit" else {}
     model, x = load_package(nets.pack(tmp_path, kind, **named), options=CPU), nets.image(kind).numpy()
-    found = explain(model, x, target="all", method="grad-cam")
+    heatmaps = explain(model, x, target="all", method="grad-cam")
     if model.network.head is None:
         assert not model.session.run(x).grad_cams
-    for each in found:
-        assert each.values.shape == model.spatial_shape
+    for heatmap in heatmaps:
+        assert heatmap.values.shape == model.spatial_shape
 
 
 def test_weights_that_were_changed_give_other_maps() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     proto = onnx.ModelProto()
     proto.CopyFrom(model.network.graph.proto)
-    (head,) = (each for each in proto.graph.initializer if each.name.endswith("linear.weight"))
+    (head,) = (initializer for initializer in proto.graph.initializer if initializer.name.endswith("linear.weight"))
     weight = onnx.numpy_helper.to_array(head)
     head.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-weight), head.name))
     other = model.with_graph(proto)
-    for target, found in other.session.run(x).grad_cams.items():
-        close(found, by_formula(other, x)[target], 1e-5)
-        assert not np.allclose(found, model.session.run(x).grad_cams[target])
+    for target, grad_cam in other.session.run(x).grad_cams.items():
+        close(grad_cam, by_formula(other, x)[target], 1e-5)
+        assert not np.allclose(grad_cam, model.session.run(x).grad_cams[target])
 
 
 def _refusing(monkeypatch: pytest.MonkeyPatch, name: str, when: Any) -> None:
@@ -128,11 +128,11 @@ def test_a_device_that_cannot_run_the_maps_still_answers_and_the_log_says_so(
         _refusing(monkeypatch, "run_session", lambda _, names, *__: class_maps.MAPS in names)
     model, x = load_package(nets.packed("plain")), nets.image("plain").numpy()
     with caplog.at_level(logging.WARNING):
-        found = explain(model, x, target="all", method="grad-cam")
+        heatmaps = explain(model, x, target="all", method="grad-cam")
     assert not model.session.run(x).grad_cams
     expected = by_formula(model, x)
-    for each in found:
-        close(each.values, expected[model.targets.index(each.target)], 1e-5)
+    for heatmap in heatmaps:
+        close(heatmap.values, expected[model.targets.index(heatmap.target)], 1e-5)
     assert "computed beside it" in caplog.text
 
 
@@ -145,8 +145,8 @@ def test_maps_that_would_take_much_memory_or_an_old_graph_are_left_out() -> None
     assert maps is not None
     assert class_maps.class_maps(*given, (4096, 4096), lies) is None
     proto = model.network.graph.giving([model.network.logits_name])
-    for each in proto.opset_import:
-        each.version = 12 if each.domain in ("", "ai.onnx") else each.version
+    for opset in proto.opset_import:
+        opset.version = 12 if opset.domain in ("", "ai.onnx") else opset.version
     before = proto.SerializeToString()
     assert not class_maps.add_grad_cam(proto, maps)
     assert proto.SerializeToString() == before
@@ -165,9 +165,9 @@ def test_a_whole_map_is_drawn_where_the_input_is_no_multiple_of_the_grid(lies: M
         model.options,
         replace(maps, targets=(1, 0)),
     )
-    found, drawn = session.run(model.network.graph.input, x, [model.network.features_name], maps=True)
+    outputs, drawn = session.run(model.network.graph.input, x, [model.network.features_name], maps=True)
     assert list(drawn) == [1, 0]
     assert model.network.head is not None
-    low = np.einsum("tc,c...->t...", maps.weight, found[model.network.features_name][0])
-    for target, each in drawn.items():
-        close(each, upsample(np.maximum(low[target], 0), (33, 47), lies), 1e-5)
+    low = np.einsum("tc,c...->t...", maps.weight, outputs[model.network.features_name][0])
+    for target, grad_cam in drawn.items():
+        close(grad_cam, upsample(np.maximum(low[target], 0), (33, 47), lies), 1e-5)

@@ -221,8 +221,8 @@ def test_a_compiled_gradient_is_proven_when_it_is_loaded(monkeypatch: pytest.Mon
     original = compiled.CompiledGradient.__call__
 
     def halved(self: object, x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        answer, found = original(self, x, weights)  # type: ignore[arg-type]
-        return answer, found / 2
+        answer, gradients = original(self, x, weights)  # type: ignore[arg-type]
+        return answer, gradients / 2
 
     monkeypatch.setattr(compiled.CompiledGradient, "__call__", halved)
     model = load_package(nets.packed("flatten"), options=CPU)  # what a model has proven once, it proves no more

@@ -40,7 +40,7 @@ def _with_patient(tmp_path: Path, *, dynamic: bool = True, **others: object) -> 
     x = nets.image("plain")
     names = ["x", "age", "sex", "mask"]
     given = (x, torch.ones(1, 1), torch.ones(1, 2), torch.ones(1, 1, 32, 32))
-    axes = {each: {0: "batch"} for each in [*names, "logits"]} if dynamic else None
+    axes = {name: {0: "batch"} for name in [*names, "logits"]} if dynamic else None
     torch.onnx.export(
         net, given, folder / "model.onnx", dynamo=False, input_names=names, output_names=["logits"], dynamic_axes=axes
     )
@@ -72,7 +72,7 @@ def test_a_model_with_further_inputs_is_explained_as_any_other(tmp_path: Path, m
     _, folder = _with_patient(tmp_path, **OTHERS)
     model, x = load_package(folder, options=CPU), nets.image("plain").numpy()
     assert model.gradients.measured_tier() == "T2", model.gradients.tier_reason
-    assert any(each.values.any() for each in explain(model, x, target="all", method=method))
+    assert any(heatmap.values.any() for heatmap in explain(model, x, target="all", method=method))
 
 
 def test_gradients_of_a_model_with_further_inputs_are_those_at_the_constants(tmp_path: Path) -> None:
@@ -80,13 +80,13 @@ def test_gradients_of_a_model_with_further_inputs_are_those_at_the_constants(tmp
     model, x = load_package(folder, options=CPU), nets.image("plain").requires_grad_(True)
     answer = net(x, torch.full((1, 1), 63.0), torch.tensor([[1.0, 0.0]]), torch.full((1, 1, 32, 32), 0.5))
     (expected,) = torch.autograd.grad(answer[0, 1], x)
-    found = explain(model, x.detach().numpy(), target="two", method="gradient")
-    close(found.values, expected[0].abs().amax(dim=0).numpy())
+    heatmap = explain(model, x.detach().numpy(), target="two", method="gradient")
+    close(heatmap.values, expected[0].abs().amax(dim=0).numpy())
 
 
 def test_the_check_of_a_package_says_what_is_assumed_of_every_patient(tmp_path: Path) -> None:
     _, folder = _with_patient(tmp_path, **OTHERS)
-    said = " ".join(each.message for each in check_package(folder, CPU))
+    said = " ".join(finding.message for finding in check_package(folder, CPU))
     assert "'age' is 63.0 for every patient: age in years" in said
 
 
@@ -127,14 +127,14 @@ def test_of_several_outputs_the_one_that_the_manifest_names_is_explained(tmp_pat
         dynamo=False,
         input_names=["x"],
         output_names=["others", "logits"],
-        dynamic_axes={each: {0: "batch"} for each in ("x", "others", "logits")},
+        dynamic_axes={name: {0: "batch"} for name in ("x", "others", "logits")},
     )
     model = load_package(folder, options=CPU)
     answer = net(x)[1]
     close(model.logits(x.detach().numpy()), answer.detach().numpy())
     (expected,) = torch.autograd.grad(answer[0, 2], x)
-    found = explain(model, x.detach().numpy(), target="three", method="gradient")
-    close(found.values, expected[0].abs().amax(dim=0).numpy())
+    heatmap = explain(model, x.detach().numpy(), target="three", method="gradient")
+    close(heatmap.values, expected[0].abs().amax(dim=0).numpy())
 
 
 @pytest.mark.parametrize("name", ["residual", "flatten", "unet"])
@@ -147,19 +147,19 @@ def test_a_graph_in_half_precision_answers_as_the_one_in_single_up_to_its_digits
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        *(("residual", each) for each in ("grad-cam", "ablation-cam", "gradient", "lrp", "occlusion")),
-        *(("flatten", each) for each in ("grad-cam", "ablation-cam", "integrated-gradients")),
-        *(("unet", each) for each in ("grad-cam", "gradient", "occlusion")),
+        *(("residual", method) for method in ("grad-cam", "ablation-cam", "gradient", "lrp", "occlusion")),
+        *(("flatten", method) for method in ("grad-cam", "ablation-cam", "integrated-gradients")),
+        *(("unet", method) for method in ("grad-cam", "gradient", "occlusion")),
     ],
 )
 def test_a_graph_in_half_precision_is_explained_as_the_one_in_single(tmp_path: Path, name: str, method: str) -> None:
     model, x = load_package(nets.half_precision(tmp_path, name), options=CPU), nets.image(name).numpy()
     assert model.gradients.measured_tier() == "T2", model.gradients.tier_reason
     parameters = {"window": 8, "stride": 8} if method == "occlusion" else {}
-    found = explain(model, x, target="all", method=method, **parameters)
+    heatmaps = explain(model, x, target="all", method=method, **parameters)
     expected = explain(nets.loaded(name), x, target="all", method=method, **parameters)
-    largest = max(float(np.abs(each.values).max()) for each in expected)
-    for one, other in zip(found, expected, strict=True):
+    largest = max(float(np.abs(heatmap.values).max()) for heatmap in expected)
+    for one, other in zip(heatmaps, expected, strict=True):
         assert np.abs(one.values - other.values).max() <= 0.05 * largest
 
 
@@ -169,8 +169,8 @@ def _external(tmp_path: Path, location: str) -> Path:
     onnx.save(proto, folder / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=64)
     if location != "weights.bin":
         proto = onnx.load(folder / "model.onnx", load_external_data=False)
-        for each in proto.graph.initializer:
-            for entry in each.external_data:
+        for initializer in proto.graph.initializer:
+            for entry in initializer.external_data:
                 if entry.key == "location":
                     entry.value = location
         (folder / "model.onnx").write_bytes(proto.SerializeToString())

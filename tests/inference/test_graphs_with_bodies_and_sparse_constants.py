@@ -99,7 +99,7 @@ def packed(tmp_path: Path, nodes: list[onnx.NodeProto], sparse: object = None) -
         "g",
         [value("x", shape=["N", 1, 32, 32])],
         [value("logits", shape=["N", 3])],
-        [numpy_helper.from_array(each, name) for name, each in constants.items()],
+        [numpy_helper.from_array(constant, name) for name, constant in constants.items()],
     )
     if isinstance(sparse, onnx.SparseTensorProto):
         graph.sparse_initializer.append(sparse)
@@ -110,7 +110,7 @@ def packed(tmp_path: Path, nodes: list[onnx.NodeProto], sparse: object = None) -
 
 
 def errors(folder: Path) -> list[str]:
-    return [each.message for each in check_package(folder, CPU) if each.severity == "error"]
+    return [finding.message for finding in check_package(folder, CPU) if finding.severity == "error"]
 
 
 def as_flat(tmp_path: Path) -> Model:

@@ -53,7 +53,7 @@ def packed(
         nodes,
         "g",
         [helper.make_tensor_value_info("x", getattr(TensorProto, kind), shape)]
-        + [helper.make_tensor_value_info(each, TensorProto.FLOAT, [1]) for each in others],
+        + [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in others],
         [helper.make_tensor_value_info("logits", getattr(TensorProto, inside), ["N", 3])],
         [
             numpy_helper.from_array(KERNEL.astype(array), "kernel"),
@@ -78,18 +78,18 @@ def image() -> np.ndarray:
 def test_an_image_reaches_an_input_of_any_number_type_as_it_is(tmp_path: Path, kind: str) -> None:
     intensity = {"source": "voi", "std": [1 / 100]}
     expected = load_package(packed(tmp_path, "FLOAT", intensity=intensity), options=CPU).logits(image())
-    found = load_package(packed(tmp_path, kind, intensity=intensity), options=CPU).logits(image())
-    assert np.allclose(found, expected, rtol=1e-3, atol=1e-4)
+    logits = load_package(packed(tmp_path, kind, intensity=intensity), options=CPU).logits(image())
+    assert np.allclose(logits, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [*INTEGERS, "DOUBLE", "BFLOAT16"])
 def test_a_cast_on_the_way_in_is_said_by_the_check(tmp_path: Path, kind: str) -> None:
     findings = check_package(packed(tmp_path, kind, intensity={"source": "voi", "std": [1 / 100]}), CPU)
     name = {"DOUBLE": "float64"}.get(kind, kind.lower())
-    (said,) = [each for each in findings if f"input 'x' takes {name}" in each.message]
+    (said,) = [finding for finding in findings if f"input 'x' takes {name}" in finding.message]
     assert said.severity == "warning"
     assert ("whole numbers" in said.message) == (kind in INTEGERS)
-    assert not [each for each in findings if each.severity == "error"]
+    assert not [finding for finding in findings if finding.severity == "error"]
 
 
 def test_values_between_and_beyond_whole_numbers_are_rounded_and_kept_within_the_range(tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_gradients_end_where_whole_numbers_begin_and_do_not_where_double_precisi
     assert np.allclose(double.logits(image()), single.logits(image()), rtol=1e-4)
     for method in ("gradient", "grad-cam", "ablation-cam"):
         expected = explain(single, image(), target="two", method=method).values
-        found = explain(double, image(), target="two", method=method).values
-        assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
+        values = explain(double, image(), target="two", method=method).values
+        assert np.abs(values - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_intensities_that_whole_numbers_can_not_hold_are_refused(
     tmp_path: Path, kind: str, intensity: object, words: str
 ) -> None:
     folder = packed(tmp_path, kind, intensity=intensity)
-    (error,) = [each for each in check_package(folder, CPU) if each.severity == "error"]
+    (error,) = [finding for finding in check_package(folder, CPU) if finding.severity == "error"]
     assert f"takes {kind.lower()}" in error.message
     assert words in error.message
     with pytest.raises(PackageError, match="whole numbers"):

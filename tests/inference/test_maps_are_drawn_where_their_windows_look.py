@@ -118,7 +118,7 @@ class Strided(nn.Module):
 def _pack(tmp_path: Path, net: nn.Module, size: int) -> Model:
     folder = nets.write_manifest(tmp_path / "plain" / "1.0.0", nets.manifest("plain", input__shape=[size, size]))
     names = {"input_names": ["x"], "output_names": ["logits"]}
-    axes = {each: {0: "batch"} for each in ("x", "logits")}
+    axes = {name: {0: "batch"} for name in ("x", "logits")}
     x = torch.zeros(2, 1, size, size)
     torch.onnx.export(net.eval(), (x,), folder / "model.onnx", dynamo=False, dynamic_axes=axes, **names)
     return load_package(folder, options=CPU)
@@ -145,8 +145,8 @@ def test_the_evidence_of_a_planted_square_lies_at_the_square(
     for place in (28, 33, 38, 43, 48, 53, 58):
         x = np.zeros((1, 1, size, size), np.float32)
         x[0, 0, place - 6 : place + 6, size - place - 6 : size - place + 6] = 1
-        found = _middle(explain(model, x, target="one", method=method))
-        off.append([found[0] - place, found[1] - (size - place)])
+        middle = _middle(explain(model, x, target="one", method=method))
+        off.append([middle[0] - place, middle[1] - (size - place)])
     # half a cell is 4 pixels; what is left of a single place is the grid's coarseness, and goes out in the mean
     assert np.abs(off).max() < 4
     assert np.abs(np.mean(off, axis=0)).max() < 1

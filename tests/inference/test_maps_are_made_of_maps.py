@@ -126,7 +126,7 @@ class LatentQuery(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         places = self.maps(x).flatten(2).transpose(1, 2)
-        k, v = (each(places).reshape(-1, 64, 2, 8).transpose(1, 2) for each in (self.keys, self.values))
+        k, v = (projection(places).reshape(-1, 64, 2, 8).transpose(1, 2) for projection in (self.keys, self.values))
         picked = (self.query @ k.transpose(2, 3)).softmax(dim=-1) @ v
         return self.linear(picked.transpose(1, 2).flatten(1))
 
@@ -181,8 +181,8 @@ def loaded(tmp_path: Path, net: nn.Module, name: str = "plain", **changes: objec
 
 def tensor_of(folder: Path, operator: str, which: int = -1) -> str:
     """The output of a node of that operator in the package's graph."""
-    found = [each.output[0] for each in onnx.load(folder / "model.onnx").graph.node if each.op_type == operator]
-    return str(found[which])
+    outputs = [node.output[0] for node in onnx.load(folder / "model.onnx").graph.node if node.op_type == operator]
+    return str(outputs[which])
 
 
 @pytest.mark.parametrize("make", [ClassTokenViT, Mixer, FlatSwin, nets.TinyViT])
@@ -192,7 +192,9 @@ def test_what_lies_before_layers_of_tokens_is_never_chosen(tmp_path: Path, make:
     with pytest.raises(TierMissing, match=r"needs feature maps \(T1\).*come layers of tokens.*no maps") as refused:
         explain(model, x, target="one", method="grad-cam")
     assert "occlusion" in refused.value.advice
-    refused_by_name = {each.name for each in methods() if each.tier == "T1" and why_not(each, model) is not None}
+    refused_by_name = {
+        method.name for method in methods() if method.tier == "T1" and why_not(method, model) is not None
+    }
     assert {"grad-cam", "eigen-cam", "layer-cam", "score-cam", "ablation-cam"} <= refused_by_name
     assert explain(model, x, target="one", method="occlusion", window=8, stride=8).values.shape == (32, 32)
 
@@ -252,7 +254,7 @@ def test_tokens_named_as_features_are_refused_by_name_and_shape(tmp_path: Path) 
         load_package(folder, options=CPU).predict(nets.image("plain").numpy())
     assert tokens in refused.value.message
     assert "Leave output.features out" in refused.value.advice
-    (error,) = (each for each in check_package(folder) if each.severity == "error")
+    (error,) = (finding for finding in check_package(folder) if finding.severity == "error")
     assert error.message == refused.value.message
 
 
@@ -285,8 +287,8 @@ def test_what_is_named_must_be_a_map(tmp_path: Path, operator: str, which: int, 
 def test_weights_named_as_features_are_refused(tmp_path: Path) -> None:
     folder = packed(tmp_path, ConvNeXt())
     proto = onnx.load(folder / "model.onnx")
-    kernel = next(each for each in proto.graph.initializer if len(each.dims) == 4)
-    (user,) = (each for each in proto.graph.node if kernel.name in each.input)
+    kernel = next(initializer for initializer in proto.graph.initializer if len(initializer.dims) == 4)
+    (user,) = (node for node in proto.graph.node if kernel.name in node.input)
     proto.graph.node.insert(0, onnx.helper.make_node("Identity", [kernel.name], ["kernel as it is"]))
     user.input[list(user.input).index(kernel.name)] = "kernel as it is"
     folder = nets.write_manifest(folder, nets.manifest("plain", output__features="kernel as it is"))
@@ -300,7 +302,7 @@ def test_a_patch_embedding_that_is_named_is_taken_with_a_warning(tmp_path: Path)
     folder = packed(tmp_path, ClassTokenViT(), output__features=patches)
     assert load_package(folder, options=CPU).network.features_name == patches
     checked = checked_package(folder)
-    assert any("layers of tokens" in each.message and each.severity == "warning" for each in checked.findings)
+    assert any("layers of tokens" in finding.message and finding.severity == "warning" for finding in checked.findings)
     assert (
         checked.explained[-1] == f"class activation maps: of {patches!r} (named in model.yaml), grid 4 × 4, 16 channels"
     )
@@ -309,7 +311,7 @@ def test_a_patch_embedding_that_is_named_is_taken_with_a_warning(tmp_path: Path)
 def test_the_check_says_that_there_are_no_maps_and_never_advises_itself(tmp_path: Path) -> None:
     checked = checked_package(packed(tmp_path, ClassTokenViT()))
     assert checked.explained[-1] == "class activation maps: none"
-    (said,) = (each for each in checked.findings if "class activation maps" in each.message)
+    (said,) = (finding for finding in checked.findings if "class activation maps" in finding.message)
     assert "layers of tokens" in said.message
     assert "occlusion" in said.advice
 
@@ -331,12 +333,12 @@ BROKEN = {
 def test_the_check_says_what_to_do_and_never_to_check(tmp_path: Path, name: str) -> None:
     folder = nets.pack(tmp_path, "plain")
     BROKEN[name](folder)
-    found = check_package(folder)
-    assert (name == "in order") != any(each.severity == "error" for each in found)
-    for each in found:
-        assert each.advice
-        assert "package check" not in each.advice
-        assert "whyray explain" not in each.advice
+    findings = check_package(folder)
+    assert (name == "in order") != any(finding.severity == "error" for finding in findings)
+    for finding in findings:
+        assert finding.advice
+        assert "package check" not in finding.advice
+        assert "whyray explain" not in finding.advice
 
 
 def test_a_later_map_is_no_token(tmp_path: Path) -> None:
@@ -352,7 +354,7 @@ def test_a_later_map_is_no_token(tmp_path: Path) -> None:
     maps = tensor_of(packed(tmp_path, Coarse(), "unet"), "Relu", 0)
     folder = packed(tmp_path, Coarse(), "unet", output__features=maps)
     checked = checked_package(folder)
-    assert not any("tokens" in each.message or "probabilities" in each.message for each in checked.findings)
+    assert not any("tokens" in finding.message or "probabilities" in finding.message for finding in checked.findings)
     model = load_package(folder, options=CPU)
     assert model.network.features_name == maps
     assert not model.network.form.unclear
@@ -373,4 +375,4 @@ def test_maps_that_are_flattened_before_they_are_pooled_are_no_tokens(tmp_path: 
     assert load_package(folder, options=CPU).network.features_name == chosen
     named = packed(tmp_path, Prototypes(), output__features=earlier)
     assert load_package(named, options=CPU).network.features_name == earlier
-    assert not any("tokens" in each.message for each in check_package(named))
+    assert not any("tokens" in finding.message for finding in check_package(named))

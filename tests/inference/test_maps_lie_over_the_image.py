@@ -113,7 +113,7 @@ def test_terms_of_the_answer_that_lie_elsewhere_are_refused(tmp_path: Path, mirr
     )
     torch.manual_seed(0)
     names = {"input_names": ["x"], "output_names": ["logits", "terms"]}
-    axes = {each: {0: "batch"} for each in ("x", "logits", "terms")}
+    axes = {name: {0: "batch"} for name in ("x", "logits", "terms")}
     x = torch.zeros(1, 1, SIZE, SIZE)
     torch.onnx.export(Terms(mirrored).eval(), (x,), folder / "model.onnx", dynamo=False, dynamic_axes=axes, **names)
     errors = [finding.message for finding in check_package(folder) if finding.severity == "error"]
@@ -153,10 +153,10 @@ def test_segments_that_lie_over_the_image_are_not(tmp_path: Path, prepared: str)
     assert not _errors(nets.pack(tmp_path, "unet", Segments(IN_PLACE[prepared]).eval()))
 
 
-@pytest.mark.parametrize(("window", "stride", "found"), [(4, 4, "8 × 8"), (9, 1, "26 × 26")])
+@pytest.mark.parametrize(("window", "stride", "grid"), [(4, 4, "8 × 8"), (9, 1, "26 × 26")])
 def test_the_check_refuses_segments_on_another_grid_than_the_image(
-    tmp_path: Path, window: int, stride: int, found: str
+    tmp_path: Path, window: int, stride: int, grid: str
 ) -> None:
     net = Segments(IN_PLACE["as it is"], window, stride, padding=1 if stride == 1 else 0).eval()
     (message,) = _errors(nets.pack(tmp_path, "unet", net))
-    assert f"on the image's grid of 32 × 32, found {found}" in message
+    assert f"on the image's grid of 32 × 32, found {grid}" in message

@@ -75,7 +75,7 @@ def test_a_graph_with_a_fixed_batch_answers_several_items_one_by_one(tmp_path: P
     items = np.concatenate([nets.image("plain", seed).numpy() for seed in range(3)])
     together = model.logits(items)
     assert not model.session.batchable(items)
-    assert np.allclose(together, np.concatenate([model.logits(each[None]) for each in items]), atol=1e-6)
+    assert np.allclose(together, np.concatenate([model.logits(image[None]) for image in items]), atol=1e-6)
 
 
 def test_a_graph_whose_items_touch_each_other_is_found_out_and_run_one_by_one(tmp_path: Path) -> None:
@@ -147,10 +147,10 @@ def test_a_channels_last_package_takes_its_own_layout_and_is_explained_on_the_sa
     x = np.arange(24, dtype=np.float32).reshape(1, 4, 6, 1)
     assert model.network.input_shape == (1, 4, 6, 1)
     assert np.allclose(model.logits(x)[0], x.mean() * np.array([1, -2, 3]))
-    found = explain(model, x, target="three", method="occlusion", window=1, stride=1, fill="zero")
-    assert np.allclose(found.values, 3 * x[0, :, :, 0] / 24, atol=1e-5)
-    found = explain(model, x, target="three", method="integrated-gradients")
-    assert np.allclose(found.values, 3 * x[0, :, :, 0] / 24, atol=1e-5)
+    heatmap = explain(model, x, target="three", method="occlusion", window=1, stride=1, fill="zero")
+    assert np.allclose(heatmap.values, 3 * x[0, :, :, 0] / 24, atol=1e-5)
+    heatmap = explain(model, x, target="three", method="integrated-gradients")
+    assert np.allclose(heatmap.values, 3 * x[0, :, :, 0] / 24, atol=1e-5)
     first = model.network.checked_input(x)
     assert first.shape == (1, 1, 4, 6)
     assert model.network.graph.shapes["x"] == first.shape

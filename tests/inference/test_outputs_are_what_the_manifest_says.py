@@ -104,10 +104,10 @@ def test_the_answer_is_the_graphs_and_its_log_odds_are_explained(tmp_path: Path,
     close(model.predict(x), expected)
     close(model.logits(x), odds(expected.astype(np.float64)), 1e-3)
     assert model.network.form.activation == "sigmoid"
-    found = explain(model, x, target="t1", method="grad-cam")
-    assert found.unit == "logit"
+    heatmap = explain(model, x, target="t1", method="grad-cam")
+    assert heatmap.unit == "logit"
     two = np.concatenate([x, image(2)])
-    close(model.predict(two), np.concatenate([model.predict(each[None]) for each in two]))
+    close(model.predict(two), np.concatenate([model.predict(image[None]) for image in two]))
 
 
 def test_two_columns_of_one_sigmoid_are_explained_as_opposite_logits(tmp_path: Path) -> None:
@@ -326,8 +326,8 @@ def test_answers_that_may_be_probabilities_are_a_warning_of_the_check(tmp_path: 
         half=0.5,
     )
     folder = write(tmp_path, narrow, activation="sigmoid")  # type: ignore[arg-type]
-    found = [each for each in check_package(folder) if "may be probabilities" in each.message]
-    assert [each.severity for each in found] == ["warning"]
+    findings = [finding for finding in check_package(folder) if "may be probabilities" in finding.message]
+    assert [finding.severity for finding in findings] == ["warning"]
 
 
 DECISIONS = {
@@ -412,7 +412,7 @@ def test_concepts_that_are_probabilities_already_take_no_sigmoid(tmp_path: Path)
     ending = ending_of(
         S, node("Sub", ["s", "half"], "d"), node("MatMul", ["d", "head"], "logits"), half=0.5, head=4 * np.eye(3)
     )
-    names = [{"name": each} for each in ("a", "b", "c")]
+    names = [{"name": name} for name in ("a", "b", "c")]
     folder = write(tmp_path, ending, activation="sigmoid", concepts={"output": "s", "names": names})
     with pytest.raises(PackageError, match="concepts 's' already ends in sigmoid") as refused:
         loaded(folder).predict(image())
@@ -437,7 +437,7 @@ def test_check_explain_and_onboard_refuse_with_one_message(tmp_path: Path) -> No
         with pytest.raises(PackageError) as refused:
             way()
         said.append((refused.value.message, refused.value.advice))
-    said += [(each.message, each.advice) for each in check_package(folder) if each.severity == "error"]
+    said += [(finding.message, finding.advice) for finding in check_package(folder) if finding.severity == "error"]
     assert len(said) == 6
     assert len(set(said)) == 1
     assert not (folder / "onboarding").exists()

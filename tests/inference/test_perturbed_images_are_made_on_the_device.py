@@ -56,9 +56,9 @@ def test_shifted_grids_are_those_of_numpy(
     masks = ShiftedGrids(shape, cells)
     numbers = mask_numbers(masks, 0.5, count, rng)
     shown, hidden = images(shape, channels, rng)
-    expected, found = both(masks, numbers, shown, hidden)
-    assert found.shape == (count, channels, *shape)
-    assert np.abs(found - expected).max() <= 1e-6 * max(1, np.abs(shown - hidden).max())
+    expected, perturbed = both(masks, numbers, shown, hidden)
+    assert perturbed.shape == (count, channels, *shape)
+    assert np.abs(perturbed - expected).max() <= 1e-6 * max(1, np.abs(shown - hidden).max())
     drawn = passes(masks, shown, hidden).run(numbers, masks=True).masks.numpy()
     assert np.abs(drawn - masks.masks(numbers)).max() <= 1e-6
 
@@ -76,8 +76,8 @@ def test_upsampled_grids_are_those_of_numpy(
     if scaled and np.ptp(made, axis=1).min() < 0.1:
         return  # of a mask that is the same everywhere, what is scaled to 0..1 is rounding
     shown, hidden = images(shape, 1, rng)
-    expected, found = both(masks, {"cells": cells}, shown, hidden)
-    assert np.abs(found - expected).max() <= (1e-5 if scaled else 2e-6) * max(1, np.abs(shown - hidden).max())
+    expected, perturbed = both(masks, {"cells": cells}, shown, hidden)
+    assert np.abs(perturbed - expected).max() <= (1e-5 if scaled else 2e-6) * max(1, np.abs(shown - hidden).max())
 
 
 @given(SHAPES, st.data(), st.integers(1, 3), SEEDS)
@@ -91,9 +91,9 @@ def test_windows_are_exactly_those_of_numpy_also_where_the_border_cuts_them(
     places = [places[number] for number in rng.permutation(len(places))[:6]]
     masks = Windows(shape, window)
     shown, hidden = images(shape, channels, rng)
-    expected, found = both(masks, masks.numbers(places), shown, hidden)
-    assert np.array_equal(found, expected)
-    for image, place in zip(found, places, strict=True):
+    expected, perturbed = both(masks, masks.numbers(places), shown, hidden)
+    assert np.array_equal(perturbed, expected)
+    for image, place in zip(perturbed, places, strict=True):
         inside = np.zeros(shape, bool)
         inside[place] = True
         assert np.array_equal(image, np.where(inside, hidden[0], shown[0]))
@@ -107,8 +107,8 @@ def test_segments_are_exactly_those_of_numpy(
     rng = np.random.default_rng(seed)
     masks = Segments(rng.integers(0, segments, shape))
     shown, hidden = images(shape, channels, rng)
-    expected, found = both(masks, {"keep": rng.random((count, segments)) < 0.5}, shown, hidden)
-    assert np.array_equal(found, expected)
+    expected, perturbed = both(masks, {"keep": rng.random((count, segments)) < 0.5}, shown, hidden)
+    assert np.array_equal(perturbed, expected)
 
 
 @pytest.mark.parametrize("shape", [(9, 11), (4, 5, 6)])
@@ -139,9 +139,9 @@ def test_sums_of_masks_are_those_of_numpy(shape: tuple[int, ...], targets: int, 
         sums.add(scores, placed(masks, "cpu"))
         weighted += np.tensordot(scores.T.astype(np.float64), masks, axes=1)
         alone += masks.sum(axis=0, dtype=np.float64)
-    found, masks_alone = sums.values()
-    assert found.dtype == masks_alone.dtype == np.float64
-    assert np.abs(found - weighted).max() <= 1e-5
+    summed, masks_alone = sums.values()
+    assert summed.dtype == masks_alone.dtype == np.float64
+    assert np.abs(summed - weighted).max() <= 1e-5
     assert np.abs(masks_alone - alone).max() <= 1e-5
 
 
@@ -151,14 +151,14 @@ def test_scores_of_regions_are_those_of_numpy(
     grid: tuple[int, ...], count: int, items: int, kind: Any, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    targets = sorted({int(each) for each in rng.integers(0, count, 2)})
+    targets = sorted({int(target) for target in rng.integers(0, count, 2)})
     regions = rng.random((len(targets), *grid)).astype(np.float32)
     regions /= regions.reshape(len(targets), -1).sum(axis=1).reshape(-1, *[1] * len(grid))
     logits = rng.normal(size=(items, count, *grid)).astype(kind)
-    found = RegionScores(targets, regions, count, CPU).of(MaskedPass(items, placed(logits, "cpu")))
+    scores = RegionScores(targets, regions, count, CPU).of(MaskedPass(items, placed(logits, "cpu")))
     picked = logits[:, targets].astype(np.float64) * regions
-    assert found is not None
-    assert np.abs(found - picked.reshape(items, len(targets), -1).sum(axis=2)).max() <= 1e-5
+    assert scores is not None
+    assert np.abs(scores - picked.reshape(items, len(targets), -1).sum(axis=2)).max() <= 1e-5
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

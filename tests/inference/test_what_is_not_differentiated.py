@@ -30,8 +30,8 @@ def graph_of(nodes: list[Any], constants: Constants, opset: int = 20) -> tuple[A
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {
-        each.name: tuple(dim.dim_value for dim in each.type.tensor_type.shape.dim)
-        for each in (*inferred.value_info, *inferred.input, *inferred.output)
+        value_info.name: tuple(dim.dim_value for dim in value_info.type.tensor_type.shape.dim)
+        for value_info in (*inferred.value_info, *inferred.input, *inferred.output)
     }
     return model, shapes
 
@@ -55,7 +55,7 @@ def graph_of(nodes: list[Any], constants: Constants, opset: int = 20) -> tuple[A
 def test_a_form_that_a_rule_does_not_know_is_refused(
     words: str, kind: str, constants: dict[str, Any], settings: dict[str, Any]
 ) -> None:
-    values = {name: np.asarray(each, None if name == "to" else np.float32) for name, each in constants.items()}
+    values = {name: np.asarray(constant, None if name == "to" else np.float32) for name, constant in constants.items()}
     outputs = ["y", "new mean", "new variance"] if kind == "BatchNormalization" else ["y"]
     if kind == "Resize":
         settings = {"mode": "linear", **settings}

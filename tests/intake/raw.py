@@ -117,13 +117,13 @@ class RawPeer:
 
 def results(accepted: bytes) -> dict[int, int]:
     """{presentation context: result} of an A-ASSOCIATE-AC."""
-    position, found = 68, {}
+    position, contexts = 68, {}
     while position < len(accepted):
         kind, length = struct.unpack_from(">BxH", accepted, position)
         if kind == 0x21:
-            found[accepted[position + 4]] = accepted[position + 6]
+            contexts[accepted[position + 4]] = accepted[position + 6]
         position += 4 + length
-    return found
+    return contexts
 
 
 def value(fragment: bytes, control: int, number: int = 1) -> bytes:
@@ -148,6 +148,6 @@ def command(
 
 def elements(values: dict[int, bytes | None]) -> bytes:
     """A command set of these elements, with its group length."""
-    filled = {number: each for number, each in values.items() if each is not None}
+    filled = {number: value for number, value in values.items() if value is not None}
     body = b"".join(struct.pack("<HHI", 0, n, len(filled[n])) + filled[n] for n in sorted(filled))
     return struct.pack("<HHII", 0, 0, 4, len(body)) + body

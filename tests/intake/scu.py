@@ -48,10 +48,10 @@ class Sender:
 
     def accepted(self) -> dict[str, list[str]]:
         """{abstract syntax: accepted transfer syntaxes}."""
-        found: dict[str, list[str]] = {}
+        syntaxes: dict[str, list[str]] = {}
         for context in self.association.accepted_contexts:
-            found.setdefault(str(context.abstract_syntax), []).append(str(context.transfer_syntax[0]))
-        return found
+            syntaxes.setdefault(str(context.abstract_syntax), []).append(str(context.transfer_syntax[0]))
+        return syntaxes
 
     def store(
         self,
@@ -64,9 +64,9 @@ class Sender:
         """C-STORE of these bytes; the response's Status and Error Comment."""
         association = self.association
         context = next(
-            each
-            for each in association.accepted_contexts
-            if transfer_syntax in (None, each.transfer_syntax[0]) and sop_class_uid in (each.abstract_syntax, "")
+            context
+            for context in association.accepted_contexts
+            if transfer_syntax in (None, context.transfer_syntax[0]) and sop_class_uid in (context.abstract_syntax, "")
         )
         self._messages += 1
         request = C_STORE()

@@ -61,7 +61,7 @@ def test_only_peers_that_are_named_are_let_in_and_only_from_their_address(listen
 
 def test_a_rejection_says_who_is_not_recognised() -> None:
     def reason(**given: object) -> tuple[int, int, int] | None:
-        found = rejection(
+        rejected = rejection(
             listener_settings(peers=PACS_ONLY),
             **{  # type: ignore[arg-type]
                 "called": "WHYRAY",
@@ -72,7 +72,7 @@ def test_a_rejection_says_who_is_not_recognised() -> None:
                 **given,
             },
         )
-        return found and (found.result, found.source, found.reason)
+        return rejected and (rejected.result, rejected.source, rejected.reason)
 
     assert reason() is None
     assert reason(called="OTHER") == (1, 1, 7)
@@ -154,15 +154,15 @@ def _census() -> tuple[int, int]:
     """Threads and descriptors, without the catalog's: its pool of connections grows, within bounds, under load."""
     gc.collect()
     names = []
-    for each in Path("/proc/self/fd").iterdir():
+    for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # closed since it was listed
-            names.append(str(each.readlink()))
+            names.append(str(descriptor.readlink()))
     return threading.active_count(), sum(".sqlite" not in name for name in names)
 
 
 def _held_by_listener(port: int) -> int:
     """The listener's association threads and open connections; the sender in this process is not what is tested."""
-    acceptors = [each for each in threading.enumerate() if isinstance(each, Association) and each.is_acceptor]
+    acceptors = [thread for thread in threading.enumerate() if isinstance(thread, Association) and thread.is_acceptor]
     rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
     # columns: 1 local address, 3 state (0A is listening), 9 inode (0: no process holds it any more)
     held = [row for row in rows if int(row[1].split(":")[1], 16) == port and row[3] != "0A" and row[9] != "0"]

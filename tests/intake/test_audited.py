@@ -38,7 +38,8 @@ def test_each_study_of_an_association_has_a_beginning_and_an_end(listen: Listen)
         assert in_short(trail(running.catalog)) == [("transfer.begin", 0, "CT_1")] * 2
     assert ended(running, 4) == [("transfer.begin", 0, "CT_1")] * 2 + [("transfer", 0, "CT_1")] * 2
     told = [
-        (each.studies[0].uid, sum(each.studies[0].instances.values()), each.patient) for each in trail(running.catalog)
+        (event.studies[0].uid, sum(event.studies[0].instances.values()), event.patient)
+        for event in trail(running.catalog)
     ]
     a, b = instances[0].StudyInstanceUID, instances[2].StudyInstanceUID
     assert told == [(a, 1, "4711"), (b, 1, "4712"), (a, 2, "4711"), (b, 1, "4712")]
@@ -81,9 +82,9 @@ def test_what_was_refused_has_a_message_of_its_own_and_a_broken_association_is_t
 def test_a_request_by_stow_is_audited_alike_and_who_is_turned_away_is_an_alert(listen: Listen) -> None:
     running = listen(dicomweb=dicomweb(), peers={"CT_1": Peer(address="10.9.9.9")})
     instances = [of_patient(number, "a") for number in range(2)]
-    answer = post_to(running.scp.dicomweb_port, multipart(*(part10(each) for each in instances)))
+    answer = post_to(running.scp.dicomweb_port, multipart(*(part10(instance) for instance in instances)))
     assert answer.status_code == 200
-    assert [each[:2] for each in ended(running, 2)] == [("transfer.begin", 0), ("transfer", 0)]
+    assert [event[:2] for event in ended(running, 2)] == [("transfer.begin", 0), ("transfer", 0)]
     with pytest.raises(NoAssociationError):
         running.sender(calling="STRANGER")
     assert ended(running, 3)[2][:2] == ("network-alert", 4)

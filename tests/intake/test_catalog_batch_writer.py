@@ -48,7 +48,7 @@ def entered(catalog: Catalog) -> int:
 def together(writer: CatalogBatchWriter, number: int, go_on: Callable[[], None]) -> list[Future[Entered]]:
     """Enter so many instances from a thread each, and let go once all of them wait."""
     with ThreadPoolExecutor(number) as threads:
-        answers = [threads.submit(writer.enter, received(each)) for each in range(number)]
+        answers = [threads.submit(writer.enter, received(index)) for index in range(number)]
         until(lambda: len(writer._waiting) == number, what="instances that wait")
         go_on()
     return answers
@@ -58,7 +58,7 @@ def test_who_was_entered_with_others_answers_without_the_turn_of_the_processes(c
     writer, turn = CatalogBatchWriter(catalog), Turn()
     writer._turn = turn
     answers = together(writer, 5, turn.give)
-    assert [each.result().arrival for each in answers] == [Arrival.NEW] * 5
+    assert [answer.result().arrival for answer in answers] == [Arrival.NEW] * 5
     assert turn.taken == 1
     assert entered(catalog) == 5
 
@@ -90,7 +90,7 @@ def test_a_catalog_that_can_not_be_written_is_told_to_all_after_one_attempt(cata
     writer, turn = Failing(catalog, error), Turn()
     writer._turn = turn
     answers = together(writer, 5, turn.give)
-    assert [each.exception() for each in answers] == [error] * 5
+    assert [answer.exception() for answer in answers] == [error] * 5
     assert writer.tried == [5]
     turn.give()
     assert writer.enter(received(9)).arrival is Arrival.NEW
@@ -104,7 +104,7 @@ def test_the_turn_is_left_after_a_transaction_that_could_not_be_written(catalog:
     turn.give()
     turn.give()
     assert writer.enter(received(1)).arrival is Arrival.NEW
-    assert [each.answer.exception() for each in batch] == [LOCKED] * 64
+    assert [entry.answer.exception() for entry in batch] == [LOCKED] * 64
     assert (writer.tried, turn.taken) == ([64, 1], 2)
 
 
@@ -121,7 +121,7 @@ def test_what_is_one_instance_s_fault_costs_no_other(catalog: Catalog, error: Ex
     writer, turn = Failing(catalog, error, of=received(2).sop_instance_uid), Turn()
     writer._turn = turn
     answers = together(writer, 4, turn.give)
-    assert [each.exception() for each in answers] == [None, None, error, None]
+    assert [answer.exception() for answer in answers] == [None, None, error, None]
     assert entered(catalog) == 3
 
 
@@ -129,8 +129,8 @@ def test_what_no_transaction_survives_leaves_nobody_without_an_answer(catalog: C
     writer, turn = Failing(catalog, KeyboardInterrupt()), Turn()
     writer._turn = turn
     answers = together(writer, 5, turn.give)
-    errors = [each.exception() for each in answers]
-    assert sorted(type(each).__name__ for each in errors) == ["CutOff"] * 4 + ["KeyboardInterrupt"]
+    errors = [answer.exception() for answer in answers]
+    assert sorted(type(error).__name__ for error in errors) == ["CutOff"] * 4 + ["KeyboardInterrupt"]
     assert not writer._waiting
     turn.give()
     assert writer.enter(received(9)).arrival is Arrival.NEW
@@ -162,8 +162,8 @@ def test_what_the_catalog_knows_as_whyrays_own_is_entered_as_that(catalog: Catal
     assert writer.enter(received(5, copy=1)) == (Arrival.DUPLICATE, True)
     assert writer.enter(received(6)) == (Arrival.NEW, False)
     with catalog.read() as session:
-        found = dict(session.execute(select(Instance.sop_instance_uid, Instance.own_result)).all())
+        own_results = dict(session.execute(select(Instance.sop_instance_uid, Instance.own_result)).all())
         study = session.scalars(select(Study).where(Study.study_instance_uid == "1.2.1")).one()
-    assert found[received(5).sop_instance_uid] is True
-    assert found[received(6).sop_instance_uid] is False
+    assert own_results[received(5).sop_instance_uid] is True
+    assert own_results[received(6).sop_instance_uid] is False
     assert study.received_sequence == 1 + known

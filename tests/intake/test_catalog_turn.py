@@ -19,7 +19,7 @@ from whyray.storage import FolderStorage
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
 def test_a_process_that_stands_still_in_the_turn_keeps_nobody_from_the_catalog(

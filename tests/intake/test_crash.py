@@ -58,9 +58,9 @@ class Listening:
 
 @pytest.fixture
 def listening(tmp_path: Path) -> Iterator[Listening]:
-    found = Listening(tmp_path)
-    yield found
-    found.close()
+    listening = Listening(tmp_path)
+    yield listening
+    listening.close()
 
 
 class Modality(threading.Thread):
@@ -98,15 +98,17 @@ class WebModality(Modality):
         number = 0
         while not self.stopping.is_set():
             number += 1
-            instances = [small(3 * number + each, study=f"{self.name}-{number}") for each in range(3)]
+            instances = [small(3 * number + index, study=f"{self.name}-{number}") for index in range(3)]
             try:
-                response = post_to(self.port, multipart(*(part10(each) for each in instances)))
+                response = post_to(self.port, multipart(*(part10(instance) for instance in instances)))
             except httpx.TransportError:
                 self.stopping.wait(0.005)
                 continue
             stored = answered(response)[0] if response.status_code in (200, 202) else []
             self.acknowledged |= {
-                each.SOPInstanceUID: digest(encode(each)) for each in instances if each.SOPInstanceUID in stored
+                instance.SOPInstanceUID: digest(encode(instance))
+                for instance in instances
+                if instance.SOPInstanceUID in stored
             }
             if len(stored) != len(instances):
                 self.unexpected.append(f"{response.status_code} {response.text}")

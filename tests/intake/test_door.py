@@ -91,13 +91,13 @@ def test_a_cap_is_told_when_it_begins_to_strike_and_not_again_until_there_was_ro
 def test_an_association_beyond_a_share_is_rejected_for_now(given: dict[str, object], words: str | None) -> None:
     settings = listener_settings(limits={"max_associations": 10}, **OPEN)
     asked = {"called": "WHYRAY", "address": PACS, "in_use": 0, "resolve": HostNames(), **given}
-    found = rejection(settings, **asked)  # type: ignore[arg-type]
+    rejected = rejection(settings, **asked)  # type: ignore[arg-type]
     if words is None:
-        assert found is None
+        assert rejected is None
     else:
-        assert found is not None
-        assert (found.result, found.source, found.reason) == (2, 3, 2)
-        assert words in found.words
+        assert rejected is not None
+        assert (rejected.result, rejected.source, rejected.reason) == (2, 3, 2)
+        assert words in rejected.words
 
 
 def test_an_address_that_no_peer_has_is_turned_away_before_it_asks(listen: Listen) -> None:

@@ -49,7 +49,7 @@ content = st.lists(
     ),
     max_size=12,
 ).map(b"".join)
-parts = st.lists(content.filter(lambda each: b"\r\n--b0undary" not in b"\r\n" + each), max_size=4)
+parts = st.lists(content.filter(lambda part: b"\r\n--b0undary" not in b"\r\n" + part), max_size=4)
 
 
 @settings(max_examples=300, deadline=None)
@@ -57,9 +57,9 @@ parts = st.lists(content.filter(lambda each: b"\r\n--b0undary" not in b"\r\n" + 
 def test_parts_come_out_as_they_went_in_whatever_the_pieces(
     bodies: list[bytes], sizes: list[int], preamble: bytes
 ) -> None:
-    body = preamble + b"".join(b"--b0undary \t\r\nA: 1\r\nb:two\r\n\r\n" + each + b"\r\n" for each in bodies)
+    body = preamble + b"".join(b"--b0undary \t\r\nA: 1\r\nb:two\r\n\r\n" + part + b"\r\n" for part in bodies)
     body += b"--b0undary--\r\nan epilogue"
-    assert read(body, *sizes) == [({"a": "1", "b": "two"}, each) for each in bodies]
+    assert read(body, *sizes) == [({"a": "1", "b": "two"}, part) for part in bodies]
 
 
 def test_a_part_may_have_no_header_and_a_folded_one_and_no_body() -> None:

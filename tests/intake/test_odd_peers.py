@@ -63,7 +63,7 @@ def aborted(running: Running, words: str, who: str = "RAW") -> None:
     wanted = f"association from {who} at 127.0.0.1 ended: "
     until(
         lambda: [e for e in running.events("intake.aborted") if e.message.startswith(wanted) and words in e.message],
-        what=f"the event that says {words}: {[each.message for each in running.events('intake.aborted')]}",
+        what=f"the event that says {words}: {[event.message for event in running.events('intake.aborted')]}",
     )
 
 
@@ -152,7 +152,7 @@ def test_a_request_that_names_nobody_is_rejected_with_a_reason_and_an_event(
     with RawPeer(running.port) as peer:
         kind, body = peer.associate(request_)
         assert (kind, body[3]) == (REJECTED, reason)
-    until(lambda: [each for each in running.events("intake.rejected") if words in each.message], what=words)
+    until(lambda: [event for event in running.events("intake.rejected") if words in event.message], what=words)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def threads_of_associations() -> int:
-    return sum(isinstance(each, Association) for each in threading.enumerate())
+    return sum(isinstance(thread, Association) for thread in threading.enumerate())
 
 
 # --- the end of associations -----------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_a_peer_that_is_not_there_any_more_is_not_told_to_have_stopped(
     monkeypatch.setattr(os, "readv", timing_out)
     with RawPeer(running.port) as peer:
         assert peer.associate()[0] == ACCEPTED
-        (association,) = (each for each in threading.enumerate() if isinstance(each, Association))
+        (association,) = (thread for thread in threading.enumerate() if isinstance(thread, Association))
         accepted = association.dul.socket.socket.fileno()
         gone = within == "nothing"
         peer.send(pdu(4, value(b"x" * 90, 3))[:-20])
@@ -373,7 +373,7 @@ def test_a_c_store_that_names_no_instance_is_answered_with_a_failure_and_the_nex
         assert peer.store(message(1), encode(small(1))) == 0
         assert peer.store(odd, encode(small(2))) == status
         assert stores(peer, 3)
-    assert [each.sop_instance_uid for each in running.instances()] == [uid("1", 1), uid("1", 3)]
+    assert [instance.sop_instance_uid for instance in running.instances()] == [uid("1", 1), uid("1", 3)]
     assert len(running.files()) == 2
     (event,) = running.events("intake.invalid-uid" if status == 0x0117 else "intake.class")
     assert f"C-STORE from RAW refused with 0x{status:04X}" in event.message
@@ -417,9 +417,9 @@ def test_a_command_in_many_fragments_is_read(listen: Listen) -> None:
     with RawPeer(listen().port) as peer:
         assert peer.associate()[0] == ACCEPTED
         pieces = _pieces(message(1), 5)
-        peer.send(pdu(4, b"".join(value(each, 1) for each in pieces[:-1]) + value(pieces[-1], 3)))
+        peer.send(pdu(4, b"".join(value(piece, 1) for piece in pieces[:-1]) + value(pieces[-1], 3)))
         data = _pieces(encode(small(1)), 100)
-        peer.send(b"".join(pdu(4, value(each, 0)) for each in data) + pdu(4, value(b"", 2)))
+        peer.send(b"".join(pdu(4, value(piece, 0)) for piece in data) + pdu(4, value(b"", 2)))
         assert peer.status() == 0
 
 
@@ -436,4 +436,4 @@ def test_no_name_of_a_patient_gets_into_the_event_of_an_association_that_broke(
         peer.send(pdu(4, value(encode(small(1)), 3)))
         assert peer.answer()[0] in (0, ABORTED)
     aborted(running, "a command set")
-    assert "Nobody" not in "".join(each.message for each in running.events("intake.aborted")) + caplog.text
+    assert "Nobody" not in "".join(event.message for event in running.events("intake.aborted")) + caplog.text

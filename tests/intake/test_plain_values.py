@@ -69,9 +69,14 @@ def test_values_are_those_that_pydicom_reads(drawn: tuple[bytes, str]) -> None:
     data, syntax = drawn
 
     def read() -> tuple[object, ...]:
-        found = identify(bytes(4) + data, 4, syntax)
-        uids = found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid, found.sop_class_uid
-        return *uids, found.modality, found.patient_id, found.kept
+        identity = identify(bytes(4) + data, 4, syntax)
+        uids = (
+            identity.study_instance_uid,
+            identity.series_instance_uid,
+            identity.sop_instance_uid,
+            identity.sop_class_uid,
+        )
+        return *uids, identity.modality, identity.patient_id, identity.kept
 
     by_itself = outcome(read)
     with pytest.MonkeyPatch.context() as patch:

@@ -100,17 +100,17 @@ class Receiving:
         return peer
 
     def close(self) -> None:
-        for each in (self.messages, self.passing, self._accepting, self.turn):
-            each.close()
+        for resource in (self.messages, self.passing, self._accepting, self.turn):
+            resource.close()
         self.thread.join(PATIENCE)
 
 
 @pytest.fixture
 def receiving(catalog: Catalog, storage: FolderStorage) -> Iterator[Receiving]:
     limits = {"acse_timeout": timedelta(minutes=5)}
-    found = Receiving(listener_settings(limits=limits), catalog, storage)
-    yield found
-    found.close()
+    receiving = Receiving(listener_settings(limits=limits), catalog, storage)
+    yield receiving
+    receiving.close()
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_an_instance_that_waits_while_its_process_ends_is_answered_as_it_was_ent
 
 def waiting() -> int:
     """How many instances wait to be entered into a catalog."""
-    return sum(len(each._waiting) for each in gc.get_objects() if isinstance(each, CatalogBatchWriter))
+    return sum(len(candidate._waiting) for candidate in gc.get_objects() if isinstance(candidate, CatalogBatchWriter))
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def another_s_turn(turn: FileIO) -> Iterator[Callable[[], None]]:
 def test_an_association_that_has_ended_leaves_nothing_in_memory(receiving: Receiving) -> None:
     def left() -> int:
         gc.collect()
-        return sum(isinstance(each, UpperLayer) for each in gc.get_objects())
+        return sum(isinstance(candidate, UpperLayer) for candidate in gc.get_objects())
 
     before = left()
     for number in range(3):
@@ -295,10 +295,12 @@ def test_a_connection_stalls_as_long_as_the_configuration_in_force_says(receivin
 def stalls(receiving: Receiving, number: int) -> set[float | None]:
     """The time-outs of open connections, one more among them."""
     with receiving.associated(number) as peer:
-        found = {each.connection.gettimeout() for each in gc.get_objects() if isinstance(each, UpperLayer)}
+        timeouts = {
+            candidate.connection.gettimeout() for candidate in gc.get_objects() if isinstance(candidate, UpperLayer)
+        }
         assert peer.release() == RELEASED
     receiving.says(ConnectionOver)
-    return found
+    return timeouts
 
 
 class Played:
@@ -346,7 +348,7 @@ class Listening:
 
     def next_given(self) -> Played:
         """The process that is given the next connection: they did not begin in any order."""
-        of = {each.passing: each for each in self.played if each.taken_turn()}
+        of = {player.passing: player for player in self.played if player.taken_turn()}
         ready, _, _ = select.select(list(of), [], [], PATIENCE)
         assert ready, "no connection was handed over"
         return of[ready[0]]
@@ -367,9 +369,9 @@ def listening(catalog: Catalog, storage: FolderStorage) -> Iterator[Listening]:
     stopping = threading.Thread(target=scp.stop, kwargs={"grace": 0.0})
     stopping.start()
     until(lambda: scp._stopped)
-    for each in played:
+    for player in played:
         with suppress(OSError):
-            each.end()
+            player.end()
     stopping.join(PATIENCE)
 
 
@@ -418,8 +420,8 @@ def test_an_instance_that_comes_while_the_listener_stops_is_entered(listening: L
         writer = listening.scp._receiver.batch_writer
         waits = threads.submit(writer.enter, received(1))
         until(lambda: len(writer._waiting) == 1, what="an instance that waits")
-        for each in listening.played:
-            each.process.kill()
+        for player in listening.played:
+            player.process.kill()
         listening.scp.stop(grace=0.0)
         let_go()
         assert waits.result().arrival is Arrival.NEW

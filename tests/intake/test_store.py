@@ -120,8 +120,8 @@ def test_names_in_other_scripts_are_kept_and_appear_in_no_log(listen: Listen, ca
             wrong = small(number)
             wrong.SpecificCharacterSet, wrong.PatientName = character_set, name
             assert sender.store(encode(wrong)[:-2], instance.SOPInstanceUID).Status == 0xC000
-    kept = [dcmread(running.storage.root / each.key) for each in running.instances()]
-    assert [str(each.PatientName) for each in kept] == list(names.values())
+    kept = [dcmread(running.storage.root / instance.key) for instance in running.instances()]
+    assert [str(dataset.PatientName) for dataset in kept] == list(names.values())
     logged = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("whyray"))
     assert "refused" in logged
     assert not any(part in logged for part in ("Yamada", "山田", "Люк"))
@@ -143,7 +143,10 @@ def test_other_bytes_under_the_same_uid_are_kept_apart_and_an_event_is_raised(li
     with running.sender() as sender:
         assert sender.store(first, uid("1", 1)).Status == 0
         assert sender.store(other, uid("1", 1)).Status == 0
-    assert [(each.variant, each.sha256) for each in running.instances()] == [(0, digest(first)), (1, digest(other))]
+    assert [(instance.variant, instance.sha256) for instance in running.instances()] == [
+        (0, digest(first)),
+        (1, digest(other)),
+    ]
     assert [_stored_data_set(running, number) for number in (0, 1)] == [first, other]
     assert len(running.events("instance.conflict")) == 1
 
@@ -165,7 +168,7 @@ def test_own_results_are_stored_and_marked_and_do_not_wake_the_study(listen: Lis
         assert (study.received_sequence, study.released_at) == (0, None)
     with running.sender() as sender:
         assert sender.store(encode(foreign), foreign.SOPInstanceUID).Status == 0
-    assert [each.own_result for each in running.instances()] == [True, False]
+    assert [instance.own_result for instance in running.instances()] == [True, False]
 
 
 def test_a_result_that_came_back_without_whyrays_name_is_known_by_the_catalog(listen: Listen, catalog: Catalog) -> None:
@@ -180,8 +183,8 @@ def test_a_result_that_came_back_without_whyrays_name_is_known_by_the_catalog(li
     with running.sender() as sender:
         assert [sender.store(encode(small(number)), uid("1", number)).Status for number in (1, 2, 3)] == [0, 0, 0]
     with catalog.read() as session:
-        found = session.execute(select(Instance.sop_instance_uid, Instance.own_result))
-        assert {one: own for one, own in found if own} == {uid("1", 2): True}
+        rows = session.execute(select(Instance.sop_instance_uid, Instance.own_result))
+        assert {one: own for one, own in rows if own} == {uid("1", 2): True}
         assert session.query(Study).filter_by(study_instance_uid=uid("1")).one().received_sequence == 2
 
 
@@ -190,7 +193,7 @@ def test_the_end_of_an_association_is_noted_for_the_studies_it_brought(listen: L
 
     def released() -> dict[str, bool]:
         with catalog.read() as session:
-            return {each.study_instance_uid: each.released_at is not None for each in session.query(Study)}
+            return {study.study_instance_uid: study.released_at is not None for study in session.query(Study)}
 
     with running.sender() as first, running.sender() as second:
         assert first.store(encode(small(1, study="a")), uid("a", 1)).Status == 0
@@ -246,10 +249,10 @@ def test_what_cannot_be_understood_is_refused_with_its_status_an_event_and_no_tr
         assert response.Status == status
         assert words in response.ErrorComment
         assert sender.store(encode(small(2)), uid("1", 2)).Status == 0, "the association survives a refusal"
-    assert [each.sop_instance_uid for each in running.instances()] == [uid("1", 2)]
+    assert [instance.sop_instance_uid for instance in running.instances()] == [uid("1", 2)]
     assert len(running.files()) == 1
     kind = "intake.mismatch" if status == 0xA900 else "intake.not-understood"
-    assert [each.severity for each in running.events(kind)] == ["warning"]
+    assert [event.severity for event in running.events(kind)] == ["warning"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -273,7 +276,7 @@ def test_a_full_disk_is_answered_with_a700_and_survived(
     with running.sender() as sender:
         response = sender.store(encode(small(1)), uid("1", 1))
         assert (response.Status, response.ErrorComment) == (0xA700, "Out of resources: disk space low")
-        assert [each.severity for each in running.events("intake.disk-low")] == ["error"]
+        assert [event.severity for event in running.events("intake.disk-low")] == ["error"]
         running.scp.update(running.scp._listener.model_copy(update={"limits": listen(limits={}).scp._listener.limits}))
         assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
 
@@ -370,7 +373,7 @@ def test_several_associations_at_once_bring_everything_once(listen: Listen) -> N
     for thread in threads:
         thread.join()
     assert problems == []
-    assert len({each.sop_instance_uid for each in running.instances()}) == len(running.instances()) == 25
+    assert len({instance.sop_instance_uid for instance in running.instances()}) == len(running.instances()) == 25
     assert len(running.files()) == 25
     assert running.events("instance.conflict") == []
 

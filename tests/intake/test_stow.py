@@ -46,7 +46,7 @@ def web(listen: Listen) -> Running:
 
 def released(running: Running) -> bool:
     with running.catalog.read() as session:
-        return all(each.released_at is not None for each in session.scalars(select(Study)))
+        return all(study.released_at is not None for study in session.scalars(select(Study)))
 
 
 def test_dicomweb_client_stores_a_series_and_the_study_is_released_at_the_end(listen: Listen) -> None:
@@ -216,7 +216,7 @@ def test_an_api_token_with_the_scope_stow_sends_under_its_name_until_it_is_revok
     assert not running.instances()
     assert any(f"token robot {row.id}" in event.message for event in running.events("intake.rejected"))
     assert post(running, body, token=sends).status_code == 200
-    assert [each.calling_ae for each in running.instances()] == ["CT_ROOM_1"]
+    assert [instance.calling_ae for instance in running.instances()] == ["CT_ROOM_1"]
     with running.catalog.begin() as session:
         api_tokens.revoke(session, "CT_ROOM_1", now, actor="test")
     assert post(running, body, token=sends).status_code == 401

@@ -149,7 +149,7 @@ def test_by_c_store_and_by_stow_rs_a_deep_sequence_is_refused_and_the_next_insta
     stored, failed, _ = answered(post(running, multipart(file, part10(small(4)))))
     assert (stored, failed) == ([uid("1", 4)], {uid("1", 3): 0xC000})
     assert len(running.files()) == 2
-    (event,) = [each for each in running.events("intake.not-understood") if "C-STORE" in each.message]
+    (event,) = [event for event in running.events("intake.not-understood") if "C-STORE" in event.message]
     assert "nested deeper than 64" in event.message
 
 
@@ -193,7 +193,7 @@ def test_what_follows_a_deflated_data_set_and_is_no_padding_is_not_lost_in_silen
             inflate(whole + more, 0, keep=100)
     # where the stream ends with one of the pieces in which it is read
     tried = (deflated(bytes((1 << 20) - overhead)) for overhead in range(200))
-    filled = next(each for each in tried if len(each) == 1 << 20)
+    filled = next(stream for stream in tried if len(stream) == 1 << 20)
     assert inflate(filled + bytes(7), 0, keep=100) == bytes(100)
     with pytest.raises(NotWhole, match="after the end of the deflated data set"):
         inflate(filled + b"\1", 0, keep=100)

@@ -300,7 +300,7 @@ def test_an_old_port_that_another_program_takes_meanwhile_costs_no_other_and_is_
             with pytest.raises(ConfigError) as refused:
                 moved(running, port=second, tls_port=first)
             assert "nothing listens for plain DICOM" in refused.value.message
-    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         f"nothing listens for plain DICOM, since WhyRay can't listen on 127.0.0.1 port {first}"
     ]
     assert (running.scp.port, running.scp.tls_port) == (None, second)
@@ -365,7 +365,7 @@ def test_the_time_for_a_request_does_not_begin_anew_after_the_handshake(listen: 
     server = running.scp._servers["TLS"]
 
     def of_kind(kind: type[OpenConnection]) -> list[OpenConnection]:
-        return [each for each in list(server._connections.values()) if isinstance(each, kind)]
+        return [connection for connection in list(server._connections.values()) if isinstance(connection, kind)]
 
     with socket.create_connection(("127.0.0.1", running.scp.tls_port)) as plain:
         until(lambda: of_kind(Arrived), what="the connection")

@@ -49,7 +49,7 @@ def outlines(of: Dataset) -> Dataset:
 def shares(finding: dict[str, object]) -> dict[str, float]:
     assert finding["refused"] == {}
     (told,) = finding["typed_explanations"]  # type: ignore[misc]
-    return {each["structure"]["name"]: each["share"] for each in told["regions"]}
+    return {region["structure"]["name"]: region["share"] for region in told["regions"]}
 
 
 def test_a_segmentation_in_the_study_is_the_anatomy_that_a_map_is_told_by(site: Site) -> None:
@@ -61,9 +61,9 @@ def test_a_segmentation_in_the_study_is_the_anatomy_that_a_map_is_told_by(site: 
     (job,) = site.jobs()
     assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
     (job,) = site.jobs()
-    found = shares(job.findings[0])
-    assert set(found) == {"heart", "lung"}
-    assert found["heart"] > 0.5 > 0.2 > found["lung"]
+    by_name = shares(job.findings[0])
+    assert set(by_name) == {"heart", "lung"}
+    assert by_name["heart"] > 0.5 > 0.2 > by_name["lung"]
 
 
 def test_segmentations_that_whyray_made_are_no_anatomy(site: Site) -> None:

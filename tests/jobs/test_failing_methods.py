@@ -55,7 +55,7 @@ def test_a_defect_in_one_method_is_its_refusal_and_the_others_are_made(
 ) -> None:
     monkeypatch.setattr(Gradient, "attribute", defect)
     for finding in answered(tmp_path).findings:
-        assert {each.method for each in finding.maps} == {"grad-cam", "occlusion"}
+        assert {heatmap.method for heatmap in finding.maps} == {"grad-cam", "occlusion"}
         refusal = finding.refused["gradient"]
         assert refusal.reason == "defect"
         assert re.fullmatch(r"KeyError in explain/explain\.py line \d+", refusal.words)
@@ -73,9 +73,9 @@ def test_a_defect_for_one_target_leaves_the_method_to_the_others(
         return original(self, case, parameters)
 
     monkeypatch.setattr(Gradient, "attribute", of_some)
-    found = {each.target.name: each for each in answered(tmp_path).findings}
-    assert {name for name, each in found.items() if "gradient" in each.refused} == {"two"}
-    assert {name for name, each in found.items() if any(one.method == "gradient" for one in each.maps)} == {
+    findings = {finding.target.name: finding for finding in answered(tmp_path).findings}
+    assert {name for name, finding in findings.items() if "gradient" in finding.refused} == {"two"}
+    assert {name for name, finding in findings.items() if any(one.method == "gradient" for one in finding.maps)} == {
         "one",
         "three",
     }
@@ -92,13 +92,13 @@ def test_a_defect_in_the_evaluation_of_one_explanation_is_told_of_that_explanati
         return original(model, x, heatmap, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(explaining, "assess", of_some)
-    found = {each.target.name: each for each in answered(tmp_path).findings}
+    findings = {finding.target.name: finding for finding in answered(tmp_path).findings}
     assert re.fullmatch(
         r"ZeroDivisionError in jobs/explaining\.py line \d+ while measuring the explanation of one",
-        found["one"].refused["occlusion"].words,
+        findings["one"].refused["occlusion"].words,
     )
-    assert {each.method for each in found["one"].maps} == {"grad-cam", "gradient"}
-    assert {each.method for each in found["two"].maps} == set(METHODS)
+    assert {heatmap.method for heatmap in findings["one"].maps} == {"grad-cam", "gradient"}
+    assert {heatmap.method for heatmap in findings["two"].maps} == set(METHODS)
 
 
 def test_a_refusal_that_a_method_raises_late_is_told_in_its_own_words(
@@ -108,7 +108,9 @@ def test_a_refusal_that_a_method_raises_late_is_told_in_its_own_words(
         raise TierMissing("no gradient here")
 
     monkeypatch.setattr(Gradient, "attribute", refuses)
-    assert {each.refused["gradient"] for each in answered(tmp_path).findings} == {Refusal("model", "no gradient here")}
+    assert {finding.refused["gradient"] for finding in answered(tmp_path).findings} == {
+        Refusal("model", "no gradient here")
+    }
 
 
 @pytest.mark.parametrize("error", [Cancelled("by admin"), LeaseLost("taken over"), TimeLimit("too long")])

@@ -47,11 +47,11 @@ def finished(site: Site, instances: list[Dataset]) -> jobs.Job:
 
 
 def results_of(site: Site) -> dict[str, list[tuple[ResultRow, Dataset]]]:
-    found: dict[str, list[tuple[ResultRow, Dataset]]] = {}
+    by_kind: dict[str, list[tuple[ResultRow, Dataset]]] = {}
     with site.catalog.read() as session:
         for row in session.scalars(select(ResultRow)):
-            found.setdefault(row.kind, []).append((row, dcmread(site.storage.root / row.key)))
-    return found
+            by_kind.setdefault(row.kind, []).append((row, dcmread(site.storage.root / row.key)))
+    return by_kind
 
 
 def test_a_cine_gives_one_object_a_kind_however_many_frames_it_has(clips: Site) -> None:
@@ -66,13 +66,13 @@ def test_a_cine_gives_one_object_a_kind_however_many_frames_it_has(clips: Site) 
 
 def test_all_frames_are_answered_and_those_with_the_clearest_answers_explained(clips: Site) -> None:
     job = finished(clips, [cine()])
-    by_frame: dict[int, dict[str, Any]] = {each["frame"]: each for each in job.findings}
+    by_frame: dict[int, dict[str, Any]] = {finding["frame"]: finding for finding in job.findings}
     assert sorted(by_frame) == list(range(1, FRAMES + 1))
-    assert [number for number, each in by_frame.items() if each["present"]] == list(BRIGHT)
-    assert [number for number, each in by_frame.items() if each["explanations"]] == [4, 5]
-    assert {tuple(each["frames_explained"]) for each in by_frame.values()} == {(4, 5)}
+    assert [number for number, finding in by_frame.items() if finding["present"]] == list(BRIGHT)
+    assert [number for number, finding in by_frame.items() if finding["explanations"]] == [4, 5]
+    assert {tuple(finding["frames_explained"]) for finding in by_frame.values()} == {(4, 5)}
     ((_, report),) = results_of(clips)["sr"]
-    texts = [str(each.value) for each in report.iterall() if each.keyword == "TextValue"]
+    texts = [str(element.value) for element in report.iterall() if element.keyword == "TextValue"]
     assert "Explained: 2 of 6 frames, those with the clearest answers (4-5); the others were only answered" in texts
 
 
@@ -81,13 +81,17 @@ def test_the_admin_page_tells_findings_on_frames_apart_and_lists_a_finding_once(
     with clips.catalog.read() as session:
         job = session.scalars(select(jobs.Job)).one()
         detail, line = job_detail(job, [], {"grad-cam": "attribution"}), job_out(job)
-    assert sorted(each.frame for each in detail.findings if each.frame is not None) == list(range(1, FRAMES + 1))
-    assert sorted(each.frame for each in detail.explanations if each.frame is not None) == [4, 5]
-    assert [(each.name, each.frame) for each in line.present] == [(detail.findings[0].name, detail.findings[0].frame)]
-    pictured = [each for each in detail.results if each.picture is not None]
+    assert sorted(finding.frame for finding in detail.findings if finding.frame is not None) == list(
+        range(1, FRAMES + 1)
+    )
+    assert sorted(explanation.frame for explanation in detail.explanations if explanation.frame is not None) == [4, 5]
+    assert [(finding.name, finding.frame) for finding in line.present] == [
+        (detail.findings[0].name, detail.findings[0].frame)
+    ]
+    pictured = [result for result in detail.results if result.picture is not None]
     assert len(pictured) == 2, "what was found, and the pages of the frames"
-    (explained,) = [each for each in pictured if each.method is not None]
-    assert all(explained.sop_instance_uid in each.results for each in detail.explanations)
+    (explained,) = [result for result in pictured if result.method is not None]
+    assert all(explained.sop_instance_uid in explanation.results for explanation in detail.explanations)
 
 
 def test_a_still_beside_a_cine_in_its_series_has_results_of_its_own(clips: Site) -> None:
@@ -108,7 +112,7 @@ def test_frames_without_a_finding_are_explained_where_no_frame_has_one(clips: Si
     empty = cine()
     empty.PixelData = bytes([20]) * len(empty.PixelData)
     job = finished(clips, [empty])
-    assert not any(each["present"] for each in job.findings)
-    assert sum(bool(each["explanations"]) for each in job.findings) == 2
+    assert not any(finding["present"] for finding in job.findings)
+    assert sum(bool(finding["explanations"]) for finding in job.findings) == 2
     pages = next(page for _, page in results_of(clips)["sc"] if "NumberOfFrames" in page)
     assert pages.NumberOfFrames == 2

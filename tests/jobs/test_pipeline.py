@@ -135,8 +135,8 @@ class Worker:
         until(lambda: set(lines) <= set(self.done()), what=f"{lines}")
 
     def job(self, job_id: str) -> Job:
-        (found,) = [job for job in self.site.jobs() if job.id == job_id]
-        return found
+        (row,) = [job for job in self.site.jobs() if job.id == job_id]
+        return row
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ def test_what_comes_after_a_studys_instances_were_removed_is_no_study_by_itself(
     )
     site.receive([film(1)])
     assert site.router().step() == 1
-    assert [each.state for each in site.jobs()] == [JobState.SUPERSEDED, JobState.QUEUED]
+    assert [job.state for job in site.jobs()] == [JobState.SUPERSEDED, JobState.QUEUED]
     assert kept(site) == (1, 2, results)
 
 
@@ -206,4 +206,4 @@ def test_a_document_that_is_added_to_a_study_whose_images_were_removed_makes_no_
     report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.67"
     site.receive([report])
     assert site.router().step() == 0
-    assert [each.state for each in site.jobs()] == [JobState.DONE]
+    assert [job.state for job in site.jobs()] == [JobState.DONE]

@@ -39,21 +39,23 @@ class Runs:
 
     def run(self, words: str, count: int = 2) -> list[str]:
         """The UIDs that this run makes of a job of so many images."""
-        replaced_before = [each for each in self.ever if each not in self.in_force]
+        replaced_before = [result for result in self.ever if result not in self.in_force]
         before = RunsBefore(tuple(self.in_force), tuple(replaced_before), self.replacements)
         answers: list[Any] = [Said(f"{words}{number}") for number in range(count)]
         made, replaced = results_of_run(answers, REVISION_BEFORE, before, make)
         self.replacements += bool(replaced)
-        results = [EarlierResult("sr", str(each.dataset.SOPInstanceUID), "0") for _, group in made for each in group]
-        self.in_force = [each for each in self.in_force if each.sop_instance_uid not in replaced]
-        self.in_force += [each for each in results if each not in self.ever]
-        self.ever += [each for each in results if each not in self.ever]
-        return [each.sop_instance_uid for each in results]
+        results = [
+            EarlierResult("sr", str(result.dataset.SOPInstanceUID), "0") for _, group in made for result in group
+        ]
+        self.in_force = [result for result in self.in_force if result.sop_instance_uid not in replaced]
+        self.in_force += [result for result in results if result not in self.ever]
+        self.ever += [result for result in results if result not in self.ever]
+        return [result.sop_instance_uid for result in results]
 
 
 def make(answers: Sequence[Any], earlier: Sequence[EarlierResult]) -> Groups:
-    assert all(each.supersedes == tuple(one.sop_instance_uid for one in earlier) for each in answers)
-    return [([each], [_result(each)]) for each in answers]
+    assert all(answer.supersedes == tuple(one.sop_instance_uid for one in earlier) for answer in answers)
+    return [([answer], [_result(answer)]) for answer in answers]
 
 
 def _result(said: Said) -> Any:
@@ -66,11 +68,11 @@ def test_in_every_order_of_results_those_of_the_last_run_are_in_force_alone(orde
     runs, last = Runs(), None
     for words in order:
         in_force, ever = (
-            [each.sop_instance_uid for each in runs.in_force],
-            {each.sop_instance_uid for each in runs.ever},
+            [result.sop_instance_uid for result in runs.in_force],
+            {result.sop_instance_uid for result in runs.ever},
         )
         made = runs.run(words)
-        assert [each.sop_instance_uid for each in runs.in_force] == made
+        assert [result.sop_instance_uid for result in runs.in_force] == made
         if words == last:
             assert made == in_force, "equal results are the same objects"
         else:
@@ -87,8 +89,8 @@ def test_each_change_makes_one_more_set_which_names_all_before_it(order: str) ->
     assert len(runs.ever) == 2 * (changes + 1)
     named = (*REVISION_BEFORE, *runs.ever[: 2 * changes])
     assert runs.in_force[0].sop_instance_uid == next(
-        str(each.dataset.SOPInstanceUID)
-        for _, (each, *_) in make(
+        str(result.dataset.SOPInstanceUID)
+        for _, (result, *_) in make(
             [Said(f"{order[-1]}0", tuple(one.sop_instance_uid for one in named), changes + 1)], named
         )
     )
@@ -101,8 +103,8 @@ def test_two_sets_that_are_in_force_give_way_to_one_that_names_both_even_where_i
     second.run("B")
     runs = Runs([*first.in_force, *second.in_force], [*first.ever, *second.ever])
     made = runs.run("A")
-    assert [each.sop_instance_uid for each in runs.in_force] == made
-    assert not set(made) & {each.sop_instance_uid for each in (*first.ever, *second.ever)}
+    assert [result.sop_instance_uid for result in runs.in_force] == made
+    assert not set(made) & {result.sop_instance_uid for result in (*first.ever, *second.ever)}
     assert runs.run("A") == made
 
 
@@ -110,8 +112,8 @@ def test_two_sets_that_are_in_force_give_way_to_one_that_names_both_even_where_i
 def test_a_run_that_makes_less_than_the_run_before_leaves_nothing_else_in_force(count: int) -> None:
     runs = Runs()
     runs.run("A")
-    assert [each.sop_instance_uid for each in runs.in_force] != (made := runs.run("A", count))
-    assert [each.sop_instance_uid for each in runs.in_force] == made
+    assert [result.sop_instance_uid for result in runs.in_force] != (made := runs.run("A", count))
+    assert [result.sop_instance_uid for result in runs.in_force] == made
 
 
 def rows_of(revision: int, *runs: int | None, superseded: bool = False) -> list[Any]:

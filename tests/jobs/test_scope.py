@@ -46,7 +46,7 @@ def worked(site: Site, image: Dataset) -> Job:
     assert run_job(site.jobs()[-1].id, "worker-1", site.tools()) is JobState.DONE
     with site.catalog.read() as session:
         job = session.scalars(select(Job)).one()
-        _ = job.study, [each.deliveries for each in job.results]
+        _ = job.study, [result.deliveries for result in job.results]
         return job
 
 
@@ -70,18 +70,20 @@ def test_an_image_unlike_those_of_the_package_ends_its_job_well_with_neither_fin
     (unanswered,) = job.no_statement
     assert unanswered["reasons"][0] == "inverted"
     assert unanswered["images"] == [inverted().SOPInstanceUID]
-    assert {each["name"]: each["grade"] for each in unanswered["measurements"]}["likeness to ordinary images"] == "red"
-    assert sorted(each.kind for each in job.results) == ["pdf", "sc", "sr"]
+    assert {measurement["name"]: measurement["grade"] for measurement in unanswered["measurements"]}[
+        "likeness to ordinary images"
+    ] == "red"
+    assert sorted(result.kind for result in job.results) == ["pdf", "sc", "sr"]
 
 
 def test_page_and_report_say_so_and_name_no_finding(demanding: Site) -> None:
     job = worked(demanding, inverted())
-    made = {each.kind: dcmread(demanding.storage.root / each.key) for each in job.results}
+    made = {result.kind: dcmread(demanding.storage.root / result.key) for result in job.results}
     said = texts(made["sr"])
     assert WORDS in said
     assert "Black and white seem to be exchanged." in said
     assert not any("Bright spot" in str(dataset) for dataset in made.values())
-    picture = next(each.picture_key for each in job.results if each.kind == "sc")
+    picture = next(result.picture_key for result in job.results if result.kind == "sc")
     assert picture is not None
 
 
@@ -90,12 +92,12 @@ def test_administrators_see_it_as_an_outcome_that_wants_a_look(demanding: Site) 
     with demanding.catalog.read() as session:
         job = session.scalars(select(Job)).one()
         told = job_detail(job, [], {})
-        found = attention(session, demanding.clock(), destinations=["pacs", "archive"], free_bytes=2**50)
+        entries = attention(session, demanding.clock(), destinations=["pacs", "archive"], free_bytes=2**50)
         event = session.scalars(select(Event).where(Event.kind == "job.no-statement")).one()
     assert (told.state, told.error, told.no_statement) == (JobState.DONE, None, 1)
     assert told.unanswered[0].words == WORDS
     assert "inverted" in event.message
-    assert [each.kind for each in found if each.kind == "job.no-statement"]
+    assert [entry.kind for entry in entries if entry.kind == "job.no-statement"]
 
 
 def test_what_the_package_demands_and_cannot_be_measured_is_no_silence(site: Site) -> None:
@@ -127,7 +129,7 @@ def test_what_the_header_says_counts_where_it_uses_the_standards_terms(
     planted_scope(site.folder / "packages")
     with_scope(site.folder / "packages" / "planted" / "1.0.0", body_parts=["CHEST"], views=["PA", "AP"])
     job = worked(site, film(1, body_part=body_part, view=view))
-    assert [reason for each in job.no_statement for reason in each["reasons"]] == reasons
+    assert [reason for statement in job.no_statement for reason in statement["reasons"]] == reasons
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_what_digital_x_ray_says_in_codes_counts_where_it_says_no_terms(
     image = film(1, modality="DX", body_part="", view="")
     image.AnatomicRegionSequence, image.ViewCodeSequence = [_code(*region)], [_code(*view)]
     job = worked(site, image)
-    assert [reason for each in job.no_statement for reason in each["reasons"]] == reasons
+    assert [reason for statement in job.no_statement for reason in statement["reasons"]] == reasons
 
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
@@ -213,7 +215,7 @@ def test_most_frames_of_an_instance_decide_for_all_of_them() -> None:
 
 
 def test_results_of_no_statement_are_the_same_bytes_each_time(demanding: Site) -> None:
-    first = {each.sop_instance_uid: each.sha256 for each in worked(demanding, inverted()).results}
+    first = {result.sop_instance_uid: result.sha256 for result in worked(demanding, inverted()).results}
     assert len(first) == 2
     with demanding.catalog.begin() as session:
         from whyray.catalog import jobs
@@ -221,7 +223,7 @@ def test_results_of_no_statement_are_the_same_bytes_each_time(demanding: Site) -
         jobs.retry(session, demanding.jobs()[0].id, demanding.clock(), actor="admin")
     assert run_job(demanding.jobs()[0].id, "worker-2", demanding.tools()) is JobState.DONE
     with demanding.catalog.read() as session:
-        assert {each.sop_instance_uid: each.sha256 for each in session.scalars(select(ResultRow))} == first
+        assert {result.sop_instance_uid: result.sha256 for result in session.scalars(select(ResultRow))} == first
 
 
 def test_a_dark_image_of_the_wrong_shape_is_farther_than_ordinary_ones(demanding: Site) -> None:

@@ -22,17 +22,17 @@ def queued(site: Site, number: int, priority: str) -> str:
 
 def taken(site: Site, *, listening: bool = True, answers: bool = True) -> list[str]:
     """What a worker takes until it finds no more; it claims what it takes."""
-    found: list[str] = []
+    job_ids: list[str] = []
 
     def run(job_id: str) -> None:
         with site.catalog.begin() as session:
             assert jobs.claim(session, job_id, "worker-1", site.clock()) is not None
-        found.append(job_id)
+        job_ids.append(job_id)
 
     standby = Standby(site.catalog, lambda: listening, lambda: answers, run, threading.Lock())
     while standby.step(threading.Event()):
         pass
-    return found
+    return job_ids
 
 
 @pytest.mark.parametrize("away", [{"listening": False}, {"answers": False}])

@@ -52,5 +52,5 @@ def content(path: Path) -> bytes:
 def without_seconds(value: Any) -> Any:
     """The value without its stages, at any depth."""
     if isinstance(value, dict):
-        return {name: without_seconds(each) for name, each in value.items() if name != "stages"}
-    return [without_seconds(each) for each in value] if isinstance(value, list) else value
+        return {name: without_seconds(part) for name, part in value.items() if name != "stages"}
+    return [without_seconds(part) for part in value] if isinstance(value, list) else value

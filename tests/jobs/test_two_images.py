@@ -39,11 +39,11 @@ def study(request: pytest.FixtureRequest) -> list[Dataset]:
 
 def source_of(dataset: Dataset) -> set[str]:
     """UIDs of the images that an object refers to, by whatever attribute its kind uses."""
-    found: set[str] = set()
+    uids: set[str] = set()
     for element in dataset.iterall():
         if element.keyword == "ReferencedSOPInstanceUID":
-            found.add(str(element.value))
-    return found
+            uids.add(str(element.value))
+    return uids
 
 
 def done_job(site: Site, study: list[Dataset]) -> str:
@@ -58,22 +58,22 @@ def done_job(site: Site, study: list[Dataset]) -> str:
 def test_each_result_is_filed_with_the_grade_of_its_own_image(site: Site, study: list[Dataset]) -> None:
     done_job(site, study)
     (job,) = site.jobs()
-    grades = {tuple(each["images"]): each["explanations"][0]["quality"]["grade"] for each in job.findings}
+    grades = {tuple(finding["images"]): finding["explanations"][0]["quality"]["grade"] for finding in job.findings}
     assert set(grades.values()) == {"red", "amber"}, "of a package that knows no place a map is amber at best"
     with site.catalog.read() as session:
         rows = list(session.scalars(select(ResultRow)))
-    graded = [each for each in rows if each.method is not None]
-    assert {each.kind for each in graded} == {"sc", "pm", "gsps", "blend", "ko"}
-    refers = {each.sop_instance_uid: source_of(dcmread(site.storage.root / each.key)) for each in rows}
+    graded = [result for result in rows if result.method is not None]
+    assert {result.kind for result in graded} == {"sc", "pm", "gsps", "blend", "ko"}
+    refers = {result.sop_instance_uid: source_of(dcmread(site.storage.root / result.key)) for result in rows}
     for row in graded:
         about = refers[row.sop_instance_uid]
         # colours over a radiograph refer to the Parametric Map alone
         about = about | {
-            uid for each in rows if each.sop_instance_uid in about for uid in refers[each.sop_instance_uid]
+            uid for result in rows if result.sop_instance_uid in about for uid in refers[result.sop_instance_uid]
         }
         ((images, grade),) = [item for item in grades.items() if set(item[0]) & about]
         assert row.grade == grade == "amber", (row.kind, images)
-    assert {each.kind for each in rows if each.grade is None} == {"sc", "seg", "sr", "pdf"}
+    assert {result.kind for result in rows if result.grade is None} == {"sc", "seg", "sr", "pdf"}
 
 
 def test_a_job_lists_each_result_with_the_finding_and_the_probability_of_its_own_image(
@@ -82,14 +82,14 @@ def test_a_job_lists_each_result_with_the_finding_and_the_probability_of_its_own
     done_job(site, study)
     with site.catalog.read() as session:
         job = session.scalars(select(Job).options(joinedload(Job.results), joinedload(Job.study))).unique().one()
-        bright = next(each for each in job.findings if each["present"])
-        told = {each.state: each for each in explanations_of(job, {})}
-        rows = {each.sop_instance_uid: each for each in job.results if each.method == "grad-cam"}
+        bright = next(finding for finding in job.findings if finding["present"])
+        told = {explanation.state: explanation for explanation in explanations_of(job, {})}
+        rows = {result.sop_instance_uid: result for result in job.results if result.method == "grad-cam"}
         assert told["withheld"].results == []
         assert sorted(told["shown"].results) == sorted(rows)
         for row in rows.values():
             assert result_out(row).probability == bright["probability"]
-        (notice,) = [each for each in job.results if each.finding == BRIGHT and each.method is None]
+        (notice,) = [result for result in job.results if result.finding == BRIGHT and result.method is None]
         assert result_out(notice).probability != bright["probability"]
 
 
@@ -108,7 +108,7 @@ def test_a_kit_out_of_a_folder_shows_each_image_its_own_page_and_grade(tmp_path,
     assert len(report.findings) == 2
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     for finding in written["findings"]:
-        assert all(finding["images"][0] in source_of(dcmread(each)) for each in listed(tmp_path / "out", finding))
+        assert all(finding["images"][0] in source_of(dcmread(path)) for path in listed(tmp_path / "out", finding))
     gathered = from_folders([tmp_path / "out"], files, MaterialFilter(target=BRIGHT))
     (case,) = gathered.material
     assert case.grades == ("amber",)
@@ -116,6 +116,6 @@ def test_a_kit_out_of_a_folder_shows_each_image_its_own_page_and_grade(tmp_path,
 
 
 def listed(folder, finding):
-    by_uid = {str(dcmread(each).SOPInstanceUID): each for each in (folder / "dicom").iterdir()}
+    by_uid = {str(dcmread(path).SOPInstanceUID): path for path in (folder / "dicom").iterdir()}
     assert finding["results"]
     return [by_uid[uid] for uid in finding["results"]]

@@ -27,13 +27,13 @@ def test_a_finished_job_leaves_its_numbers_and_running_again_leaves_no_more(site
     site.router().step()
     (job,) = site.jobs()
     assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
-    found = kept(site)
-    assert {key.measure for key in found} >= {"probability", "grade", "salient-area"}
-    assert found[PROBABILITY] == [site.jobs()[0].findings[0]["probability"]]
+    values = kept(site)
+    assert {key.measure for key in values} >= {"probability", "grade", "salient-area"}
+    assert values[PROBABILITY] == [site.jobs()[0].findings[0]["probability"]]
     with site.catalog.begin() as session:
         jobs.retry(session, job.id, site.clock(), actor="ada")
     assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
-    assert kept(site) == found
+    assert kept(site) == values
 
 
 def test_a_job_that_fails_leaves_none(site: Site) -> None:

@@ -168,7 +168,11 @@ def test_a_planted_square_is_found_at_its_place(
     np.testing.assert_allclose(_middle(segment), place, atol=cell)
     layer = results["gsps"].GraphicAnnotationSequence
     points = np.concatenate(
-        [np.reshape(each.GraphicData, (-1, 2)) for item in layer for each in item.get("GraphicObjectSequence", [])]
+        [
+            np.reshape(graphic.GraphicData, (-1, 2))
+            for item in layer
+            for graphic in item.get("GraphicObjectSequence", [])
+        ]
     )
     columns, rows = (points.min(axis=0) + points.max(axis=0)) / 2
     np.testing.assert_allclose((rows, columns), place, atol=cell + 1)

@@ -38,19 +38,19 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
     job_id = queued(site)
     assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
     results = rows(site, ResultRow)
-    assert sorted(each.kind for each in results) == ["pm", "sc", "sc", "seg", "sr"]
+    assert sorted(result.kind for result in results) == ["pm", "sc", "sc", "seg", "sr"]
     assert len(rows(site, Delivery)) == 2 * len(results)
     (job,) = site.jobs()
     (finding,) = job.findings
     assert finding["present"]
     assert finding["explanations"][0]["quality"]["grade"] in ("green", "amber")
-    for each in results:
-        dataset = dcmread(site.storage.root / each.key)
-        assert dataset.SOPInstanceUID == each.sop_instance_uid
+    for result in results:
+        dataset = dcmread(site.storage.root / result.key)
+        assert dataset.SOPInstanceUID == result.sop_instance_uid
         assert dataset.StudyInstanceUID == film().StudyInstanceUID
-    pictures = [each.picture_key for each in results if each.kind == "sc"]
+    pictures = [result.picture_key for result in results if result.kind == "sc"]
     assert len(pictures) == 2, "what was found, and the page of the finding"
-    for picture in (*pictures, *(each.preview_key for each in results if each.kind == "sc")):
+    for picture in (*pictures, *(result.preview_key for result in results if result.kind == "sc")):
         assert (site.storage.root / picture).read_bytes().startswith(b"\x89PNG")
 
 
@@ -58,10 +58,10 @@ def test_a_job_that_is_done_says_where_its_time_went(site: Site, caplog: pytest.
     job_id = queued(site)
     with caplog.at_level("INFO", logger="whyray"):
         run_job(job_id, "worker-1", site.tools())
-    (event,) = [each for each in rows(site, Event) if each.kind == "job.done"]
+    (event,) = [event for event in rows(site, Event) if event.kind == "job.done"]
     assert event.job_id == job_id
     assert re.fullmatch(r"done in \d+\.\d\d s: ([a-z][\w:\- ]+ \d+\.\d\d, ){8}the rest \d+\.\d\d", event.message, re.I)
-    (line,) = [each.getMessage() for each in caplog.records if "done" in each.getMessage()]
+    (line,) = [record.getMessage() for record in caplog.records if "done" in record.getMessage()]
     assert line == f"job.done: job {job_id}: {event.message}", "the log says it once"
 
 
@@ -69,18 +69,18 @@ def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
     site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": list(EVERY_KIND)}}])
     assert run_job(queued(site), "worker-1", site.tools()) is JobState.DONE
     results = rows(site, ResultRow)
-    assert {each.kind for each in results} == set(KINDS_OF_A_MAP)
-    assert {each.result_id for each in rows(site, Delivery)} == {each.id for each in results}
-    for each in results:
-        assert dcmread(site.storage.root / each.key).SOPClassUID == each.sop_class_uid
+    assert {result.kind for result in results} == set(KINDS_OF_A_MAP)
+    assert {row.result_id for row in rows(site, Delivery)} == {row.id for row in results}
+    for result in results:
+        assert dcmread(site.storage.root / result.key).SOPClassUID == result.sop_class_uid
 
 
 def test_a_report_names_the_installation_that_the_catalog_knows(site: Site) -> None:
     run_job(queued(site), "worker-1", site.tools())
-    (report,) = [dcmread(site.storage.root / each.key) for each in rows(site, ResultRow) if each.kind == "sr"]
+    (report,) = [dcmread(site.storage.root / result.key) for result in rows(site, ResultRow) if result.kind == "sr"]
     with site.catalog.read() as session:
         uid = installation.device_uid(session)
-    assert uid in [each.get("UID") for each in report.ContentSequence]
+    assert uid in [content_item.get("UID") for content_item in report.ContentSequence]
 
 
 def test_a_doubled_message_does_nothing(site: Site) -> None:
@@ -93,11 +93,11 @@ def test_a_doubled_message_does_nothing(site: Site) -> None:
 def test_doing_a_job_twice_makes_the_same_objects_once(site: Site) -> None:
     job_id = queued(site)
     run_job(job_id, "worker-1", site.tools())
-    before = {each.sop_instance_uid: each.sha256 for each in rows(site, ResultRow)}
+    before = {result.sop_instance_uid: result.sha256 for result in rows(site, ResultRow)}
     with site.catalog.begin() as session:
         jobs.retry(session, job_id, site.clock(), actor="admin")
     assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
-    assert {each.sop_instance_uid: each.sha256 for each in rows(site, ResultRow)} == before
+    assert {result.sop_instance_uid: result.sha256 for result in rows(site, ResultRow)} == before
 
 
 def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_results_in_force(
@@ -124,11 +124,11 @@ def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_resul
 
     monkeypatch.setattr(worker, "answer_images", a_little_different)
     again(site, job_id)
-    superseded = [each.sop_instance_uid for each in rows(site, ResultRow) if each.superseded]
-    assert superseded == [each.sop_instance_uid for each in first]
-    in_force = [each for each in rows(site, ResultRow) if not each.superseded]
+    superseded = [result.sop_instance_uid for result in rows(site, ResultRow) if result.superseded]
+    assert superseded == [result.sop_instance_uid for result in first]
+    in_force = [result for result in rows(site, ResultRow) if not result.superseded]
     assert len(in_force) == len(first)
-    (report,) = [dcmread(site.storage.root / each.key) for each in in_force if each.kind == "sr"]
+    (report,) = [dcmread(site.storage.root / result.key) for result in in_force if result.kind == "sr"]
     named = [
         item.ReferencedSOPInstanceUID
         for study in report.PredecessorDocumentsSequence
@@ -137,22 +137,24 @@ def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_resul
     ]
     assert set(named) <= set(superseded)
     assert named
-    (event,) = [each for each in rows(site, Event) if each.kind == "job.results-replaced"]
+    (event,) = [event for event in rows(site, Event) if event.kind == "job.results-replaced"]
     assert event.job_id == job_id
-    for each, said in ((first, False), (in_force, True)):
-        descriptions = [str(dcmread(site.storage.root / one.key).SeriesDescription) for one in each]
+    for group, said in ((first, False), (in_force, True)):
+        descriptions = [str(dcmread(site.storage.root / one.key).SeriesDescription) for one in group]
         assert {text.endswith("rev 1.2, replaces 1") for text in descriptions} == {said}, descriptions
 
     again(site, job_id)
-    assert [each.sop_instance_uid for each in rows(site, ResultRow) if not each.superseded] == [
-        each.sop_instance_uid for each in in_force
+    assert [result.sop_instance_uid for result in rows(site, ResultRow) if not result.superseded] == [
+        result.sop_instance_uid for result in in_force
     ], "a third run that answers as the second makes the second's objects"
 
     monkeypatch.setattr(worker, "answer_images", plain)
     again(site, job_id)
-    last = [each for each in rows(site, ResultRow) if not each.superseded]
+    last = [result for result in rows(site, ResultRow) if not result.superseded]
     assert len(last) == len(first)
-    assert not {each.sop_instance_uid for each in last} & {each.sop_instance_uid for each in (*first, *in_force)}
+    assert not {result.sop_instance_uid for result in last} & {
+        result.sop_instance_uid for result in (*first, *in_force)
+    }
 
 
 def test_a_job_whose_route_asks_for_other_kinds_when_it_runs_again_leaves_these_alone_in_force(site: Site) -> None:
@@ -161,14 +163,14 @@ def test_a_job_whose_route_asks_for_other_kinds_when_it_runs_again_leaves_these_
     first = rows(site, ResultRow)
     site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sc"]}}])
     again(site, job_id)
-    assert {each.kind for each in rows(site, ResultRow) if not each.superseded} == {"sc"}
-    assert {each.sop_instance_uid for each in rows(site, ResultRow) if each.superseded} == {
-        each.sop_instance_uid for each in first
+    assert {result.kind for result in rows(site, ResultRow) if not result.superseded} == {"sc"}
+    assert {result.sop_instance_uid for result in rows(site, ResultRow) if result.superseded} == {
+        result.sop_instance_uid for result in first
     }
     with site.catalog.read() as session:
         sent = session.execute(select(ResultRow.superseded, Delivery.state).join(Delivery)).all()
     assert set(sent) == {(True, DeliveryState.CANCELLED), (False, DeliveryState.QUEUED)}
-    (event,) = [each for each in rows(site, Event) if each.kind == "job.results-replaced"]
+    (event,) = [event for event in rows(site, Event) if event.kind == "job.results-replaced"]
     assert (
         event.message
         == f"{len(first)} results of an earlier run were replaced, {2 * len(first)} deliveries of them cancelled"
@@ -224,7 +226,7 @@ def test_a_graph_that_ends_in_the_activation_of_its_manifest_fails_the_job_by_na
     path = site.folder / "packages" / "planted" / "1.0.0" / "model.onnx"
     proto = onnx.load(path)
     name = proto.graph.output[0].name
-    (last,) = (each for each in proto.graph.node if name in each.output)
+    (last,) = (node for node in proto.graph.node if name in node.output)
     last.output[list(last.output).index(name)] = "before"
     proto.graph.node.append(onnx.helper.make_node("Sigmoid", ["before"], [name]))
     onnx.save(proto, path)
@@ -328,7 +330,7 @@ def test_a_report_beside_the_images_is_passed_over_and_is_no_fault(site: Site) -
     site.router().step()
     (job,) = site.jobs()
     assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
-    told = {each.kind: each for each in rows(site, Event)}
+    told = {event.kind: event for event in rows(site, Event)}
     assert "job.partial" not in told
     assert told["job.passed-over"].message == "passed over, since it is no image: Basic Text SR"
     assert told["job.passed-over"].severity == "info"
@@ -393,8 +395,8 @@ def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Si
     run_job(queued(site), "worker-1", site.tools())
     second = next_revision(site)
     results = rows(site, ResultRow)
-    assert {each.superseded for each in results if each.job_id != second.id} == {True}
-    reports = [each for each in results if each.job_id == second.id and each.kind == "sr"]
+    assert {result.superseded for result in results if result.job_id != second.id} == {True}
+    reports = [result for result in results if result.job_id == second.id and result.kind == "sr"]
     assert len(reports) == 2, "one for each image"
     for report in reports:
         dataset = dcmread(site.storage.root / report.key)
@@ -404,8 +406,8 @@ def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Si
             for series in study.ReferencedSeriesSequence
             for item in series.ReferencedSOPSequence
         }
-        earlier = [each for each in results if each.job_id != second.id and each.kind == "sr"]
-        assert replaced == {each.sop_instance_uid for each in earlier}
+        earlier = [result for result in results if result.job_id != second.id and result.kind == "sr"]
+        assert replaced == {result.sop_instance_uid for result in earlier}
 
 
 def test_a_new_revision_says_which_run_of_the_one_before_it_replaces(
@@ -418,16 +420,16 @@ def test_a_new_revision_says_which_run_of_the_one_before_it_replaces(
         patch.setattr(
             worker,
             "answer_images",
-            lambda *given, **options: [replace(each, scope=None) for each in plain(*given, **options)],
+            lambda *given, **options: [replace(answer, scope=None) for answer in plain(*given, **options)],
         )
         again(site, job_id)
     second = next_revision(site)
     results = rows(site, ResultRow)
-    runs = {each.replaced_at for each in results if each.job_id == job_id}
+    runs = {result.replaced_at for result in results if result.job_id == job_id}
     assert len(runs) == 2, "one set was replaced by a run, the other by the revision"
-    for each in results:
-        if each.job_id == second.id:
-            assert str(dcmread(site.storage.root / each.key).SeriesDescription).endswith("rev 2, replaces 1.2")
+    for result in results:
+        if result.job_id == second.id:
+            assert str(dcmread(site.storage.root / result.key).SeriesDescription).endswith("rev 2, replaces 1.2")
 
 
 def test_a_dry_run_makes_results_and_sends_nothing(site: Site) -> None:
@@ -443,7 +445,7 @@ def test_a_series_that_cannot_be_used_is_named_though_the_rest_gives_an_answer(s
     site.receive([film(1), broken])
     site.router().step()
     assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.DONE
-    (event,) = [each for each in rows(site, Event) if each.kind == "job.partial"]
+    (event,) = [event for event in rows(site, Event) if event.kind == "job.partial"]
     assert "1 instances not used" in event.message
 
 
@@ -459,7 +461,7 @@ def test_a_series_that_cannot_be_used_is_named_once_though_the_job_is_handed_bac
     work = partial(worker.work_on, tools, device=taken_back)
     assert attempts.attempt(job.id, "worker-1", tools.catalog, tools.config, tools.rng, work) is JobState.QUEUED
     assert run_job(job.id, "worker-1", tools) is JobState.DONE
-    told = [each.kind for each in rows(site, Event)]
+    told = [event.kind for event in rows(site, Event)]
     assert (told.count("job.partial"), told.count("job.passed-over")) == (1, 1)
 
 
@@ -467,7 +469,7 @@ def test_what_can_not_be_used_is_named_where_nothing_else_is_there(site: Site) -
     broken = film(1)
     del broken.PixelData
     assert run_job(queued_of(site, broken), "worker-1", site.tools()) is JobState.FAILED
-    assert [each.kind for each in rows(site, Event)].count("job.partial") == 1
+    assert [event.kind for event in rows(site, Event)].count("job.partial") == 1
 
 
 def queued_of(site: Site, image: Dataset) -> str:

@@ -119,24 +119,26 @@ def test_the_usual_place_is_where_boxes_of_other_patients_lie_and_knows_nothing_
 
 def test_a_finding_without_a_map_is_missed_and_a_map_that_is_the_same_everywhere_points_nowhere() -> None:
     whole = box(slice(0, 32), slice(0, 32))
-    findings = [MarkedFinding(str(each), each, np.zeros((1, 1, 32, 32), np.float32), "one", whole) for each in range(4)]
+    findings = [
+        MarkedFinding(str(number), number, np.zeros((1, 1, 32, 32), np.float32), "one", whole) for number in range(4)
+    ]
     right = Heatmap(np.eye(32, dtype=np.float32), "one", "rise", signed=False, unit="logit")
     flat = Heatmap(np.ones((32, 32), np.float32), "one", "rise", signed=False, unit="logit")
     baselines = baseline_scores(nets.loaded("plain"), findings, 0)
-    found = localisation(findings, {0: right, 1: right, 2: flat}, range(4), baselines, 0)
-    assert (found.hits, found.boxes, found.refused, found.maps.hit_rate.value) == (2, 4, 1, 0.5)
+    measured = localisation(findings, {0: right, 1: right, 2: flat}, range(4), baselines, 0)
+    assert (measured.hits, measured.boxes, measured.refused, measured.maps.hit_rate.value) == (2, 4, 1, 0.5)
 
 
 def test_calibration_says_nothing_of_few_images_and_skips_labels_that_are_unknown() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (50, 2)).astype(float)
     labels[:35, 1] = np.nan
-    found = calibration(["a", "b"], rng.random((50, 2)).astype(np.float32), labels, seed=0)
-    low, high = found["a"]["interval"]
+    figures = calibration(["a", "b"], rng.random((50, 2)).astype(np.float32), labels, seed=0)
+    low, high = figures["a"]["interval"]
     assert low <= high
-    assert 0 < found["a"]["ECE"] < 1
-    assert found["b"]["images"] == 15
-    assert "ECE" not in found["b"]
+    assert 0 < figures["a"]["ECE"] < 1
+    assert figures["b"]["images"] == 15
+    assert "ECE" not in figures["b"]
 
 
 def test_what_a_site_knows_of_its_images_comes_into_report_and_page(tmp_path: Path) -> None:
@@ -147,9 +149,9 @@ def test_what_a_site_knows_of_its_images_comes_into_report_and_page(tmp_path: Pa
         for seed in range(24)
     ]
     report = onboard(model, images, only=["layer-cam", "expected-gradients"], explained=8, this_machine=False)
-    found = report["methods"]["layer-cam"]
-    assert sum(found["grades"].values()) == 8
-    assert found["localisation"]["boxes"] == 12  # all that are marked, however few are explained for cards
+    figures = report["methods"]["layer-cam"]
+    assert sum(figures["grades"].values()) == 8
+    assert figures["localisation"]["boxes"] == 12  # all that are marked, however few are explained for cards
     assert report["calibration"]["one"]["positive"] == 8
     assert report["case space"]["images"] == 24
     page = (model.package.folder / "onboarding" / "report.html").read_text()
@@ -182,7 +184,7 @@ def test_a_case_unlike_the_onboarding_images_is_said_to_be_so_on_its_card(tmp_pa
 
     def distance(x: np.ndarray) -> object:
         card = assess(model, x, explain(model, x, target="one", method="occlusion"))
-        return next(each for each in card.measurements if each.aspect == "case")
+        return next(measurement for measurement in card.measurements if measurement.aspect == "case")
 
     known, strange = distance(images[3]), distance(np.random.default_rng(0).normal(3, 4, images[0].shape))
     assert known.value == pytest.approx(0, abs=1e-6)
@@ -195,7 +197,7 @@ def test_without_a_report_or_with_few_images_no_card_speaks_of_distance(tmp_path
     model, x = fresh(tmp_path), nets.image("plain").numpy()
     for _ in range(2):
         card = assess(model, x, explain(model, x, target="one", method="layer-cam"))
-        assert not [each for each in card.measurements if each.aspect == "case"]
+        assert not [measurement for measurement in card.measurements if measurement.aspect == "case"]
         onboard(model, [x, -x], only=["layer-cam"], this_machine=False)
 
 
@@ -206,9 +208,9 @@ def test_expected_gradients_take_the_onboarding_images_as_references(tmp_path: P
         explain(model, x, target="one", method="expected-gradients")
     onboard(model, [x, other], only=["layer-cam"], this_machine=False)
     # The image itself is no reference: with one other, these are integrated gradients from that other.
-    found = explain(model, x, target="one", method="expected-gradients", samples=64)
+    heatmap = explain(model, x, target="one", method="expected-gradients", samples=64)
     gain = float((model.logits(x) - model.logits(other))[0, 0])
-    assert found.values.sum() == pytest.approx(gain, rel=0.05)
+    assert heatmap.values.sum() == pytest.approx(gain, rel=0.05)
     onboard(model, [x], only=["layer-cam"], this_machine=False)
     with pytest.raises(ExplanationError, match="is the only reference"):
         explain(model, x, target="one", method="expected-gradients")
@@ -228,7 +230,7 @@ def test_no_pixel_of_an_image_is_kept_where_that_is_the_wish(tmp_path: Path) -> 
     folder = model.package.folder / "onboarding"
     # the known answers are logits of pictures that are made by rule
     kept = {"report.json", "report.html", "layer-cam.png", "known-answers.npz"}
-    assert {each.name for each in folder.iterdir()} == kept
+    assert {path.name for path in folder.iterdir()} == kept
     assert Image.open(folder / "layer-cam.png").size == (32, 32)
 
 
@@ -238,9 +240,11 @@ def test_the_card_of_a_gradient_method_tells_how_the_twin_differs_from_what_answ
     heatmap = explain(model, x, target="one", method=method)
     own = model.gradients.twin(method).gradients(x, [0])[1]
     gap = float(np.abs(own - model.logits(x)).max() / max(1.0, np.abs(model.logits(x)).max()))
-    found = next(each for each in assess(model, x, heatmap).measurements if each.aspect == "engine")
+    parity = next(
+        measurement for measurement in assess(model, x, heatmap).measurements if measurement.aspect == "engine"
+    )
     assert heatmap.evidence["engine_parity"] == pytest.approx(gap, abs=1e-7)
-    assert found.value >= heatmap.evidence["engine_parity"]
+    assert parity.value >= heatmap.evidence["engine_parity"]
 
 
 def test_boxes_are_read_by_the_names_that_nihs_lists_give_to_their_columns(tmp_path: Path) -> None:

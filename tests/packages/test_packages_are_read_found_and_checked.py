@@ -161,14 +161,16 @@ def test_a_name_finds_the_newest_version_that_fits(package: Path) -> None:
 def test_a_broken_package_is_listed_with_its_problem_beside_the_good_ones(package: Path) -> None:
     root = package.parents[1]
     nets.write_manifest(root / "broken" / "1.0.0", {"name": "broken"})
-    listed = {each.name: each for each in list_packages([root])}
+    listed = {package.name: package for package in list_packages([root])}
     assert listed["plain"].problem is None
     assert listed["broken"].problem is not None
     assert "title" in listed["broken"].problem
 
 
 def test_a_sound_package_has_only_the_warning_that_it_was_not_onboarded(package: Path) -> None:
-    assert [each.message for each in check_package(package)] == ["not onboarded: tiers and metrics are not measured"]
+    assert [finding.message for finding in check_package(package)] == [
+        "not onboarded: tiers and metrics are not measured"
+    ]
 
 
 def test_checking_tells_of_an_activation_that_is_applied_twice(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_checking_tells_of_an_activation_that_is_applied_twice(tmp_path: Path) -
 
     net = torch.nn.Sequential(nets.make("plain"), torch.nn.Sigmoid())
     folder = nets.pack(tmp_path, "plain", net)
-    assert any("already ends in sigmoid" in each.message for each in check_package(folder))
+    assert any("already ends in sigmoid" in finding.message for finding in check_package(folder))
 
 
 def test_a_package_that_was_changed_behind_its_report_is_refused(package: Path) -> None:

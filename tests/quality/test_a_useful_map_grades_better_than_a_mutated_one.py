@@ -95,12 +95,12 @@ def test_on_real_radiographs_trained_maps_grade_better_than_mutated_ones(shared_
     model = load_package(copy_package(find_package("cxr-findings@1", ()), tmp_path), options=ON_CPU)
     with (shared_data / "nih-cxr" / "labels.csv").open() as file:
         ill = [row["Image Index"] for row in csv.DictReader(file) if row["Finding Labels"] != "No Finding"][8:14]
-    own, mutated = [], {each.__name__: [] for each in MUTATIONS}
+    own, mutated = [], {mutation.__name__: [] for mutation in MUTATIONS}
     for name in ill:
         picture = Image.open(shared_data / "nih-cxr" / "images" / name).convert("L").resize(model.spatial_shape[::-1])
         x = (np.asarray(picture, np.float32) / 255).reshape(model.network.input_shape)
         answer = model.predict(x)[0]
-        target = max(model.targets, key=lambda each: answer[model.target_index(each)])
+        target = max(model.targets, key=lambda candidate: answer[model.target_index(candidate)])
         heatmap = explain(model, x, target=target, method="grad-cam")
         own.append(_graded(model, x, heatmap, None))
         for mutate in MUTATIONS:

@@ -29,7 +29,7 @@ def test_the_second_card_of_an_image_shares_the_random_orders_of_the_first() -> 
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     image = explained_image(model, x)
     maps = explain(model, image, target="all", method="layer-cam")
-    first, second = (assess(model, image, each) for each in maps[:2])
+    first, second = (assess(model, image, heatmap) for heatmap in maps[:2])
     assert second.forwards < first.forwards / 4
 
 
@@ -37,12 +37,14 @@ def test_the_cards_of_an_image_share_its_changed_copies_and_are_those_that_each_
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     image = explained_image(model, x)
     maps = explain(model, image, target="all", method="layer-cam")
-    alone = [assess(model, explained_image(model, x), each, others=maps) for each in maps[:2]]
+    alone = [assess(model, explained_image(model, x), heatmap, others=maps) for heatmap in maps[:2]]
     assess(model, image, maps[0], others=maps)
     before = model.session.forwards
     second = assess(model, image, maps[1], others=maps)
     assert model.session.forwards - before == 2 * (Budget().steps - 1), "those of its own two curves and no others"
-    assert [each.value for each in second.measurements] == [each.value for each in alone[1].measurements]
+    assert [measurement.value for measurement in second.measurements] == [
+        measurement.value for measurement in alone[1].measurements
+    ]
 
 
 def test_the_cards_of_an_image_share_the_map_of_a_rival_that_nobody_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +52,8 @@ def test_the_cards_of_an_image_share_the_map_of_a_rival_that_nobody_explained(mo
     image = explained_image(model, x)
     maps = explain(model, image, target="all", method="layer-cam")
     strongest = model.targets[int(np.argmax(model.answer(image.run.logits)[0]))]
-    asked = [each for each in maps if each.target != strongest][:2]
-    alone = [assess(model, explained_image(model, x), each) for each in asked]
+    asked = [heatmap for heatmap in maps if heatmap.target != strongest][:2]
+    alone = [assess(model, explained_image(model, x), heatmap) for heatmap in asked]
     made, heatmaps = [], robustness.heatmaps
 
     def counted(*arguments: Any, **options: Any) -> Any:
@@ -59,9 +61,9 @@ def test_the_cards_of_an_image_share_the_map_of_a_rival_that_nobody_explained(mo
         return heatmaps(*arguments, **options)
 
     monkeypatch.setattr(robustness, "heatmaps", counted)
-    cards = [assess(model, image, each) for each in asked]
+    cards = [assess(model, image, heatmap) for heatmap in asked]
     assert made.count(strongest) == 1
-    values = [[each.value for each in card.measurements] for card in (*cards, *alone)]
+    values = [[measurement.value for measurement in card.measurements] for card in (*cards, *alone)]
     assert values[:2] == values[2:]
 
 
@@ -99,9 +101,9 @@ def test_a_card_can_be_cancelled_between_batches() -> None:
 def test_a_map_that_is_the_same_for_every_target_is_called_so() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     card = assess(model, x, explain(model, x, target="one", method="eigen-cam"))
-    found = next(each for each in card.measurements if each.name == "target-swap similarity")
-    assert found.value == pytest.approx(1)
-    assert found.grade is Grade.AMBER
+    similarity = next(measurement for measurement in card.measurements if measurement.name == "target-swap similarity")
+    assert similarity.value == pytest.approx(1)
+    assert similarity.grade is Grade.AMBER
 
 
 def test_an_engine_that_answers_otherwise_than_the_graph_withholds_the_map() -> None:
@@ -136,4 +138,4 @@ def test_a_smaller_budget_buys_fewer_random_orders_but_never_none() -> None:
     heatmap = explain(model, x, target="one", method="layer-cam")
     card = assess(model, x, heatmap, budget=Budget(forwards=40))
     assert card.forwards <= 40
-    assert any("random orders" in each.rule for each in card.measurements)
+    assert any("random orders" in measurement.rule for measurement in card.measurements)

@@ -32,9 +32,9 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def told(model: Model, method: str, **parameters: Any) -> ConceptScores:
-    found = explain(model, X, target="first", method=method, **parameters)
-    assert isinstance(found, ConceptScores)
-    return found
+    explanation = explain(model, X, target="first", method=method, **parameters)
+    assert isinstance(explanation, ConceptScores)
+    return explanation
 
 
 def card_of(model: Model, explanation: ConceptScores) -> QualityCard:
@@ -42,14 +42,14 @@ def card_of(model: Model, explanation: ConceptScores) -> QualityCard:
 
 
 def grade(card: QualityCard, name: str) -> Grade:
-    return next(each.grade for each in card.measurements if each.name == name)
+    return next(measurement.grade for measurement in card.measurements if measurement.name == name)
 
 
 def rescored(explanation: ConceptScores, change: Any) -> ConceptScores:
     """The scores changed, each concept keeping its name."""
-    scores = change(np.array([each.score for each in explanation.concepts]))
+    scores = change(np.array([concept.score for concept in explanation.concepts]))
     concepts = tuple(
-        replace(each, score=float(score)) for each, score in zip(explanation.concepts, scores, strict=True)
+        replace(concept, score=float(score)) for concept, score in zip(explanation.concepts, scores, strict=True)
     )
     return replace(explanation, concepts=concepts)
 
@@ -103,8 +103,8 @@ def test_scores_that_only_add_up_are_withheld(straight: Model) -> None:
 
 def test_a_stand_in_without_the_concepts_that_count_is_not_faithful(tmp_path: Path) -> None:
     made = examples(160)
-    stay = [number for number, each in enumerate(made.concepts) if each.name in ("delta", "coin", "noise")]
-    made = replace(made, concepts=tuple(made.concepts[each] for each in stay), values=made.values[:, stay])
+    stay = [number for number, concept in enumerate(made.concepts) if concept.name in ("delta", "coin", "noise")]
+    made = replace(made, concepts=tuple(made.concepts[number] for number in stay), values=made.values[:, stay])
     model, _ = with_bank(concept_package(tmp_path), made, RECIPE)
     card = card_of(model, told(model, "post-hoc-concepts"))
     assert grade(card, "surrogate agreement") is Grade.RED
@@ -115,7 +115,8 @@ def test_a_stand_in_without_the_concepts_that_count_is_not_faithful(tmp_path: Pa
 def test_a_concept_below_the_least_auc_makes_the_card_amber_and_is_named(straight: Model) -> None:
     right = told(straight, "concept-bottleneck")
     doubtful = tuple(
-        replace(each, held_out=0.69, reliable=False) if each.name == "beta" else each for each in right.concepts
+        replace(concept, held_out=0.69, reliable=False) if concept.name == "beta" else concept
+        for concept in right.concepts
     )
     card = card_of(straight, replace(right, concepts=doubtful))
     assert card.grade is Grade.AMBER

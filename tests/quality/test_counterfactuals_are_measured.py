@@ -35,9 +35,9 @@ def picture(pair: Pair, seed: int) -> np.ndarray:
 
 
 def shifted(model: Model, x: np.ndarray, **parameters: object) -> Counterfactual:
-    found = explain(model, x, target="one", method="latent-shift", **parameters)
-    assert isinstance(found, Counterfactual)
-    return found
+    explanation = explain(model, x, target="one", method="latent-shift", **parameters)
+    assert isinstance(explanation, Counterfactual)
+    return explanation
 
 
 def card_of(model: Model, x: np.ndarray, told: Counterfactual, **options: object) -> QualityCard:
@@ -45,13 +45,13 @@ def card_of(model: Model, x: np.ndarray, told: Counterfactual, **options: object
 
 
 def measured(card: QualityCard, name: str) -> Measurement:
-    return next(each for each in card.measurements if each.name == name)
+    return next(measurement for measurement in card.measurements if measurement.name == name)
 
 
 def test_a_counterfactual_that_is_right_is_green(pair: Pair, model: Model) -> None:
     x = picture(pair, 3)
     card = card_of(model, x, shifted(model, x, reach=8.0), budget=Budget(forwards=400))
-    grades = {each.name: each.grade for each in card.measurements}
+    grades = {measurement.name: measurement.grade for measurement in card.measurements}
     assert set(grades) >= {
         "answers re-derived",
         "autoencoder fidelity",
@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_card(pair: Pair, model: Model) -> None:
 def test_the_second_making_is_left_out_where_the_budget_has_no_room(pair: Pair, model: Model) -> None:
     x = picture(pair, 3)
     card = card_of(model, x, shifted(model, x), budget=Budget(forwards=40))
-    assert "repeatability" not in {each.name for each in card.measurements}
+    assert "repeatability" not in {measurement.name for measurement in card.measurements}
 
 
 @pytest.fixture(scope="module")
@@ -184,14 +184,14 @@ def spot() -> np.ndarray:
 
 
 def replaced(model: Model, x: np.ndarray) -> Counterfactual:
-    found = explain(model, x, target=BRIGHT, method="region-counterfactual", regions="grid", count=16)
-    assert isinstance(found, Counterfactual)
-    return found
+    explanation = explain(model, x, target=BRIGHT, method="region-counterfactual", regions="grid", count=16)
+    assert isinstance(explanation, Counterfactual)
+    return explanation
 
 
 def test_replacing_the_planted_spot_is_green_but_for_its_size(spots: Model) -> None:
     card = card_of(spots, spot(), replaced(spots, spot()))
-    grades = {each.name: each.grade for each in card.measurements}
+    grades = {measurement.name: measurement.grade for measurement in card.measurements}
     assert {"no region too many", "other fillings", "change against random", "repeatability"} <= set(grades)
     assert {name for name, grade in grades.items() if grade is not Grade.GREEN} <= {"proximity"}
     assert measured(card, "no region too many").value == 2

@@ -40,9 +40,9 @@ def model(tmp_path: Path) -> Model:
 
 
 def told(model: Model, image: np.ndarray, method: str, **more: object) -> RegionShares:
-    found = explain(model, image, target=BRIGHT, method=method, **more)
-    assert isinstance(found, RegionShares)
-    return found
+    explanation = explain(model, image, target=BRIGHT, method=method, **more)
+    assert isinstance(explanation, RegionShares)
+    return explanation
 
 
 def carded(model: Model, image: np.ndarray, explanation: RegionShares) -> QualityCard:
@@ -50,7 +50,7 @@ def carded(model: Model, image: np.ndarray, explanation: RegionShares) -> Qualit
 
 
 def named(card: QualityCard, name: str) -> Measurement:
-    return next(each for each in card.measurements if each.name == name)
+    return next(measurement for measurement in card.measurements if measurement.name == name)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -98,9 +98,9 @@ def test_lungs_on_the_wrong_sides_are_no_anatomy(tmp_path: Path) -> None:
     anatomy_package(tmp_path, swapped=True)
     model = detector(tmp_path)
     image = lit(IN_RIGHT_LUNG)
-    found = named(carded(model, image, told(model, image, "region-occlusion")), "anatomy found")
-    assert found.grade is Grade.AMBER
-    assert "to the right of the left one" in found.rule
+    measurement = named(carded(model, image, told(model, image, "region-occlusion")), "anatomy found")
+    assert measurement.grade is Grade.AMBER
+    assert "to the right of the left one" in measurement.rule
 
 
 def test_structures_of_impossible_size_are_no_anatomy_and_withhold(model: Model) -> None:
@@ -117,10 +117,10 @@ def test_structures_of_impossible_size_are_no_anatomy_and_withhold(model: Model)
 def test_a_structure_that_does_less_than_chance_is_withheld_where_a_map_named_it(model: Model) -> None:
     image = lit(IN_RIGHT_LUNG, OUTSIDE)
     right = told(model, image, "region-shares", zones=False)
-    lying = [each for each in right.regions if each.structure.name == "left lung"]
-    rest = [each for each in right.regions if each.structure.name != "left lung"]
+    lying = [region for region in right.regions if region.structure.name == "left lung"]
+    rest = [region for region in right.regions if region.structure.name != "left lung"]
     lie = replace(
-        right, regions=(replace(lying[0], share=1.0), *(replace(each, share=0.0) for each in rest)), outside=0.0
+        right, regions=(replace(lying[0], share=1.0), *(replace(region, share=0.0) for region in rest)), outside=0.0
     )
     first = named(carded(model, image, lie), "effect of the first structure")
     assert first.grade in (Grade.RED, Grade.AMBER)
@@ -140,7 +140,9 @@ def test_a_heatmaps_card_tells_how_much_of_it_lies_where_the_finding_is_looked_f
         assert card.withheld is (grade is Grade.RED)
         assert named(card, "strongest place inside anatomy").grade is grade
         assert inside.baseline == pytest.approx(allowed.mean())
-        assert "share inside anatomy" not in {each.name for each in assess(model, image, heatmap).measurements}
+        assert "share inside anatomy" not in {
+            measurement.name for measurement in assess(model, image, heatmap).measurements
+        }
 
 
 @pytest.mark.parametrize(("place", "grade"), [(IN_RIGHT_LUNG, Grade.GREEN), (OUTSIDE, Grade.AMBER)])
@@ -169,10 +171,10 @@ def test_random_regions_have_the_area_asked_for_and_lie_in_the_image() -> None:
     image = np.zeros((40, 50), bool)
     image[5:35, 8:44] = True
     regions = [random_region(image, 137, np.random.default_rng(seed)) for seed in range(5)]
-    for each in regions:
-        assert each.sum() == 137
-        assert not (each & ~image).any()
-    assert len({each.tobytes() for each in regions}) == 5
+    for region in regions:
+        assert region.sum() == 137
+        assert not (region & ~image).any()
+    assert len({region.tobytes() for region in regions}) == 5
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (33, 64), (9, 12, 15)])

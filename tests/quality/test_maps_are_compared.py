@@ -20,11 +20,11 @@ MAPS = arrays(np.float32, (4, 5), elements=st.integers(-6, 6).map(float))
 @settings(max_examples=100, deadline=None)
 @given(first=MAPS, second=MAPS)
 def test_rank_correlation_is_scipys_with_ties_and_without(first: np.ndarray, second: np.ndarray) -> None:
-    found = rank_correlation(first, second)
+    correlation = rank_correlation(first, second)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
-        assert found == 0.0
+        assert correlation == 0.0
     else:
-        assert found == pytest.approx(spearmanr(first.ravel(), second.ravel()).statistic, abs=1e-12)
+        assert correlation == pytest.approx(spearmanr(first.ravel(), second.ravel()).statistic, abs=1e-12)
 
 
 def test_rank_correlation_of_a_volume_needs_no_scipy_stats() -> None:

@@ -23,15 +23,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def card_of(model: Model, x: np.ndarray) -> QualityCard:
-    found = explain(model, x, target=TARGETS[0], method="similar-cases")
-    assert isinstance(found, CaseMatches)
-    return assess_typed(model, x, found, context=NOTHING)
+    explanation = explain(model, x, target=TARGETS[0], method="similar-cases")
+    assert isinstance(explanation, CaseMatches)
+    return assess_typed(model, x, explanation, context=NOTHING)
 
 
 def test_a_usual_image_gets_a_card_that_withholds_nothing_and_costs_no_pass_of_its_own(model: Model) -> None:
     x = image_of("upper left", np.random.default_rng(3))
     card = card_of(model, x)
-    told = {each.name: each for each in card.measurements}
+    told = {measurement.name: measurement for measurement in card.measurements}
     assert not card.withheld
     assert told["self-retrieval"].value == 1
     assert told["neighbours foretell the answer"].value > 0.8
@@ -41,7 +41,7 @@ def test_a_usual_image_gets_a_card_that_withholds_nothing_and_costs_no_pass_of_i
 
 def test_an_image_like_nothing_among_the_references_is_told_so(model: Model) -> None:
     strange = np.random.default_rng(0).random((1, 1, 32, 32), np.float32)
-    told = {each.name: each for each in card_of(model, strange).measurements}
+    told = {measurement.name: measurement for measurement in card_of(model, strange).measurements}
     assert told["nearest similarity"].grade is Grade.AMBER
 
 
@@ -77,7 +77,7 @@ def test_neighbours_that_survive_random_weights_withhold_the_cases(tmp_path: Pat
 def test_the_index_measures_that_references_find_themselves_and_change_with_the_weights(model: Model) -> None:
     details = index_of(model, method="a test").details
     assert details["self-retrieval"]["as it is"] == 1
-    assert all(each["r"] > each["chance"] for each in details["agreement"].values())
+    assert all(agreement["r"] > agreement["chance"] for agreement in details["agreement"].values())
     stages = dict(details["randomised"]["stages"])
     assert 0 <= min(stages.values()) <= max(stages.values()) <= 1
 
@@ -109,6 +109,6 @@ def test_auroc_and_correlation_are_scikit_learns_and_numpys() -> None:
     truth = np.r_[np.zeros(40), np.ones(25)]
     assert auroc(inside, outside) == pytest.approx(roc_auc_score(truth, np.r_[inside, outside]))
     own = rng.normal(size=300).astype(np.float32)
-    found = correlation(own, own, rng)
-    assert found["r"] == pytest.approx(1)
-    assert 0.05 < found["chance"] < 0.15
+    figures = correlation(own, own, rng)
+    assert figures["r"] == pytest.approx(1)
+    assert 0.05 < figures["chance"] < 0.15

@@ -68,15 +68,15 @@ class _Companion:
 
 
 @pytest.mark.parametrize(
-    ("of_study", "found"),
+    ("of_study", "of_companion"),
     [((), CHEST), ((RIB,), CHEST), (CHEST, ()), ((RIB, *CHEST), ())],
     ids=["nothing", "a rib", "all four", "all four and a rib"],
 )
 def test_the_studys_own_structures_do_not_switch_the_check_off(
-    of_study: tuple[Structure, ...], found: tuple[Structure, ...], monkeypatch: pytest.MonkeyPatch
+    of_study: tuple[Structure, ...], of_companion: tuple[Structure, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def structures_of(case: SimpleNamespace, *_: object, **__: object) -> tuple[Structure, ...]:
-        return case.context.structures or found
+        return case.context.structures or of_companion
 
     monkeypatch.setattr(scope, "structures_of", structures_of)
     monkeypatch.setattr(scope, "Case", lambda *_, context: SimpleNamespace(context=context))

@@ -39,7 +39,7 @@ def small_kit(cases: int = 4, **order: object) -> Kit:
         )
         for n in range(1, cases + 1)
     ]
-    truths = {each.source: number % 3 != 0 for number, each in enumerate(material)}
+    truths = {case.source: number % 3 != 0 for number, case in enumerate(material)}
     return make_kit(material, truths, replace(ORDER, **order), at=AT)  # type: ignore[arg-type]
 
 

@@ -43,9 +43,9 @@ def test_figures_of_a_small_study_are_those_counted_by_hand() -> None:
             for c, s in zip(range(1, 5), (1, 0, 1, 0), strict=True)
         ),
     ]
-    found = analyse(facts, FOUR, draws=50)
+    analysis = analyse(facts, FOUR, draws=50)
     with_, without = (
-        {name: each.value for name, each in found.conditions[side].items()} for side in ("with", "without")
+        {name: estimate.value for name, estimate in analysis.conditions[side].items()} for side in ("with", "without")
     )
     assert with_["accuracy"] == pytest.approx(5 / 8)
     assert with_["sensitivity"] == pytest.approx(2 / 4)
@@ -57,10 +57,10 @@ def test_figures_of_a_small_study_are_those_counted_by_hand() -> None:
     assert without["accuracy"] == without["auc"] == 1.0
     assert without["over-reliance"] == 0.0
     assert without["agreement"] == 1.0
-    difference = {name: each.value for name, each in found.differences.items()}
+    difference = {name: estimate.value for name, estimate in analysis.differences.items()}
     assert difference["accuracy"] == pytest.approx(5 / 8 - 1)
     assert difference["seconds"] == pytest.approx(1.0)
-    assert found.model_accuracy == 0.5
+    assert analysis.model_accuracy == 0.5
 
 
 def test_the_auc_is_the_mean_of_each_readers_own() -> None:
@@ -105,15 +105,15 @@ def _simulated(rng: np.random.Generator, gain: float) -> tuple[list[ReadingFact]
 
 def test_a_planted_gain_lies_in_the_interval_nineteen_times_in_twenty_and_none_is_rarely_found() -> None:
     rng = np.random.default_rng(11)
-    covered = found = 0
+    covered = detected = 0
     for _ in range(60):
         facts, truth = _simulated(rng, 0.2)
-        each = analyse(facts, truth, draws=300).differences["accuracy"]
-        covered += each.low <= 0.2 <= each.high  # type: ignore[operator]
+        gain = analyse(facts, truth, draws=300).differences["accuracy"]
+        covered += gain.low <= 0.2 <= gain.high  # type: ignore[operator]
         none = analyse(*_simulated(rng, 0.0), draws=300).differences["accuracy"]
-        found += not none.low <= 0 <= none.high  # type: ignore[operator]
+        detected += not none.low <= 0 <= none.high  # type: ignore[operator]
     assert covered >= 52
-    assert found <= 6
+    assert detected <= 6
 
 
 def test_the_same_answers_and_seed_give_the_same_intervals() -> None:
@@ -124,22 +124,22 @@ def test_the_same_answers_and_seed_give_the_same_intervals() -> None:
 
 def test_interrupted_readings_count_but_their_time_does_not() -> None:
     facts = [said("R1", 1, "with", True, seconds=None), said("R1", 2, "with", False, seconds=9.0)]
-    found = analyse(facts, FOUR, draws=20)
-    assert found.readings["with"] == 2
-    assert found.timed["with"] == 1
-    assert found.conditions["with"]["seconds"].value == pytest.approx(gmean([9.0]))
+    analysis = analyse(facts, FOUR, draws=20)
+    assert analysis.readings["with"] == 2
+    assert analysis.timed["with"] == 1
+    assert analysis.conditions["with"]["seconds"].value == pytest.approx(gmean([9.0]))
 
 
 def test_a_study_without_readings_of_one_condition_has_no_difference() -> None:
-    found = analyse([said("R1", 1, "with", True), said("R1", 2, "with", False)], FOUR, draws=20)
-    assert found.conditions["without"]["accuracy"].value is None
-    assert found.differences["accuracy"].value is None
+    analysis = analyse([said("R1", 1, "with", True), said("R1", 2, "with", False)], FOUR, draws=20)
+    assert analysis.conditions["without"]["accuracy"].value is None
+    assert analysis.differences["accuracy"].value is None
 
 
 def test_few_readers_and_few_wrong_answers_of_the_model_are_noted() -> None:
-    found = analyse([said("R1", 1, "with", True)], FOUR, draws=20)
-    assert any("One reader" in each for each in found.notes)
-    assert any("wrong in 2 cases" in each for each in found.notes)
+    analysis = analyse([said("R1", 1, "with", True)], FOUR, draws=20)
+    assert any("One reader" in note for note in analysis.notes)
+    assert any("wrong in 2 cases" in note for note in analysis.notes)
 
 
 def test_answers_about_other_cases_than_the_truth_names_are_refused() -> None:

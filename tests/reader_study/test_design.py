@@ -22,9 +22,9 @@ def test_each_reader_sees_each_case_once_a_session_and_half_of_them_explained(
     seed: int, crossover: bool, count: int, readers: int
 ) -> None:
     strata = dict(list(STRATA.items())[:count])
-    for each in plan(strata, [f"R{n}" for n in range(readers)], seed=seed, crossover=crossover):
-        assert len(each.sessions) == 1 + crossover
-        for session in each.sessions:
+    for reader in plan(strata, [f"R{n}" for n in range(readers)], seed=seed, crossover=crossover):
+        assert len(reader.sessions) == 1 + crossover
+        for session in reader.sessions:
             assert sorted(one.case for one in session) == sorted(strata)
             sides = Counter(one.condition for one in session)
             assert abs(sides["with"] - sides["without"]) <= 1
@@ -36,16 +36,16 @@ def test_each_reader_sees_each_case_once_a_session_and_half_of_them_explained(
 def test_an_even_number_of_readers_reads_each_case_equally_often_under_both_conditions() -> None:
     for seed in range(20):
         seen = Counter(
-            (one.case, one.condition) for each in plan(STRATA, READERS, seed=seed) for one in each.sessions[0]
+            (one.case, one.condition) for reader in plan(STRATA, READERS, seed=seed) for one in reader.sessions[0]
         )
         assert set(seen.values()) == {2}
 
 
 def test_a_crossover_shows_every_case_under_both_conditions_in_another_order() -> None:
-    for each in plan(STRATA, READERS, seed=3, crossover=True):
-        first, second = ({one.case: one.condition for one in session} for session in each.sessions)
+    for reader in plan(STRATA, READERS, seed=3, crossover=True):
+        first, second = ({one.case: one.condition for one in session} for session in reader.sessions)
         assert all(first[case] != second[case] for case in STRATA)
-        assert [one.case for one in each.sessions[0]] != [one.case for one in each.sessions[1]]
+        assert [one.case for one in reader.sessions[0]] != [one.case for one in reader.sessions[1]]
 
 
 def test_the_same_seed_gives_the_same_plan_and_another_seed_another() -> None:

@@ -50,7 +50,7 @@ def test_a_kit_shows_every_explained_study_and_keeps_the_truth_apart(read_only: 
     truths = read_only.truths
     kit = kit_of(read_only)
     assert len(kit.manifest.cases) == 8
-    assert {each.source: each.truth for each in kit.truth.cases} == truths
+    assert {case.source: case.truth for case in kit.truth.cases} == truths
     folder, secret = tmp_path / "kit", tmp_path / "kit.truth.json"
     write_kit(folder, kit.manifest, kit.pictures)
     write_truth(secret, kit.truth)
@@ -75,7 +75,7 @@ def test_pictures_of_a_kit_carry_nothing_but_pixels(read_only: Explained) -> Non
 def test_a_page_looks_the_same_whenever_it_was_made(site: Site) -> None:
     explained(site, 2)
     film = spotted(2, bright=True)
-    (first,) = (each for each in gathered(site) if each.source == film.StudyInstanceUID)
+    (first,) = (case for case in gathered(site) if case.source == film.StudyInstanceUID)
     site.clock.tick(86400 * 40)
     late = Site(site.folder, site.clock, site.catalog, site.storage, site.config)
     # the same picture, made 40 days later for another study
@@ -84,7 +84,7 @@ def test_a_page_looks_the_same_whenever_it_was_made(site: Site) -> None:
     late.receive([film])
     late.router().step()
     run_job(late.jobs()[-1].id, "worker-1", late.tools())
-    (again,) = (each for each in gathered(late) if each.source == "2.25.901")
+    (again,) = (case for case in gathered(late) if case.source == "2.25.901")
     assert again.pages == first.pages
 
 
@@ -111,7 +111,7 @@ def test_an_image_with_burned_in_text_becomes_no_case() -> None:
 
 def test_cases_can_be_chosen_so_that_the_model_is_wrong_in_some(read_only: Explained) -> None:
     kit = kit_of(read_only, replace(ORDER, wrong=0.5))
-    wrong = [each.truth != each.model_says for each in kit.truth.cases]
+    wrong = [case.truth != case.model_says for case in kit.truth.cases]
     assert sum(wrong) * 2 == len(wrong) == 4
 
 
@@ -141,9 +141,9 @@ def test_a_cine_is_no_page_of_a_kit(site: Site) -> None:
         page.save_as(buffer, enforce_file_format=True)
         row.key = site.storage.put_bytes(buffer.getvalue(), suffix=".dcm")
     with site.catalog.read() as session:
-        found = from_catalog(session, site.storage, MaterialFilter(TARGET))
-    assert len(found.material) == 1
-    assert "no page that may be shown" in found.left_out[0]
+        collected = from_catalog(session, site.storage, MaterialFilter(TARGET))
+    assert len(collected.material) == 1
+    assert "no page that may be shown" in collected.left_out[0]
 
 
 def test_a_page_that_a_later_run_of_its_job_replaced_is_in_no_kit(site: Site) -> None:
@@ -163,9 +163,9 @@ def test_a_study_whose_instances_are_gone_is_left_out_by_name(site: Site) -> Non
     with site.catalog.begin() as session:
         session.execute(delete(Instance).where(Instance.id == 1))
     with site.catalog.read() as session:
-        found = from_catalog(session, site.storage, MaterialFilter(TARGET))
-    assert len(found.material) == 1
-    assert "no longer in the catalog" in found.left_out[0]
+        collected = from_catalog(session, site.storage, MaterialFilter(TARGET))
+    assert len(collected.material) == 1
+    assert "no longer in the catalog" in collected.left_out[0]
 
 
 def test_a_list_of_truths_says_which_line_is_wrong(tmp_path: Path) -> None:
@@ -200,5 +200,5 @@ def test_a_kit_that_was_tampered_with_is_refused(read_only: Explained, tmp_path:
 def test_washout_and_crossover_are_in_the_manifest(read_only: Explained) -> None:
     kit = kit_of(read_only, replace(ORDER, crossover=True, washout_days=21))
     assert kit.manifest.washout_days == 21
-    assert all(len(each.sessions) == 2 for each in kit.manifest.readers)
+    assert all(len(reader.sessions) == 2 for reader in kit.manifest.readers)
     assert timedelta(days=kit.manifest.washout_days) == timedelta(weeks=3)

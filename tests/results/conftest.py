@@ -42,8 +42,8 @@ def errors_of(tmp_path: Path) -> Callable[[bytes], list[str]]:
     def check(file: bytes) -> list[str]:
         path = tmp_path / "object.dcm"
         path.write_bytes(file)
-        found = subprocess.run(["dciodvfy", str(path)], capture_output=True, check=False)
-        lines = (found.stdout + found.stderr).decode(errors="replace").splitlines()
+        completed = subprocess.run(["dciodvfy", str(path)], capture_output=True, check=False)
+        lines = (completed.stdout + completed.stderr).decode(errors="replace").splitlines()
         assert lines, "dciodvfy says at least which IOD it took the object for"
         return [line for line in lines if line.startswith("Error")]
 
@@ -58,15 +58,15 @@ def dsrdump(tmp_path: Path) -> Callable[[bytes], str]:
     def dump(file: bytes) -> str:
         path = tmp_path / "report.dcm"
         path.write_bytes(file)
-        found = subprocess.run(["dsrdump", "+Pu", str(path)], capture_output=True, check=False)
+        completed = subprocess.run(["dsrdump", "+Pu", str(path)], capture_output=True, check=False)
         complaints = [
             line
-            for line in found.stderr.decode(errors="replace").splitlines()
+            for line in completed.stderr.decode(errors="replace").splitlines()
             # dcmtk 3.6.7 says what it can't check: some character sets, and TID 2010
             if line.startswith(("E:", "F:", "W:")) and "haracter" not in line and "not yet supported" not in line
         ]
-        assert found.returncode == 0, found.stderr
+        assert completed.returncode == 0, completed.stderr
         assert not complaints
-        return found.stdout.decode(errors="replace")
+        return completed.stdout.decode(errors="replace")
 
     return dump

@@ -22,10 +22,10 @@ PLACED = ("real CT", "real MR", "real enhanced CT", "tilted CT, Japanese", "enha
 @pytest.mark.parametrize("source", SOURCES)
 def test_blends_are_valid_on_every_source(source, templates, errors_of):
     results = build_results(rich_answer(image_named(source)), ["pm", "blend"], templates)
-    blends = [each for each in results if each.kind == "blend"]
-    assert len(blends) == len([each for each in results if each.kind == "pm"])
-    for each in blends:
-        assert errors_of(encode(each.dataset)) == [], each.description
+    blends = [result for result in results if result.kind == "blend"]
+    assert len(blends) == len([result for result in results if result.kind == "pm"])
+    for blend in blends:
+        assert errors_of(encode(blend.dataset)) == [], blend.description
 
 
 @pytest.mark.parametrize("source", PLACED)
@@ -35,14 +35,14 @@ def test_an_image_in_the_patients_space_lies_behind_its_map(source, templates):
     dataset = read(encode(blend.dataset))
     assert dataset.SOPClassUID == ADVANCED_BLENDING
     original, front = dataset.AdvancedBlendingSequence
-    named = {each.ReferencedSOPInstanceUID for each in original.ReferencedImageSequence}
+    named = {reference.ReferencedSOPInstanceUID for reference in original.ReferencedImageSequence}
     assert named == {frame.sop_instance_uid for frame in image.frames}
     assert front.ReferencedImageSequence[0].ReferencedSOPInstanceUID == heatmap.dataset.SOPInstanceUID
     assert heatmap.dataset.FrameOfReferenceUID == image.header.FrameOfReferenceUID
     (display,) = dataset.BlendingDisplaySequence
     assert display.BlendingMode == "FOREGROUND"
     assert display.RelativeOpacity == templates.layout.opacity.top
-    assert [each.BlendingInputNumber for each in display.BlendingDisplayInputSequence] == [2, 1]
+    assert [blending_input.BlendingInputNumber for blending_input in display.BlendingDisplayInputSequence] == [2, 1]
     (palette,) = front.PaletteColorLookupTableSequence
     assert palette.PaletteColorLookupTableUID == HOT_IRON
     (window,) = front.SoftcopyVOILUTSequence
@@ -101,7 +101,7 @@ def test_what_speaks_against_is_dark_and_what_is_withheld_is_not_shown(templates
     failed = a_map(image, blob(image, centre_of(image)), grade=Grade.RED, method="rise")
     answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(signed, failed))])
     results = build_results(answer, ["pm", "blend"], templates)
-    assert [each.kind for each in results] == ["pm", "blend"]
+    assert [result.kind for result in results] == ["pm", "blend"]
     (window,) = results[1].dataset.AdvancedBlendingSequence[1].SoftcopyVOILUTSequence
     assert float(window.WindowCenter) - float(window.WindowWidth) / 2 == pytest.approx(0)
     assert "evidence for it" in results[1].dataset.ContentDescription

@@ -150,7 +150,7 @@ def test_references_to_the_patient_and_the_study_as_managed_objects_are_kept(res
     for datasets in made.values():
         for dataset in datasets:
             assert dataset.ReferencedPatientSequence[0].ReferencedSOPInstanceUID == "1.2.3.4"
-            assert [each.ReferencedSOPInstanceUID for each in dataset.ReferencedStudySequence] == ["1.2.3.5"]
+            assert [reference.ReferencedSOPInstanceUID for reference in dataset.ReferencedStudySequence] == ["1.2.3.5"]
             assert errors_of(encode(dataset)) == []
 
 

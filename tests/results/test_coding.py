@@ -20,7 +20,7 @@ from whyray.results.coding import item
 def test_a_code_stands_in_the_attribute_for_its_kind(value, keyword):
     made = item(CodedConcept(value=value, scheme="99SITE", meaning="Something"))
     assert made[keyword].value == value
-    assert [each.keyword for each in made if each.keyword.endswith("CodeValue")] == [keyword]
+    assert [element.keyword for element in made if element.keyword.endswith("CodeValue")] == [keyword]
 
 
 def test_a_meaning_is_one_value_of_at_most_64_characters():

@@ -46,15 +46,15 @@ def test_pages_compare_what_may_be_shown_and_are_valid(name, templates, errors_o
     plain = build_results(made, ["sc"], templates)
     results = build_results(made, ["sc"], wanting(templates, "methods", "targets"))
     extra = results[len(plain) :]
-    assert [each.description for each in extra] == [
+    assert [result.description for result in extra] == [
         "Cardiomegaly: methods side by side",
         "Grad-CAM: targets side by side",
     ]
-    uids = {each.dataset.SOPInstanceUID for each in results}
+    uids = {result.dataset.SOPInstanceUID for result in results}
     assert len(uids) == len(results)
-    for number, each in enumerate(extra):
-        assert errors_of(encode(each.dataset)) == []
-        Image.fromarray(each.picture).save(tmp_path / f"{number}.png")
+    for number, result in enumerate(extra):
+        assert errors_of(encode(result.dataset)) == []
+        Image.fromarray(result.picture).save(tmp_path / f"{number}.png")
 
 
 def test_each_panel_shows_its_own_map_over_the_same_slice(templates):
@@ -66,16 +66,16 @@ def test_each_panel_shows_its_own_map_over_the_same_slice(templates):
         f"{method_title('rise')} · use with caution",
     ]
     assert [panel.caption for panel in targets.page.panels[1:]] == ["Cardiomegaly   80%", "Nodule   60%"]
-    for each in (methods, targets):
-        assert {panel.frame for panel in each.page.panels} == {centre_of(made.image)[0]}
-        plain, *overlaid = [panel.picture.astype(int) for panel in each.page.panels]
-        for panel, shown in zip(overlaid, each.maps, strict=True):
+    for comparison in (methods, targets):
+        assert {panel.frame for panel in comparison.page.panels} == {centre_of(made.image)[0]}
+        plain, *overlaid = [panel.picture.astype(int) for panel in comparison.page.panels]
+        for panel, shown in zip(overlaid, comparison.maps, strict=True):
             changed = np.abs(panel - plain).sum(-1)
             rows, columns = changed.shape
             values = shown.values[centre_of(made.image)[0]]
             wanted = np.array(np.unravel_index(values.argmax(), values.shape)) / values.shape
-            found = np.argwhere(changed > 0.5 * changed.max()).mean(0) / (rows, columns)
-            np.testing.assert_allclose(found, wanted, atol=0.06)
+            centre = np.argwhere(changed > 0.5 * changed.max()).mean(0) / (rows, columns)
+            np.testing.assert_allclose(centre, wanted, atol=0.06)
 
 
 def test_nothing_is_compared_with_itself_or_without_being_asked_for(templates):
@@ -89,7 +89,7 @@ def test_nothing_is_compared_with_itself_or_without_being_asked_for(templates):
 def test_the_printed_report_has_the_comparison_too(templates):
     made = answer("DX, Japanese")
     sizes = [
-        build_results(made, ["pdf"], each)[0].dataset.EncapsulatedDocumentLength
-        for each in (templates, wanting(templates, "methods"))
+        build_results(made, ["pdf"], variant)[0].dataset.EncapsulatedDocumentLength
+        for variant in (templates, wanting(templates, "methods"))
     ]
     assert sizes[1] > sizes[0]

@@ -29,9 +29,9 @@ EVIDENCE = {
 
 
 def example(method: str) -> Counterfactual:
-    found = examples()[method]
-    assert isinstance(found, Counterfactual)
-    return replace(found, evidence=EVIDENCE[method])
+    explanation = examples()[method]
+    assert isinstance(explanation, Counterfactual)
+    return replace(explanation, evidence=EVIDENCE[method])
 
 
 def told(method: str, explanation: Counterfactual | None = None) -> Answer:
@@ -50,14 +50,14 @@ def portrayed(method: str, templates: Templates, language: str = "en", **changes
 def test_every_frame_of_a_decoders_cine_is_marked(templates: Templates) -> None:
     said = portrayed("latent-shift", templates)
     assert len(said.cine) == len(example("latent-shift").frames)
-    assert all(each.synthetic for each in said.cine)
-    assert [each.synthetic for each in said.figures] == [True, True, True, False]  # the last is a chart
+    assert all(picture.synthetic for picture in said.cine)
+    assert [figure.synthetic for figure in said.figures] == [True, True, True, False]  # the last is a chart
 
 
 def test_of_replaced_regions_only_the_image_itself_is_not_marked(templates: Templates) -> None:
     said = portrayed("region-counterfactual", templates)
-    assert [each.synthetic for each in said.cine] == [False, True]
-    assert [each.synthetic for each in said.figures] == [False, True, True, False]
+    assert [picture.synthetic for picture in said.cine] == [False, True]
+    assert [figure.synthetic for figure in said.figures] == [False, True, True, False]
 
 
 @pytest.mark.parametrize("method", EVIDENCE)
@@ -106,5 +106,5 @@ def test_of_a_volume_the_slice_that_changes_most_is_shown(templates: Templates) 
 
 def test_the_cine_is_a_multi_frame_capture_with_a_frame_for_each_picture(templates: Templates) -> None:
     results = build_results(told("latent-shift"), ("cine",), templates)
-    counts = [int(each.dataset.get("NumberOfFrames", 1)) for each in results if each.method == "latent-shift"]
+    counts = [int(result.dataset.get("NumberOfFrames", 1)) for result in results if result.method == "latent-shift"]
     assert len(example("latent-shift").frames) in counts

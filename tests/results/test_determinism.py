@@ -31,8 +31,8 @@ def uids_of(answer, templates, **options):
 def test_the_same_answer_gives_the_same_bytes(tilted_image, dx_image, templates):
     for image in (tilted_image, dx_image):
         first, second = (
-            [encode(result.dataset) for result in build_results(rich_answer(image), EVERY_KIND, each)]
-            for each in (templates, load_templates())
+            [encode(result.dataset) for result in build_results(rich_answer(image), EVERY_KIND, loaded)]
+            for loaded in (templates, load_templates())
         )
         assert first == second
 
@@ -78,7 +78,7 @@ def test_whatever_a_result_is_made_of_changes_its_uid(dx_image, tilted_image, te
     assert not seen & set(uids_of(base, replace(templates, version="edited")))
     assert not seen & set(uids_of(base, templates, language="de"))
     assert not seen & set(uids_of(base, templates, previous=[EarlierResult("1.2", "1.3", "1.4")]))
-    assert not seen & {each.dataset.SOPInstanceUID for each in build_results(base, ["sr"], templates)}
+    assert not seen & {result.dataset.SOPInstanceUID for result in build_results(base, ["sr"], templates)}
     assert not seen & set(uids_of(base, templates, uid_root="1.2.826.0.1.3680043.9999"))
 
 
@@ -147,7 +147,7 @@ def test_a_mask_has_one_fingerprint_however_it_is_kept():
     assert fingerprint(mask) != fingerprint(other)
     assert fingerprint(mask) != fingerprint(mask.reshape(4, 9, 7))
     small = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, :7].astype(bool).reshape(256, 1, 1, 7)
-    assert len({fingerprint(each) for each in small}) == 128
+    assert len({fingerprint(value) for value in small}) == 128
 
 
 def test_uids_are_valid_and_stay_under_the_root_that_a_site_names(dx_image, templates):
@@ -168,9 +168,9 @@ def test_a_root_that_is_no_uid_is_refused(root, dx_image, templates):
 def test_the_device_uid_changes_with_the_package_and_with_nothing_else(dx_image, tilted_image, templates):
     def device(answer):
         (item,) = [
-            each
-            for each in build_results(answer, ["pm"], templates)[0].dataset.ContributingEquipmentSequence
-            if "DeviceUID" in each
+            equipment
+            for equipment in build_results(answer, ["pm"], templates)[0].dataset.ContributingEquipmentSequence
+            if "DeviceUID" in equipment
         ]
         return item.DeviceUID
 
@@ -217,7 +217,9 @@ def test_a_data_set_has_one_digest_whether_its_values_have_been_looked_at_or_not
     fresh, read_over, other = (dcmread(path) for _ in range(3))
     str(read_over)
     other.PatientID = "SOMEBODY-ELSE"
-    (of_fresh,), (of_read,), (of_other,) = (image_of([each]).digests.values() for each in (fresh, read_over, other))
+    (of_fresh,), (of_read,), (of_other,) = (
+        image_of([dataset]).digests.values() for dataset in (fresh, read_over, other)
+    )
     assert of_fresh == of_read != of_other
 
 
@@ -230,4 +232,4 @@ def test_a_fingerprint_tells_contents_apart_and_not_the_objects_that_hold_them()
         {"b": np.arange(6, dtype=np.float32), "a": (1, 1.0, "1", None)},
         {"b": np.arange(6, dtype=np.float32), "a": ("1", 1.0, "1", None, True)},
     ]
-    assert len({fingerprint(each) for each in [values, *others]}) == 5
+    assert len({fingerprint(value) for value in [values, *others]}) == 5

@@ -21,9 +21,9 @@ pytestmark = pytest.mark.usefixtures("real_migrations")
 
 def observer_of(report: Dataset) -> str:
     (uid,) = [
-        each.UID
-        for each in report.ContentSequence
-        if each.ConceptNameCodeSequence[0].CodeMeaning == "Device Observer UID"
+        content_item.UID
+        for content_item in report.ContentSequence
+        if content_item.ConceptNameCodeSequence[0].CodeMeaning == "Device Observer UID"
     ]
     return str(uid)
 
@@ -47,9 +47,9 @@ def test_a_catalog_has_a_device_uid_of_its_own_from_the_first_opening_on(tmp_pat
     def uid(name: str) -> str:
         catalog = Catalog(sqlite_url(tmp_path / name))
         with catalog.read() as session:
-            found = installation.device_uid(session)
+            device_uid = installation.device_uid(session)
         catalog.close()
-        return found
+        return device_uid
 
     first = uid("one.sqlite")
     assert first.startswith("2.25.")
@@ -62,9 +62,9 @@ def test_processes_that_start_together_are_one_installation(tmp_path):
     def uid(_: int) -> str:
         catalog = Catalog(sqlite_url(tmp_path / "new.sqlite"))
         with catalog.read() as session:
-            found = installation.device_uid(session)
+            device_uid = installation.device_uid(session)
         catalog.close()
-        return found
+        return device_uid
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(uid, range(8)))) == 1

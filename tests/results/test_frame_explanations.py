@@ -74,7 +74,7 @@ def test_each_frame_has_a_cine_of_its_own_that_the_report_names(
 def test_pages_of_another_parameter_are_another_object(frames: tuple[SourceImage, ...], templates: Templates) -> None:
     def with_parameters(answer: Answer, parameters: dict[str, object]) -> Answer:
         first, *others = answer.findings
-        maps = tuple(replace(each, parameters=parameters) for each in first.maps)
+        maps = tuple(replace(heatmap, parameters=parameters) for heatmap in first.maps)
         return replace(answer, findings=(replace(first, maps=maps), *others))
 
     def uids(parameters: dict[str, object]) -> set[str]:
@@ -88,16 +88,19 @@ def test_pages_of_another_parameter_are_another_object(frames: tuple[SourceImage
 def test_frames_with_a_map_come_first_in_the_report(frames: tuple[SourceImage, ...], templates: Templates) -> None:
     """Viewers begin with the first measurement group, and some show only those that have coordinates."""
     first, second, third = (answer_about(frame) for frame in frames)
-    plain = replace(first, findings=tuple(replace(each, maps=()) for each in first.findings))
+    plain = replace(first, findings=tuple(replace(finding, maps=()) for finding in first.findings))
     (report,) = (one for one in build_run_results([plain, second, third], FOUR_KINDS, templates) if one.kind == "sr")
     groups = next(item for item in report.dataset.ContentSequence if _code(item) == "126010").ContentSequence
-    trackings = [next(each.TextValue for each in group.ContentSequence if _code(each) == "112039") for group in groups]
-    order = list(dict.fromkeys(each.rsplit(" ", 1)[1] for each in trackings))
+    trackings = [
+        next(content_item.TextValue for content_item in group.ContentSequence if _code(content_item) == "112039")
+        for group in groups
+    ]
+    order = list(dict.fromkeys(tracking.rsplit(" ", 1)[1] for tracking in trackings))
     assert order == ["2", "3", "1"]
 
 
 def _referenced(report: Dataset) -> set[str]:
-    return {str(each.value) for each in report.iterall() if each.keyword == "ReferencedSOPInstanceUID"}
+    return {str(element.value) for element in report.iterall() if element.keyword == "ReferencedSOPInstanceUID"}
 
 
 def _source_frames(dataset: Dataset) -> list[int]:

@@ -41,9 +41,9 @@ def cine(tmp_path, *, modality="US", colour=False, number=1, count=FRAMES):
 
 
 def images(*paths):
-    found = read_images(paths)
-    assert not found.refusals
-    return found.or_raise()
+    study_images = read_images(paths)
+    assert not study_images.refusals
+    return study_images.or_raise()
 
 
 def answers_about(frames, *, withheld=(), absent=(), method="grad-cam"):
@@ -60,10 +60,10 @@ def answers_about(frames, *, withheld=(), absent=(), method="grad-cam"):
 
 
 def by_kind(results):
-    found = {}
+    datasets = {}
     for result in results:
-        found.setdefault(result.kind, []).append(read(encode(result.dataset)))
-    return found
+        datasets.setdefault(result.kind, []).append(read(encode(result.dataset)))
+    return datasets
 
 
 def series_of(results):
@@ -94,10 +94,10 @@ def test_what_was_known_of_each_frames_map_is_not_taken_for_that_of_all(tmp_path
 
     told = []
     for answer in answers:
-        findings = [replace(each, maps=tuple(map(known, each.maps))) for each in answer.findings]
+        findings = [replace(finding, maps=tuple(map(known, finding.maps))) for finding in answer.findings]
         told.append(replace(answer, findings=tuple(findings)))
     (plain,), (stack,) = stacked_maps(answers, "radiologist"), stacked_maps(told, "radiologist")
-    assert stack.map.largest == plain.map.largest == max(each.findings[0].maps[0].largest for each in answers)
+    assert stack.map.largest == plain.map.largest == max(answer.findings[0].maps[0].largest for answer in answers)
     assert np.array_equal(stack.map.frame_strengths, plain.map.frame_strengths)
     assert build_run_results(told, EVERY_KIND, load_templates())
 
@@ -118,8 +118,8 @@ def test_pages_are_frames_of_one_object_in_the_order_of_the_source(tmp_path, tem
 def test_a_map_has_a_frame_for_each_frame_on_which_it_may_be_shown(tmp_path, templates):
     frames = images(cine(tmp_path))
     answers = answers_about(frames, withheld=(2,))
-    found = by_kind(build_run_results(answers, ["sc", "seg", "pm"], templates))
-    (heatmap,), (regions,), (_, pages) = found["pm"], found["seg"], found["sc"]
+    datasets = by_kind(build_run_results(answers, ["sc", "seg", "pm"], templates))
+    (heatmap,), (regions,), (_, pages) = datasets["pm"], datasets["seg"], datasets["sc"]
     shown = [0, 1, 3, 4]
     of_source = [
         group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
@@ -161,7 +161,11 @@ def _is_of_cardiomegaly(group):
 
 
 def _certainties(group):
-    return [each.value for each in group.get_measurements() if each.name.meaning == "Certainty of Finding"]
+    return [
+        measurement.value
+        for measurement in group.get_measurements()
+        if measurement.name.meaning == "Certainty of Finding"
+    ]
 
 
 def test_each_group_of_the_report_refers_to_its_own_frame(tmp_path, templates):
@@ -188,13 +192,15 @@ def test_each_group_of_the_report_refers_to_its_own_frame(tmp_path, templates):
         assert _frames(first, uids["pm"]) == _frames(first, uids["seg"]) == expected
         (absent,) = groups[f"cxr-findings: Nodule, frame {number}"]
         assert _frames(absent, source) == {number}
-    trackings = {_uid(group) for each in groups.values() for group in each}
+    trackings = {_uid(group) for of_frame in groups.values() for group in of_frame}
     assert len(trackings) == len(groups)
 
 
 def _groups(report):
     (measurements,) = [
-        each for each in report.ContentSequence if _name(each) == "126010" and each.ValueType == "CONTAINER"
+        content_item
+        for content_item in report.ContentSequence
+        if _name(content_item) == "126010" and content_item.ValueType == "CONTAINER"
     ]
     return measurements.ContentSequence
 
@@ -204,22 +210,22 @@ def _name(item):
 
 
 def _text(group, code):
-    return next(each.TextValue for each in group.ContentSequence if _name(each) == code)
+    return next(content_item.TextValue for content_item in group.ContentSequence if _name(content_item) == code)
 
 
 def _uid(group):
-    return next(each.UID for each in group.ContentSequence if _name(each) == "112040")
+    return next(content_item.UID for content_item in group.ContentSequence if _name(content_item) == "112040")
 
 
 def _frames(item, uid):
     """Frames of an instance that a group refers to, at any depth."""
-    found = set()
+    frames = set()
     for child in item.get("ContentSequence", ()):
         for reference in child.get("ReferencedSOPSequence", ()):
             if reference.ReferencedSOPInstanceUID == uid:
-                found |= set(np.atleast_1d(reference.get("ReferencedFrameNumber", 0)).tolist())
-        found |= _frames(child, uid)
-    return found
+                frames |= set(np.atleast_1d(reference.get("ReferencedFrameNumber", 0)).tolist())
+        frames |= _frames(child, uid)
+    return frames
 
 
 def test_a_result_of_many_frames_has_the_grade_of_the_worst_that_it_shows(tmp_path, templates):
@@ -248,15 +254,15 @@ def test_what_was_left_out_stands_in_the_report_and_on_the_pages(tmp_path, templ
         else answer
         for answer in answers
     ]
-    found = by_kind(build_run_results(answers, FOUR_KINDS, templates))
-    assert found["pm"][0].NumberOfFrames == found["sc"][1].NumberOfFrames == 3
-    assert found["sc"][1].FrameLabelVector == ["frame 2", "frame 3", "frame 5"]
+    datasets = by_kind(build_run_results(answers, FOUR_KINDS, templates))
+    assert datasets["pm"][0].NumberOfFrames == datasets["sc"][1].NumberOfFrames == 3
+    assert datasets["sc"][1].FrameLabelVector == ["frame 2", "frame 3", "frame 5"]
     words = "Explained: 3 of 5 frames, those with the clearest answers (2-3, 5); the others were only answered"
     assert words in [
-        item.get("TextValue") for part in found["sr"][0].ContentSequence for item in part.get("ContentSequence", ())
+        item.get("TextValue") for part in datasets["sr"][0].ContentSequence for item in part.get("ContentSequence", ())
     ]
     # all frames are answered: each has its groups
-    assert {_text(group, "112039")[-7:] for group in _groups(found["sr"][0])} == {f"frame {n}" for n in range(1, 6)}
+    assert {_text(group, "112039")[-7:] for group in _groups(datasets["sr"][0])} == {f"frame {n}" for n in range(1, 6)}
 
 
 def test_a_label_map_and_fractions_of_many_frames_are_valid(tmp_path, templates, errors_of):

@@ -26,7 +26,7 @@ def position(dataset, frame, row, column):
     holder = own if "PlaneOrientationSequence" in own else shared
     orientation = np.array(holder.PlaneOrientationSequence[0].ImageOrientationPatient, float)
     corner = np.array(own.PlanePositionSequence[0].ImagePositionPatient, float)
-    between_rows, between_columns = (float(each) for each in shared.PixelMeasuresSequence[0].PixelSpacing)
+    between_rows, between_columns = (float(spacing) for spacing in shared.PixelMeasuresSequence[0].PixelSpacing)
     return corner + orientation[:3] * between_columns * column + orientation[3:] * between_rows * row
 
 
@@ -39,8 +39,8 @@ def test_a_lit_voxel_is_at_its_place_in_the_patient_in_segmentation_and_map(name
         read(encode(result.dataset)) for result in build_results(lit_at(image, LIT[name]), ["seg", "pm"], templates)
     )
     for dataset, pixels in ((segmentation, segmentation.pixel_array), (heatmap, heatmap.pixel_array)):
-        (found,) = np.argwhere(pixels)
-        np.testing.assert_allclose(position(dataset, *found), wanted, atol=1e-3)
+        (index,) = np.argwhere(pixels)
+        np.testing.assert_allclose(position(dataset, *index), wanted, atol=1e-3)
         assert dataset.FrameOfReferenceUID == image.header.FrameOfReferenceUID
 
 
@@ -61,7 +61,7 @@ def test_plane_positions_are_the_sources_own_digits(templates):
     for result in build_results(lit_at(image, LIT["tilted CT, Japanese"]), ["seg", "pm"], templates):
         for frame, group in zip(image.frames, result.dataset.PerFrameFunctionalGroupsSequence, strict=True):
             header = image.headers[frame.sop_instance_uid]
-            written = [each.original_string for each in header.ImagePositionPatient]
+            written = [coordinate.original_string for coordinate in header.ImagePositionPatient]
             assert list(map(str, group.PlanePositionSequence[0].ImagePositionPatient)) == written
         measures = result.dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
         assert "SpacingBetweenSlices" not in measures, "the slice distance changes along this series"
@@ -104,9 +104,9 @@ def test_a_lit_pixel_is_at_its_place_on_the_page(name, templates):
     # the scale bar is on the original alone; what else differs is the overlay
     differs = np.abs(pictures[0] - pictures[1]).sum(axis=2)
     differs[round(height * 0.85) :, round(width * 0.6) :] = 0
-    found = np.argwhere(differs > 30)
+    places = np.argwhere(differs > 30)
     _, rows, columns = image.shape
-    centre = (found.min(axis=0) + found.max(axis=0) + 1) / 2
+    centre = (places.min(axis=0) + places.max(axis=0) + 1) / 2
     np.testing.assert_allclose(centre * (rows / height, columns / width), (row + 0.5, column + 0.5), atol=0.5)
 
 

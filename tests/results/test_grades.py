@@ -14,7 +14,7 @@ from whyray.results import EVERY_KIND, Finding, build_results
 
 
 def graded(answer, templates, kinds=EVERY_KIND):
-    return [(each.kind, each.description, each.grade) for each in build_results(answer, kinds, templates)]
+    return [(result.kind, result.description, result.grade) for result in build_results(answer, kinds, templates)]
 
 
 def test_two_maps_of_one_method_have_each_their_own_grade(dx_image, templates):
@@ -26,7 +26,7 @@ def test_two_maps_of_one_method_have_each_their_own_grade(dx_image, templates):
     answer = answer_about(dx_image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=maps)])
     results = build_results(answer, ["sc", "pm", "gsps", "blend", "ko"], templates, audience="scientist")
     for kind in ("sc", "pm", "gsps", "blend", "ko"):
-        grades = [each.grade for each in results if each.kind == kind and each.method is not None]
+        grades = [result.grade for result in results if result.kind == kind and result.method is not None]
         # a page of each, then a page with the details of each
         assert grades == [Grade.AMBER, Grade.GREEN] * (2 if kind == "sc" else 1), kind
 
@@ -35,8 +35,8 @@ def test_the_same_finding_twice_in_a_study_has_the_grade_of_each_image(dx_image,
     lit = blob(dx_image, centre_of(dx_image))
     for grade in (Grade.AMBER, Grade.GREEN):
         finding = Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(a_map(dx_image, lit, grade=grade),))
-        found = graded(answer_about(dx_image, [finding]), templates, ["sc", "pm"])
-        assert {each for _, about, each in found if about != "what was found"} == {grade}
+        results = graded(answer_about(dx_image, [finding]), templates, ["sc", "pm"])
+        assert {result_grade for _, about, result_grade in results if about != "what was found"} == {grade}
 
 
 def test_a_page_of_several_maps_has_the_worst_of_their_grades(dx_image, templates):
@@ -46,16 +46,18 @@ def test_a_page_of_several_maps_has_the_worst_of_their_grades(dx_image, template
         Finding(NODULE, present=True, probability=0.8, maps=(a_map(dx_image, lit, grade=Grade.AMBER),)),
     ]
     side_by_side = replace(templates, layout=templates.layout.model_copy(update={"compare": ("methods", "targets")}))
-    compared = [each for each in graded(answer_about(dx_image, findings), side_by_side, ["sc"]) if "side" in each[1]]
+    compared = [
+        result for result in graded(answer_about(dx_image, findings), side_by_side, ["sc"]) if "side" in result[1]
+    ]
     assert [grade for _, _, grade in compared] == [Grade.AMBER]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_pages_of_what_is_no_heatmap_have_its_grade_beside_heatmaps_of_another(method, templates):
     results = build_results(told_about(method, Grade.AMBER), ["sc"], templates, audience="scientist")
-    assert {each.grade for each in results if each.method == method} <= {Grade.AMBER}
-    assert {each.grade for each in results if each.method == "grad-cam"} == {Grade.GREEN}
-    assert any(each.grade is Grade.AMBER for each in results)
+    assert {result.grade for result in results if result.method == method} <= {Grade.AMBER}
+    assert {result.grade for result in results if result.method == "grad-cam"} == {Grade.GREEN}
+    assert any(result.grade is Grade.AMBER for result in results)
 
 
 def test_what_shows_no_explanation_has_no_grade(dx_image, templates):

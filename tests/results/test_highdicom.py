@@ -55,8 +55,8 @@ def test_highdicom_reads_the_pixels_of_every_image_that_is_made(source, template
 def test_highdicom_reads_the_frames_of_a_cine(templates, tmp_path):
     answers = answers_about(images(cine(tmp_path)))
     results = build_run_results(answers, ["sc", "seg", "pm"], wanting(templates, label_maps=True))
-    found, *of_frames = results
-    assert opened(found).number_of_frames == 1, "what was found is one page for all frames"
+    summary, *of_frames = results
+    assert opened(summary).number_of_frames == 1, "what was found is one page for all frames"
     for result in of_frames:
         assert opened(result).number_of_frames == len(answers), result.kind
 
@@ -64,8 +64,8 @@ def test_highdicom_reads_the_frames_of_a_cine(templates, tmp_path):
 def test_highdicom_reads_what_a_segment_is_and_by_which_algorithm(templates):
     image = image_named("tilted CT, Japanese")
     lit = a_map(image, blob(image, centre_of(image)))
-    found = Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(lit,))
-    (result,) = build_results(answer_about(image, [found]), ["seg"], templates)
+    finding = Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(lit,))
+    (result,) = build_results(answer_about(image, [finding]), ["seg"], templates)
     segment = opened(result).get_segment_description(1)
     assert segment.segment_label == segment.tracking_id == "Cardiomegaly: grad-cam"
     assert segment.algorithm_identification.name == "grad-cam"

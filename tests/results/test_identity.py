@@ -187,9 +187,10 @@ def test_a_result_is_known_as_whyrays_own_whatever_a_site_calls_its_equipment(dx
     for result in results:
         dataset = read(encode(result.dataset))
         (own,) = [
-            each
-            for each in dataset.ContributingEquipmentSequence
-            if (each.Manufacturer, each.get("ManufacturerModelName")) == (EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL)
+            equipment
+            for equipment in dataset.ContributingEquipmentSequence
+            if (equipment.Manufacturer, equipment.get("ManufacturerModelName"))
+            == (EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL)
         ]
         assert own.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
         assert is_own_result(dataset, None, lambda _: False) == "it names WhyRay as contributing equipment"

@@ -109,19 +109,20 @@ def test_the_comments_and_labels_of_objects_have_the_language_s_marks_and_their_
     finding = replace(answer.findings[0], probability=0.0874, prevalence=Prevalence(0.025, 0.12))
     answer = replace(answer, findings=(finding,))
     made = {
-        each.kind: each.dataset for each in build_results(answer, ["sr", "ko", "gsps"], templates, language=language)
+        result.kind: result.dataset
+        for result in build_results(answer, ["sr", "ko", "gsps"], templates, language=language)
     }
     told = _texts(made["sr"])
     assert any("2,5\N{NO-BREAK SPACE}%" in text for text in told)
     assert any("8,7\N{NO-BREAK SPACE}%" in text for text in _texts(made["ko"]))
-    labels = [each.value for each in made["gsps"].iterall() if each.keyword == "UnformattedTextValue"]
+    labels = [element.value for element in made["gsps"].iterall() if element.keyword == "UnformattedTextValue"]
     assert any("8,7\N{NO-BREAK SPACE}%" in text for text in labels)
-    numbers = [each.value for each in made["sr"].iterall() if each.keyword == "NumericValue"]
+    numbers = [element.value for element in made["sr"].iterall() if element.keyword == "NumericValue"]
     assert any(str(value) == "8.74" for value in numbers)
 
 
 def _texts(report: Dataset) -> list[str]:
-    return [str(each.value) for each in report.iterall() if each.keyword == "TextValue"]
+    return [str(element.value) for element in report.iterall() if element.keyword == "TextValue"]
 
 
 def test_no_line_begins_with_a_sign_that_belongs_to_the_word_before(templates: Templates) -> None:
@@ -146,7 +147,7 @@ def test_numbers_become_words_in_one_place() -> None:
         for line, code in formats_of(ast.parse(path.read_text(encoding="utf-8")))
     }
     told_in_english = {
-        each for each in own if each.startswith(("segmentation.py", "report_groups.py", "portray/language.py"))
+        place for place in own if place.startswith(("segmentation.py", "report_groups.py", "portray/language.py"))
     }
     assert own - told_in_english == set()
     assert len(told_in_english) == 3, "a description of a segment, a measurement's rule, a claim's source: English"
@@ -180,8 +181,8 @@ def formats_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, ast.unparse(node)
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            constant = [each.value for each in node.args if isinstance(each, ast.Constant)]
-            if called == "format" and any(isinstance(each, str) and _FLOAT.match(each) for each in constant):
+            constant = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            if called == "format" and any(isinstance(value, str) and _FLOAT.match(value) for value in constant):
                 yield node.lineno, ast.unparse(node)
             if called == "str" and node.args and _rounds(node.args[0]):
                 yield node.lineno, ast.unparse(node)
@@ -212,7 +213,7 @@ def test_a_report_answers_yes_and_no_and_says_what_is_made_in_its_own_language(
     method: str, language: str, templates: Templates
 ) -> None:
     made = build_results(told_about(method), ["sr"], templates, language=language)
-    report = next(each.dataset for each in made if each.kind == "sr")
+    report = next(result.dataset for result in made if result.kind == "sr")
     english = {"yes", "no", "not sure", "present", "absent", "SYNTHETIC"} - {templates.wording(language).yes_no.no}
     assert english.isdisjoint(_texts(report))
     assert not any("SYNTHETIC:" in text for text in _texts(report))
@@ -222,7 +223,7 @@ def test_what_a_package_calls_its_targets_has_a_name_in_every_language(templates
     """Of the bundled packages: findings, segments and concepts, and the packages themselves."""
     for manifest in sorted(bundled_manifests()):
         package = yaml.safe_load(manifest.read_text(encoding="utf-8"))
-        targets = [each["name"] for each in package.get("targets", []) if not each.get("background")]
+        targets = [target["name"] for target in package.get("targets", []) if not target.get("background")]
         if package["name"] in ("cxr-scope", "cxr-captioner", "cxr-autoencoder"):
             continue  # companions: no page is about them
         for language in LANGUAGES[1:]:
@@ -243,8 +244,8 @@ def test_a_report_names_structures_rules_and_the_package_in_its_own_language(
     answer = replace(answer, package=replace(answer.package, name="cxr-findings"))
     wording = templates.wording(language)
     made = build_results(answer, ["sr"], templates, language=language)
-    texts = _texts(next(each.dataset for each in made if each.kind == "sr"))
-    structures = {each.name for each in answer.findings[0].told[0].structures} & set(wording.regions.names)
+    texts = _texts(next(result.dataset for result in made if result.kind == "sr"))
+    structures = {structure.name for structure in answer.findings[0].told[0].structures} & set(wording.regions.names)
     assert structures
     for name in structures:
         assert f"region-shares: {wording.regions.names[name]}" in texts

@@ -196,9 +196,9 @@ def test_a_slice_thickness_that_is_none_is_measured_between_the_slices(value, te
 def test_a_file_whose_identity_cannot_be_read_is_refused_by_name_and_the_others_are_used(keyword, odd, tmp_path):
     odd = write_raw(radiograph(), {keyword: odd}, tmp_path / "odd.dcm")
     whole = write_raw(radiograph(), {}, tmp_path / "whole.dcm")
-    found = read_images([odd, whole])
-    assert len(found.images) == 1
-    (refusal,) = found.refusals
+    study_images = read_images([odd, whole])
+    assert len(study_images.images) == 1
+    (refusal,) = study_images.refusals
     assert isinstance(refusal.error, ImageError)
     assert refusal.source == odd
     assert not is_segmentation(odd)
@@ -217,8 +217,8 @@ def test_a_segmentation_that_cannot_be_read_costs_no_other_anatomy_and_no_image(
         (tmp_path / name).write_bytes(content)
     structures = structures_of_study([tmp_path / name for name in ("cut", "uid", "sequence")], image)
     assert structures.structures == ()
-    assert {each.source.name for each in structures.refusals} == {"cut", "uid", "sequence"}
-    assert all(isinstance(each.error, ImageError) for each in structures.refusals)
+    assert {refusal.source.name for refusal in structures.refusals} == {"cut", "uid", "sequence"}
+    assert all(isinstance(refusal.error, ImageError) for refusal in structures.refusals)
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -304,7 +304,7 @@ def test_a_coded_entry_without_code_scheme_or_meaning_is_left_out_and_the_others
     source.AnatomicRegionSequence = [synthetic._item(CodeMeaning="Chest")]
     image, made = results_of(write_raw(source, {}, tmp_path / "codes.dcm"), templates)
     for dataset in made:
-        assert [each.CodeMeaning for each in dataset.ProcedureCodeSequence] == ["chest PA"]
+        assert [code.CodeMeaning for code in dataset.ProcedureCodeSequence] == ["chest PA"]
         assert "AnatomicRegionSequence" not in dataset
         assert errors_of(encode(dataset)) == []
     assert any("Procedure Code Sequence (0008,1032)" in str(note) for note in invalid_attributes(image.header))

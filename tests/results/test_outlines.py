@@ -22,7 +22,7 @@ from whyray.results.polygon_simplification import simplified
 def test_the_outline_encloses_the_pixels_of_the_region_on_the_slice_that_shows_most(source, templates):
     image = image_named(source)
     answer = answer_about(image)
-    (each,) = answer.findings[0].maps
+    (heatmap,) = answer.findings[0].maps
     finding, *_, outline = groups_of(report_of(answer, templates))
     assert outline.ContentTemplateSequence[0].TemplateIdentifier == "1410"
     (region,) = children(outline, "Image Region")
@@ -40,7 +40,7 @@ def test_the_outline_encloses_the_pixels_of_the_region_on_the_slice_that_shows_m
     rows, columns = np.mgrid[: image.shape[1], : image.shape[2]]
     centres = np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5])
     inside = points_in_poly(centres, points).reshape(image.shape[1:])
-    np.testing.assert_array_equal(inside, each.region[index])
+    np.testing.assert_array_equal(inside, heatmap.region[index])
     assert children(finding, "Finding")[0].ConceptCodeSequence == children(outline, "Finding")[0].ConceptCodeSequence
 
 
@@ -50,7 +50,7 @@ def test_an_outline_tracks_what_its_finding_or_its_further_explanation_tracks(te
     absent = Finding(NODULE, present=False, probability=0.1)
     answer = answer_about(image, [absent, Finding(CARDIOMEGALY, present=True, probability=0.8, maps=maps)])
     finding, further, nodule, *outlines = groups_of(report_of(answer, templates))
-    tracked = [children(each, "Tracking Unique Identifier")[0].UID for each in (finding, further, nodule, *outlines)]
+    tracked = [children(group, "Tracking Unique Identifier")[0].UID for group in (finding, further, nodule, *outlines)]
     assert tracked[3:] == tracked[:2]
     assert len(set(tracked)) == 3
     assert children(nodule, "Finding")[0].ConceptCodeSequence[0].CodeMeaning == "Nodule"
@@ -72,8 +72,8 @@ def test_of_several_parts_the_largest_is_outlined_and_an_empty_region_has_none(t
     values = blob(image, (0, 20, 15), 0.05) + blob(image, (0, 70, 40), 0.12)
     parts, nothing = a_map(image, values), a_map(image, np.zeros(image.shape), method="rise")
     answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(parts, nothing))])
-    outlines = [each for each in groups_of(report_of(answer, templates)) if children(each, "Image Region")]
-    ((region,),) = [children(each, "Image Region") for each in outlines]
+    outlines = [group for group in groups_of(report_of(answer, templates)) if children(group, "Image Region")]
+    ((region,),) = [children(outline, "Image Region") for outline in outlines]
     centre = np.reshape(region.GraphicData, (-1, 2))[:-1].mean(0)
     np.testing.assert_allclose(centre, (40.5, 70.5), atol=1)
 
@@ -97,8 +97,10 @@ def test_an_image_of_a_retired_class_is_outlined_too(templates):
     old = synthetic.radiograph(np.random.default_rng(3).integers(0, 4095, (60, 40)))
     old.SOPClassUID, old.Modality = "1.2.840.10008.5.1.4.1.1.6", "US"
     image = image_of([old])
-    outlines = [each for each in groups_of(report_of(answer_about(image), templates)) if children(each, "Image Region")]
-    ((region,),) = [children(each, "Image Region") for each in outlines]
+    outlines = [
+        group for group in groups_of(report_of(answer_about(image), templates)) if children(group, "Image Region")
+    ]
+    ((region,),) = [children(outline, "Image Region") for outline in outlines]
     (reference,) = region.ContentSequence[0].ReferencedSOPSequence
     assert reference.ReferencedSOPClassUID == old.SOPClassUID
 

@@ -136,9 +136,9 @@ def test_a_finding_that_no_method_could_explain_gets_a_page_that_says_why(smooth
 def test_low_values_are_clear_and_the_highest_are_half_transparent(smooth_image, templates):
     values = np.zeros(smooth_image.shape, np.float32)
     values[0, :80], values[0, 80:160] = 0.05, 1.0
-    each = a_map(smooth_image, values)
-    answer = answer_about(smooth_image, [Finding(NODULE, present=True, probability=0.9, maps=(each,))])
-    (page,) = map_pages(answer, answer.findings[0], each, templates.layout, templates.wording("en"))
+    heatmap = a_map(smooth_image, values)
+    answer = answer_about(smooth_image, [Finding(NODULE, present=True, probability=0.9, maps=(heatmap,))])
+    (page,) = map_pages(answer, answer.findings[0], heatmap, templates.layout, templates.wording("en"))
     original, overlay = (
         page.picture[top : top + height, left : left + width].astype(float)
         for left, top, width, height in (panel.box for panel in page.panels)
@@ -156,12 +156,12 @@ def test_low_values_are_clear_and_the_highest_are_half_transparent(smooth_image,
 def test_what_the_model_did_not_see_is_darkened_and_said(smooth_image, templates, monkeypatch):
     covered = np.ones(smooth_image.shape, bool)
     covered[:, :, :80] = False
-    each = replace(a_map(smooth_image, np.zeros(smooth_image.shape, np.float32)), covered=covered)
-    answer = answer_about(smooth_image, [Finding(NODULE, present=True, probability=0.9, maps=(each,))])
+    heatmap = replace(a_map(smooth_image, np.zeros(smooth_image.shape, np.float32)), covered=covered)
+    answer = answer_about(smooth_image, [Finding(NODULE, present=True, probability=0.9, maps=(heatmap,))])
     pages = []
     words = words_on(
         monkeypatch,
-        lambda: pages.extend(map_pages(answer, answer.findings[0], each, templates.layout, templates.wording("en"))),
+        lambda: pages.extend(map_pages(answer, answer.findings[0], heatmap, templates.layout, templates.wording("en"))),
     )
     assert "Darkened: outside what the model saw" in words
     original, overlay = (
@@ -186,8 +186,8 @@ def test_pages_of_any_image_fit_and_stay_legible(shape, templates):
 
 def test_text_that_is_too_long_is_wrapped_or_shrunk_never_cut_off_by_the_edge(smooth_image, templates):
     long = NODULE.model_copy(update={"name": "A finding with a name that goes on and on " * 3})
-    each = replace(a_map(smooth_image, blob(smooth_image, (0, 90, 90)), grade=Grade.AMBER), region_rule="word " * 80)
-    answer = answer_about(smooth_image, [Finding(long, present=True, probability=0.5, maps=(each,))])
+    heatmap = replace(a_map(smooth_image, blob(smooth_image, (0, 90, 90)), grade=Grade.AMBER), region_rule="word " * 80)
+    answer = answer_about(smooth_image, [Finding(long, present=True, probability=0.5, maps=(heatmap,))])
     for result in build_results(answer, ["sc"], templates, audience="scientist"):
         margin = result.picture[:, -6:]
         assert (margin == np.array(templates.layout.colours.background)).all()
@@ -234,10 +234,10 @@ def test_a_picture_is_written_as_png_and_only_where_there_is_one(smooth_image, t
 
 
 def test_a_map_that_does_not_lie_on_the_image_is_refused(smooth_image, templates):
-    each = a_map(smooth_image, blob(smooth_image, (0, 9, 9)))
+    heatmap = a_map(smooth_image, blob(smooth_image, (0, 9, 9)))
     for broken, message in (
-        (replace(each, values=each.values[:, :-1]), "has values"),
-        (replace(each, values=np.full_like(each.values, np.nan)), "not finite"),
+        (replace(heatmap, values=heatmap.values[:, :-1]), "has values"),
+        (replace(heatmap, values=np.full_like(heatmap.values, np.nan)), "not finite"),
     ):
         answer = answer_about(smooth_image, [Finding(NODULE, present=True, probability=0.5, maps=(broken,))])
         with pytest.raises(ExplanationError, match=message):
@@ -252,8 +252,8 @@ def golden_answers(smooth_image):
     signed = lit - np.roll(lit, 40, axis=2)
     deep = blob(head, (5, 20, 30), 0.25)
 
-    def about(image, each):
-        return answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
+    def about(image, heatmap):
+        return answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(heatmap,))])
 
     return {
         "planar-amber": about(smooth_image, a_map(smooth_image, lit, grade=Grade.AMBER)),

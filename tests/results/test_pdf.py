@@ -85,17 +85,17 @@ def test_every_sheet_names_the_patient_and_every_finding_is_on_one(monkeypatch, 
     # the overview, two maps and a notice of the first finding, notices of two more, the segment
     assert len(sheets) == 7
     header = dx_image.header
-    assert sum(str(header.PatientID) in each for each in words) == len(sheets)
-    assert sum(str(header.PatientName).split("=")[0].replace("^", " ") in each for each in words) == len(sheets)
-    assert sum("Not for diagnostic use" in each for each in words) == len(sheets)
+    assert sum(str(header.PatientID) in text for text in words) == len(sheets)
+    assert sum(str(header.PatientName).split("=")[0].replace("^", " ") in text for text in words) == len(sheets)
+    assert sum("Not for diagnostic use" in text for text in words) == len(sheets)
     for finding in rich_answer(dx_image).findings:
-        assert any(each.startswith(finding.target.name) for each in words)
+        assert any(text.startswith(finding.target.name) for text in words)
     for sheet in sheets:
         assert np.median(sheet) == 255, "ink on paper"
 
 
 def test_a_name_is_written_in_all_groups_that_the_fonts_hold(monkeypatch, dx_image, templates):
-    groups = [each.replace("^", " ") for each in str(dx_image.header.PatientName).split("=")]
+    groups = [group.replace("^", " ") for group in str(dx_image.header.PatientName).split("=")]
     assert len(groups) == 3
     words = words_on(monkeypatch, lambda: document_of(answer_about(dx_image), templates))
     assert f"Patient: {' / '.join(groups)}  ·" in words
@@ -107,7 +107,7 @@ def test_a_name_is_written_in_all_groups_that_the_fonts_hold(monkeypatch, dx_ima
 
 def test_what_is_withheld_is_on_no_sheet(monkeypatch, dx_image, templates):
     words = words_on(monkeypatch, lambda: document_of(rich_answer(dx_image), templates)).splitlines()
-    assert any(each.startswith(f"{method_title('rise')}  ·  Not shown: ") for each in words)
+    assert any(text.startswith(f"{method_title('rise')}  ·  Not shown: ") for text in words)
     assert words.count("Original") == 3, "beside a segment and two of three maps, of which one is withheld"
 
 

@@ -56,16 +56,16 @@ def test_frames_of_slices_that_change_in_thickness_have_measures_of_their_own(te
 def test_highdicom_reads_what_has_measures_of_each_frame(templates, tmp_path):
     image = posterior_fossa(tmp_path / "source")
     values = blob(image, centre_of(image))
-    each = a_map(image, values)
-    finding = Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(each,))
+    source_map = a_map(image, values)
+    finding = Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(source_map,))
     for result in build_results(answer_about(image, [finding]), ["seg", "pm"], templates):
         (tmp_path / f"{result.kind}.dcm").write_bytes(encode(result.dataset))
     segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
     uids = [frame.sop_instance_uid for frame in image.frames]
     pixels = segmentation.get_pixels_by_source_instance(uids)
-    np.testing.assert_array_equal(pixels[..., 0].astype(bool), each.region)
+    np.testing.assert_array_equal(pixels[..., 0].astype(bool), source_map.region)
     heatmap = highdicom.pm.ParametricMap.from_dataset(read((tmp_path / "pm.dcm").read_bytes()))
-    np.testing.assert_array_equal(heatmap.pixel_array, each.values)
+    np.testing.assert_array_equal(heatmap.pixel_array, source_map.values)
 
 
 def test_frames_of_even_slices_share_their_measures_and_say_how_far_they_lie_apart(templates, tmp_path):

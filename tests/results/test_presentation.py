@@ -129,15 +129,15 @@ def test_a_presentation_state_has_the_pixels_of_a_source_that_gives_only_their_r
 
 def test_outlines_lie_on_the_frames_that_hold_the_region_and_carry_a_label(templates):
     image = image_named("enhanced MR volume")
-    each = a_map(image, blob(image, centre_of(image), 0.3), grade=Grade.AMBER)
-    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
+    heatmap = a_map(image, blob(image, centre_of(image), 0.3), grade=Grade.AMBER)
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(heatmap,))])
     dataset = read(encode(build_results(answer, ["gsps"], templates)[0].dataset))
-    held = [index for index in range(len(image.frames)) if each.region[index].any()]
+    held = [index for index in range(len(image.frames)) if heatmap.region[index].any()]
     assert len(held) > 1
     for annotation, index in zip(dataset.GraphicAnnotationSequence, held, strict=True):
         assert annotation.ReferencedImageSequence[0].ReferencedFrameNumber == image.frames[index].frame_number
         curves = [np.reshape(item.GraphicData, (-1, 2)) for item in annotation.GraphicObjectSequence]
-        np.testing.assert_array_equal(enclosed(curves, image.shape[1:]), each.region[index])
+        np.testing.assert_array_equal(enclosed(curves, image.shape[1:]), heatmap.region[index])
         text = annotation.TextObjectSequence[0].UnformattedTextValue
         for part in ("Cardiomegaly 82% (grad-cam)", "LOW RELIABILITY", "Not for diagnostic use"):
             assert part in text
@@ -153,8 +153,8 @@ def test_what_is_withheld_has_neither_outline_nor_key_slices(templates):
 def test_key_objects_name_the_slice_with_the_highest_attribution_first(templates, dsrdump):
     image = image_named("tilted CT, Japanese")
     centre = (6, 20, 20)
-    each = a_map(image, blob(image, centre, 0.3))
-    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
+    heatmap = a_map(image, blob(image, centre, 0.3))
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(heatmap,))])
     _, page, selection = build_results(answer, ["sc", "ko"], templates)
     text, *images = selection.dataset.ContentSequence
     assert text.TextValue.startswith("Cardiomegaly 82%: Method: grad-cam. Not for diagnostic use")
@@ -168,8 +168,8 @@ def test_key_objects_name_the_slice_with_the_highest_attribution_first(templates
 @pytest.mark.parametrize("source", ["tilted CT, Japanese", "enhanced MR volume"])
 def test_highdicom_reads_which_slices_were_selected_and_finds_their_series(source, templates):
     image = image_named(source)
-    each = a_map(image, blob(image, (6, 20, 20), 0.3))
-    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
+    heatmap = a_map(image, blob(image, (6, 20, 20), 0.3))
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(heatmap,))])
     _, page, selection = build_results(answer, ["sc", "ko"], templates)
     document = highdicom.ko.KeyObjectSelectionDocument.from_dataset(read(encode(selection.dataset)))
     assert document.content[0].ContinuityOfContent == "SEPARATE"

@@ -40,7 +40,7 @@ def test_a_preview_shows_every_page_in_every_language_in_the_sites_own_words(tem
     assert set(drawn) == {f"de/{page}" for page in PAGES}
     assert words.count("Nur zur Forschung") == len(PAGES)
     for text in (wording.pages.summary, wording.unseen, wording.withheld, wording.refused, wording.scale_planar):
-        assert any(text in each for each in words), text
+        assert any(text in line for line in words), text
     for name, picture in drawn.items():
         assert picture.dtype == np.uint8
         assert picture.shape[2] == 3
@@ -61,7 +61,7 @@ def test_a_volume_is_previewed_as_the_layout_pages_it(templates):
         wordings={"en": templates.wording("en")},
     )
     names = [name for name, _ in previews(site)]
-    assert [f"en/overlay-of-a-volume-{number}" for number in (1, 2, 3)] == [each for each in names if "y-of-a" in each]
+    assert [f"en/overlay-of-a-volume-{number}" for number in (1, 2, 3)] == [name for name in names if "y-of-a" in name]
 
 
 def test_languages_that_no_font_can_write_are_named(templates):
@@ -103,7 +103,7 @@ def test_the_schema_accepts_the_shipped_file_and_refuses_what_reading_refuses(na
     check.validate(content)
     assert not check.is_valid({**content, "unknown": 1})
     for key in content.keys() - OPTIONAL:
-        assert not check.is_valid({each: content[each] for each in content if each != key})
+        assert not check.is_valid({other: content[other] for other in content if other != key})
 
 
 def test_there_is_a_schema_for_each_file_and_for_no_other():

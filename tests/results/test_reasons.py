@@ -52,10 +52,10 @@ STATED = {"stated body part", "stated view"}
 
 def measured_names() -> set[str]:
     """All names that `whyray.quality` gives to measurements, read from its code."""
-    found: set[str] = set()
+    names: set[str] = set()
     for path in Path(whyray.quality.__file__).parent.glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        calls = [each for each in ast.walk(tree) if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)]
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
         passing_on = {
             function.name
             for function in ast.walk(tree)
@@ -66,17 +66,17 @@ def measured_names() -> set[str]:
                 continue
             given = call.args[0]
             if isinstance(given, ast.Constant):
-                found.add(given.value)
+                names.add(given.value)
             elif ast.unparse(given) != "name":
-                found |= _BY_FORMAT[ast.unparse(given)]
+                names |= _BY_FORMAT[ast.unparse(given)]
             else:
-                named = [each for each in ast.walk(tree) if isinstance(each, ast.Assign) and _assigns_name(each)]
-                found |= {each.value.value for each in named if isinstance(each.value, ast.Constant)}
-    return found
+                named = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and _assigns_name(node)]
+                names |= {assignment.value.value for assignment in named if isinstance(assignment.value, ast.Constant)}
+    return names
 
 
 def _assigns_name(assignment: ast.Assign) -> bool:
-    return any(isinstance(each, ast.Name) and each.id == "name" for each in assignment.targets)
+    return any(isinstance(target, ast.Name) and target.id == "name" for target in assignment.targets)
 
 
 def card(*measurements: tuple[str, float, float | None, Grade]) -> QualityCard:
@@ -102,18 +102,18 @@ def test_no_two_measurements_are_called_the_same(language: str) -> None:
 
 
 def test_english_reasons_are_those_of_the_card() -> None:
-    found = card(("stability under noise", 0.697, None, Grade.AMBER), ("deletion AUC", 0.5, 0.4, Grade.RED))
-    assert reasons_in(found, load_templates().wording("en")) == found.reasons
+    grade_card = card(("stability under noise", 0.697, None, Grade.AMBER), ("deletion AUC", 0.5, 0.4, Grade.RED))
+    assert reasons_in(grade_card, load_templates().wording("en")) == grade_card.reasons
     assert reasons_in(QualityCard(()), load_templates().wording("en")) == QualityCard(()).reasons
 
 
 def test_german_reasons_name_the_measurement_its_value_and_its_grade_worst_first() -> None:
-    found = card(
+    grade_card = card(
         ("entropy", 0.1, None, Grade.GREEN),
         ("stability under noise", 0.697, None, Grade.AMBER),
         ("deletion AUC", 0.5, 0.4, Grade.RED),
     )
-    assert reasons_in(found, load_templates().wording("de")) == (
+    assert reasons_in(grade_card, load_templates().wording("de")) == (
         "Lösch-AUC 0,5 (Vergleichswert 0,4): rot",
         "Stabilität bei Rauschen 0,697: gelb",
     )
@@ -136,7 +136,7 @@ def test_every_language_has_words_for_every_rule_of_a_region(language: str, sign
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
 def test_no_reason_why_a_method_could_not_explain_lacks_a_translation(language: str) -> None:
     """They were the errors' own words: English in every language, with paths of files."""
-    words, english = (load_templates().wording(each).refusals for each in (language, "en"))
+    words, english = (load_templates().wording(code).refusals for code in (language, "en"))
     assert words.model_fields_set == set(get_args(RefusalReason))
     for reason in get_args(RefusalReason):
         said = words.clause(Refusal(reason, "/srv/model.onnx"))

@@ -35,7 +35,7 @@ def groups_of(report: Dataset) -> list[Dataset]:
 
 
 def children(item: Dataset, name: str) -> list[Dataset]:
-    return [each for each in item.get("ContentSequence", []) if meaning(each) == name]
+    return [child for child in item.get("ContentSequence", []) if meaning(child) == name]
 
 
 def value(item: Dataset) -> float:
@@ -43,9 +43,9 @@ def value(item: Dataset) -> float:
 
 
 def walk(item: Dataset):
-    for each in item.get("ContentSequence", []):
-        yield each
-        yield from walk(each)
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from walk(child)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_each_finding_has_a_group_with_code_probability_and_verdict(image, templ
     assert value(certainty) == 82.0
     (verdict,) = children(cardiomegaly, "Cardiomegaly")
     assert value(children(verdict, "Decision threshold of the model")[0]) == 40.0
-    shown = [meaning(each) for each in cardiomegaly.ContentSequence if each.ValueType == "NUM"]
+    shown = [meaning(content_item) for content_item in cardiomegaly.ContentSequence if content_item.ValueType == "NUM"]
     assert shown == ["Certainty of Finding"], "viewers draw the numbers of a group over the image"
     assert children(cardiomegaly, "Cardiomegaly")[0].ConceptCodeSequence[0].CodeMeaning == "Present"
     assert children(nodule, "Nodule")[0].ConceptCodeSequence[0].CodeMeaning == "Absent"
@@ -76,7 +76,7 @@ def test_model_and_method_are_identified_as_algorithms(image, templates):
     assert children(group, "Algorithm Version")[0].TextValue == "1.2.3"
     explanation = children(group, "Visual explanation")[0]
     assert children(explanation, "Algorithm Name")[0].TextValue == "grad-cam"
-    parameters = [each.TextValue for each in children(explanation, "Algorithm Parameters")]
+    parameters = [content_item.TextValue for content_item in children(explanation, "Algorithm Parameters")]
     assert parameters == ["layer=features.norm5", "relu=True"]
 
 
@@ -89,12 +89,12 @@ def test_a_group_refers_to_its_segment_its_heatmap_and_its_pages(image, template
         described = by_uid[reference.ReferencedSOPInstanceUID].dataset.SegmentSequence
         method = described[reference.ReferencedSegmentNumber - 1].SegmentAlgorithmName
         explained = [
-            by_uid[each.ReferencedSOPSequence[0].ReferencedSOPInstanceUID]
-            for each in children(group, "Visual explanation")
+            by_uid[content_item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID]
+            for content_item in children(group, "Visual explanation")
         ]
-        assert [each.kind for each in explained] == ["pm", "sc"]
-        assert {each.method for each in explained} == {method}
-        assert {each.finding for each in explained} == {"Cardiomegaly"}
+        assert [result.kind for result in explained] == ["pm", "sc"]
+        assert {result.method for result in explained} == {method}
+        assert {result.finding for result in explained} == {"Cardiomegaly"}
         assert len(children(group, "Source Image for Segmentation")) == len(image.frames)
 
 
@@ -113,7 +113,9 @@ def test_everything_that_the_report_speaks_of_is_listed_as_evidence_and_nothing_
     results = build_results(rich_answer(image), FOUR_KINDS, templates)
     report = results[-1].dataset
     spoken = {
-        each.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for each in walk(report) if each.ValueType == "IMAGE"
+        content_item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for content_item in walk(report)
+        if content_item.ValueType == "IMAGE"
     }
     listed = [
         instance.ReferencedSOPInstanceUID
@@ -158,7 +160,7 @@ def test_a_withheld_explanation_is_named_with_its_reason_and_has_no_region_or_ma
     assert not children(group, "Visual explanation")
     assert value(children(group, "Certainty of Finding")[0]) == 80.0
     grades = children(group, "Quality grade of the explanation")
-    assert [each.ConceptCodeSequence[0].CodeValue for each in grades] == ["red"]
+    assert [content_item.ConceptCodeSequence[0].CodeValue for content_item in grades] == ["red"]
 
 
 def test_a_refused_method_is_named_with_its_reason(image, templates):
@@ -182,7 +184,7 @@ def test_a_report_says_how_far_the_maps_of_a_finding_agree_and_how_often_such_ma
     agreed = Agreement(0.34, ("grad-cam", "local-evidence"), 1)
     finding = Finding(NODULE, present=True, probability=0.8, maps=(lit,), agreement=agreed)
     group, *_ = groups_of(report_of(answer_about(image, [finding]), templates))
-    said = [each.TextValue for each in children(group, "How far the explanation can be trusted")]
+    said = [content_item.TextValue for content_item in children(group, "How far the explanation can be trusted")]
     assert said == [
         "Use with caution: it could not be reproduced from this image.",
         "Such maps of this package hit 34 of 58 places that radiologists had marked; a guess hits 28.",
@@ -223,13 +225,19 @@ def test_a_report_that_replaces_another_names_it_as_predecessor(image, templates
     (document,) = series.ReferencedSOPSequence
     assert (series.SeriesInstanceUID, document.ReferencedSOPInstanceUID) == ("1.2.3", "1.2.3.4")
     assert report.SeriesDescription.endswith("rev 2, replaces 1")
-    assert any("Revision 2" in each.TextValue for each in walk(report) if each.ValueType == "TEXT")
+    assert any(
+        "Revision 2" in content_item.TextValue for content_item in walk(report) if content_item.ValueType == "TEXT"
+    )
 
 
 def test_a_report_of_a_run_with_other_results_says_so(image, templates):
     report = report_of(answer_about(image, run=2, supersedes=("1.2.3.4",)), templates)
     assert report.SeriesDescription.endswith("rev 1.2, replaces 1")
-    assert any("Revision 1.2, replaces" in each.TextValue for each in walk(report) if each.ValueType == "TEXT")
+    assert any(
+        "Revision 1.2, replaces" in content_item.TextValue
+        for content_item in walk(report)
+        if content_item.ValueType == "TEXT"
+    )
 
 
 def test_a_first_report_has_no_predecessor(image, templates):
@@ -252,9 +260,9 @@ def test_a_number_without_a_threshold_is_neither_present_nor_absent(image, templ
     age = Finding(TargetSpec(name="Age", **stated), present=True, probability=None, value=61.5)
     answer = answer_about(image, [age])
     (group,) = groups_of(report_of(answer, templates, kinds=["sr"]))
-    coded = [each for each in children(group, "Age") if each.ValueType == "CODE"]
-    assert [each.ConceptCodeSequence[0].CodeMeaning for each in coded] == verdict
-    assert [value(each) for item in coded for each in walk(item)] == list(stated.values())
+    coded = [content_item for content_item in children(group, "Age") if content_item.ValueType == "CODE"]
+    assert [content_item.ConceptCodeSequence[0].CodeMeaning for content_item in coded] == verdict
+    assert [value(content_item) for item in coded for content_item in walk(item)] == list(stated.values())
     assert describe(answer, [])[0]["threshold"] == stated.get("threshold")
     assert describe(answer, [])[0]["present"] is (True if verdict else None)
 
@@ -279,7 +287,9 @@ def test_dsrdump_reads_the_report_of_every_source(any_image, templates, dsrdump)
 def test_a_report_alone_refers_to_the_images_only(image, templates):
     report = report_of(answer_about(image), templates, kinds=["sr"])
     listed = {
-        each.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for each in walk(report) if each.ValueType == "IMAGE"
+        content_item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for content_item in walk(report)
+        if content_item.ValueType == "IMAGE"
     }
     assert listed == set(image.headers)
 
@@ -304,17 +314,17 @@ def test_a_signed_map_stays_signed_and_its_window_lies_around_zero(templates):
         image = image_named(name)
         lit = blob(image, centre_of(image))
         signed = lit - 2 * np.roll(lit, 5, axis=2)
-        each = a_map(image, signed, method="integrated-gradients", signed=True)
-        answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(each,))])
+        source_map = a_map(image, signed, method="integrated-gradients", signed=True)
+        answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(source_map,))])
         heatmap = read(encode(build_results(answer, ["pm"], templates)[0].dataset))
-        np.testing.assert_array_equal(heatmap.pixel_array.reshape(image.shape), each.values)
+        np.testing.assert_array_equal(heatmap.pixel_array.reshape(image.shape), source_map.values)
         shared = heatmap.SharedFunctionalGroupsSequence[0]
         mapping = shared.RealWorldValueMappingSequence[0]
-        assert mapping.DoubleFloatRealWorldValueFirstValueMapped == each.values.min() < 0
-        assert mapping.DoubleFloatRealWorldValueLastValueMapped == each.values.max()
+        assert mapping.DoubleFloatRealWorldValueFirstValueMapped == source_map.values.min() < 0
+        assert mapping.DoubleFloatRealWorldValueLastValueMapped == source_map.values.max()
         window = shared.FrameVOILUTSequence[0]
         assert (float(window.WindowCenter), window.VOILUTFunction) == (0.0, "LINEAR_EXACT")
-        assert float(window.WindowWidth) == pytest.approx(2 * np.abs(each.values).max())
+        assert float(window.WindowWidth) == pytest.approx(2 * np.abs(source_map.values).max())
 
 
 def test_the_description_of_an_answer_is_json_and_names_no_patient(image, templates):
@@ -325,7 +335,7 @@ def test_the_description_of_an_answer_is_json_and_names_no_patient(image, templa
     first, second = described[:2]
     assert (first["finding"], first["probability"], first["revision"]) == ("Cardiomegaly", 0.9, 3)
     assert first["at"] == AT.isoformat()
-    assert [each["quality"]["grade"] for each in first["explanations"]] == ["amber", "green", "red"]
+    assert [explanation["quality"]["grade"] for explanation in first["explanations"]] == ["amber", "green", "red"]
     assert first["refused"] == {"lrp": "the model has no verified gradient engine"}
     assert second["explanations"][0]["withheld"]
     assert "region" not in second["explanations"][0]

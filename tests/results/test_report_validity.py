@@ -27,13 +27,13 @@ RADIOGRAPH, MAMMOGRAM, VOLUME, MULTI_FRAME = (
 
 
 def all_negative(image):
-    return answer_about(image, [Finding(each, present=False, probability=0.02) for each in (CARDIOMEGALY, NODULE)])
+    return answer_about(image, [Finding(target, present=False, probability=0.02) for target in (CARDIOMEGALY, NODULE)])
 
 
 def all_withheld(image):
     withheld = a_map(image, blob(image, centre_of(image)), grade=Grade.RED)
     return answer_about(
-        image, [Finding(each, present=True, probability=0.9, maps=(withheld,)) for each in (CARDIOMEGALY, NODULE)]
+        image, [Finding(target, present=True, probability=0.9, maps=(withheld,)) for target in (CARDIOMEGALY, NODULE)]
     )
 
 
@@ -80,9 +80,10 @@ def reports(templates):
     }
     wrong = read(made["all negative"])
     (tracking, *_) = [
-        each
-        for each in walk(wrong)
-        if "ConceptNameCodeSequence" in each and each.ConceptNameCodeSequence[0].CodeMeaning == "Tracking Identifier"
+        content_item
+        for content_item in walk(wrong)
+        if "ConceptNameCodeSequence" in content_item
+        and content_item.ConceptNameCodeSequence[0].CodeMeaning == "Tracking Identifier"
     ]
     tracking.RelationshipType = "CONTAINS"
     return {**made, "wrong": encode(wrong)}
@@ -119,51 +120,59 @@ def test_a_segment_of_a_label_map_of_a_radiograph_is_referred_to_as_a_whole_by_t
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_highdicom_reads_every_group_of_any_kind_of_report_as_it_was_written(kind, reports):
-    written = [each for each in walk(read(reports[kind])) if "Measurement Group" in named(each)]
+    written = [content_item for content_item in walk(read(reports[kind])) if "Measurement Group" in named(content_item)]
     content = content_of(reports[kind])
     for template, groups in (
         ("1410", content.get_planar_roi_measurement_groups()),
         ("1411", content.get_volumetric_roi_measurement_groups()),
         ("1501", content.get_image_measurement_groups()),
     ):
-        of_template = [each for each in written if each.ContentTemplateSequence[0].TemplateIdentifier == template]
+        of_template = [
+            container for container in written if container.ContentTemplateSequence[0].TemplateIdentifier == template
+        ]
         assert [group.tracking_uid for group in groups] == [
-            next(item.UID for item in each.ContentSequence if "Tracking Unique Identifier" in named(item))
-            for each in of_template
+            next(item.UID for item in container.ContentSequence if "Tracking Unique Identifier" in named(item))
+            for container in of_template
         ]
         assert [[one.value for one in group.get_measurements()] for group in groups] == [
             [
                 item.MeasuredValueSequence[0].FloatingPointValue
-                for item in each.ContentSequence
+                for item in container.ContentSequence
                 if "NUM" in item.ValueType
             ]
-            for each in of_template
+            for container in of_template
         ]
         # what is shown of a group is parted, not run on as one paragraph
-        assert {each.ContinuityOfContent for each in of_template} <= {"SEPARATE"}
+        assert {container.ContinuityOfContent for container in of_template} <= {"SEPARATE"}
 
 
 @pytest.mark.parametrize("make", [all_negative, all_withheld, no_finding])
 def test_a_report_without_anything_to_show_still_says_what_was_run_and_what_came(make, templates):
     answer = make(image_named(RADIOGRAPH))
     report = read(encode(build_results(answer, ["sr"], templates)[0].dataset))
-    said = [each for each in walk(report) if each.ValueType == "TEXT"]
-    assert any(answer.package.title in each.TextValue for each in said)
-    names = [each.ConceptNameCodeSequence[0].CodeMeaning for each in walk(report) if "ConceptNameCodeSequence" in each]
+    said = [content_item for content_item in walk(report) if content_item.ValueType == "TEXT"]
+    assert any(answer.package.title in content_item.TextValue for content_item in said)
+    names = [
+        content_item.ConceptNameCodeSequence[0].CodeMeaning
+        for content_item in walk(report)
+        if "ConceptNameCodeSequence" in content_item
+    ]
     assert names.count("Measurement Group") == len(answer.findings)
     # PS3.3 C.17.3: an empty container says nothing, so there is none
-    assert all(each.get("ContentSequence") for each in walk(report) if each.ValueType == "CONTAINER")
+    assert all(
+        content_item.get("ContentSequence") for content_item in walk(report) if content_item.ValueType == "CONTAINER"
+    )
 
 
 def walk(item):
-    for each in item.get("ContentSequence", []):
-        yield each
-        yield from walk(each)
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from walk(child)
 
 
 def named(item):
     """The meaning of an item's concept name, in a list."""
-    return [each.CodeMeaning for each in item.get("ConceptNameCodeSequence", [])]
+    return [code.CodeMeaning for code in item.get("ConceptNameCodeSequence", [])]
 
 
 def content_of(file):

@@ -26,12 +26,12 @@ def wanting(templates: Templates, **options: bool) -> Templates:
 
 
 def by_type(results) -> dict[str, list]:
-    found: dict[str, list] = {}
-    for each in results:
-        if each.kind == "seg":
-            dataset = read(encode(each.dataset))
-            found.setdefault(dataset.SegmentationType, []).append(dataset)
-    return found
+    datasets: dict[str, list] = {}
+    for result in results:
+        if result.kind == "seg":
+            dataset = read(encode(result.dataset))
+            datasets.setdefault(dataset.SegmentationType, []).append(dataset)
+    return datasets
 
 
 @pytest.mark.parametrize("omit", [False, True])
@@ -43,11 +43,11 @@ def test_fractional_segments_are_valid_and_hold_the_map_to_half_a_step(source, t
     (dataset,) = by_type(results)["FRACTIONAL"]
     assert errors_of(encode(dataset)) == []
     assert dataset.SegmentationFractionalType == "OCCUPANCY"
-    shown = [each for finding in answer.findings for each in finding.maps if not each.card.withheld]
+    shown = [heatmap for finding in answer.findings for heatmap in finding.maps if not heatmap.card.withheld]
     number = 0
-    for each in shown:
-        top = float(np.abs(each.values).max()) or 1.0
-        sides = [each.values, -each.values] if each.signed and each.values.min() < 0 else [each.values]
+    for heatmap in shown:
+        top = float(np.abs(heatmap.values).max()) or 1.0
+        sides = [heatmap.values, -heatmap.values] if heatmap.signed and heatmap.values.min() < 0 else [heatmap.values]
         for values in sides:
             number += 1
             frames = [
@@ -89,14 +89,14 @@ def test_a_label_map_numbers_each_region_and_is_read_by_highdicom(source, templa
     for number, finding in enumerate(answer.findings, start=1):
         wanted[finding.maps[0].region] = number
     np.testing.assert_array_equal(dataset.pixel_array.reshape(image.shape), wanted)
-    assert [each.SegmentNumber for each in dataset.SegmentSequence] == [0, 1, 2]
+    assert [segment.SegmentNumber for segment in dataset.SegmentSequence] == [0, 1, 2]
     uids = [frame.sop_instance_uid for frame in image.frames]
     segmentation = highdicom.seg.Segmentation.from_dataset(dataset)
     assert segmentation.segmentation_type.value == "LABELMAP"
     if len(set(uids)) == len(uids) and image.frames[0].to_patient is not None:
         pixels = segmentation.get_pixels_by_source_instance(uids, combine_segments=True)
         np.testing.assert_array_equal(pixels, wanted)
-    report = next(each.dataset for each in results if each.kind == "sr")
+    report = next(result.dataset for result in results if result.kind == "sr")
     assert str(dataset.SOPInstanceUID) in str(report)
 
 
@@ -105,11 +105,11 @@ def test_dcmtk_reads_label_maps_and_fractional_segments(source, templates, tmp_p
     require("dcmdump", "dcmtk")
     image = image_named(source)
     both = wanting(templates, label_maps=True, fractional=True)
-    for number, each in enumerate(build_results(answer_about(image, disjoint(image)), ["seg"], both)):
+    for number, result in enumerate(build_results(answer_about(image, disjoint(image)), ["seg"], both)):
         path = tmp_path / f"{number}.dcm"
-        path.write_bytes(encode(each.dataset))
+        path.write_bytes(encode(result.dataset))
         read_back = subprocess.run(["dcmdump", "+L", str(path)], capture_output=True, check=True)
-        assert each.dataset.SegmentationType.encode() in read_back.stdout
+        assert result.dataset.SegmentationType.encode() in read_back.stdout
 
 
 def test_regions_that_overlap_stay_binary_and_empty_ones_are_valid(templates, errors_of):
@@ -124,12 +124,12 @@ def test_regions_that_overlap_stay_binary_and_empty_ones_are_valid(templates, er
     for omit in (False, True):
         wanted = wanting(templates, label_maps=True, fractional=True, omit_empty_frames=omit)
         empty = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(nothing,))])
-        found = by_type(build_results(empty, ["seg"], wanted))
-        assert set(found) == {"LABELMAP", "FRACTIONAL"}
-        for (dataset,) in found.values():
+        datasets = by_type(build_results(empty, ["seg"], wanted))
+        assert set(datasets) == {"LABELMAP", "FRACTIONAL"}
+        for (dataset,) in datasets.values():
             assert not dataset.pixel_array.any()
             assert dataset.NumberOfFrames == (1 if omit else len(image.frames))
-        assert errors_of(encode(found["FRACTIONAL"][0])) == []
+        assert errors_of(encode(datasets["FRACTIONAL"][0])) == []
 
 
 def test_what_is_withheld_is_in_no_form(templates):
@@ -161,7 +161,9 @@ def test_segments_on_a_radiograph_open_in_highdicom_from_the_file_and_hold_the_p
     image = image_of(synthetic.write([source], tmp_path / "source"))
     answer = answer_about(image)
     wanted = wanting(templates, fractional=form == "FRACTIONAL", label_maps=form == "LABELMAP")
-    ((dataset,),) = [each for name, each in by_type(build_results(answer, ["seg"], wanted)).items() if name == form]
+    ((dataset,),) = [
+        of_form for name, of_form in by_type(build_results(answer, ["seg"], wanted)).items() if name == form
+    ]
     if form != "LABELMAP":  # dciodvfy of today knows no label maps
         assert errors_of(encode(dataset)) == []
     path = tmp_path / "seg.dcm"

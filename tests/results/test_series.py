@@ -35,7 +35,7 @@ def film(*, number: int = 1, character_set: str = "ISO_IR 100", body_part: str =
     return image_of([synthetic.radiograph(pixels, study="series", number=number, patient=patient, body_part=body_part)])
 
 
-def found(image: SourceImage, **probabilities: float) -> Answer:
+def answer_with(image: SourceImage, **probabilities: float) -> Answer:
     heatmap = a_map(image, blob(image, centre_of(image)))
     findings = [
         Finding(TargetSpec(name=name, threshold=0.5), present=number >= 0.5, probability=number, maps=(heatmap,))
@@ -45,7 +45,7 @@ def found(image: SourceImage, **probabilities: float) -> Answer:
 
 
 def test_kind_and_finding_come_first_in_descriptions(templates) -> None:
-    answer = found(film(), Mass=0.7, Effusion=0.9)
+    answer = answer_with(film(), Mass=0.7, Effusion=0.9)
     said = {
         result.kind: result.dataset.SeriesDescription
         for result in build_results(answer, ["sc", "seg", "sr"], templates)
@@ -60,7 +60,7 @@ def test_kind_and_finding_come_first_in_descriptions(templates) -> None:
 @pytest.mark.parametrize("character_set", ["", "ISO_IR 6", "ISO 2022 IR 87"])
 def test_a_character_set_without_the_separator_gets_a_hyphen_and_stays_what_it_is(character_set, templates) -> None:
     image = film(character_set=character_set)
-    for result in build_results(found(image, Mass=0.7), ["sc", "seg", "sr", "gsps"], templates):
+    for result in build_results(answer_with(image, Mass=0.7), ["sc", "seg", "sr", "gsps"], templates):
         dataset = read(encode(result.dataset))
         assert " - " in dataset.SeriesDescription
         assert dataset.get("SpecificCharacterSet") == (image.header.get("SpecificCharacterSet") or None)
@@ -68,7 +68,7 @@ def test_a_character_set_without_the_separator_gets_a_hyphen_and_stays_what_it_i
 
 def test_many_findings_are_counted_and_no_word_is_cut(templates) -> None:
     names = ["Pleural_Thickening", "Consolidation", "Pneumothorax", "Cardiomegaly", "Emphysema", "Infiltration"]
-    answer = found(film(), **{name: 0.9 - place / 100 for place, name in enumerate(names)})
+    answer = answer_with(film(), **{name: 0.9 - place / 100 for place, name in enumerate(names)})
     said = series_description(answer, templates.series.seg, "")
     assert said == "AI Region · Pleural Thickening, Consolidation, Pneumothorax +3"
     later = series_description(replace(answer, revision=3), templates.series.seg, "")
@@ -87,7 +87,7 @@ def test_many_findings_are_counted_and_no_word_is_cut(templates) -> None:
 def test_the_series_of_a_run_that_gave_other_results_is_told_from_the_one_before(
     revision: int, run: int, ending: str, templates
 ) -> None:
-    answer = replace(found(film(), Mass=0.7), revision=revision, run=run)
+    answer = replace(answer_with(film(), Mass=0.7), revision=revision, run=run)
     assert series_description(answer, templates.series.seg, "") == f"AI Region · Mass{ending}"
 
 
@@ -103,7 +103,7 @@ def test_the_series_of_a_run_that_gave_other_results_is_told_from_the_one_before
 def test_a_revision_says_which_version_was_in_force_before_it(
     replaces: tuple[int, int], run: int, ending: str, templates
 ) -> None:
-    answer = replace(found(film(), Mass=0.7), revision=3, run=run, replaces=replaces)
+    answer = replace(answer_with(film(), Mass=0.7), revision=3, run=run, replaces=replaces)
     assert series_description(answer, templates.series.seg, "").endswith(ending)
 
 
@@ -125,10 +125,10 @@ def test_numbers_are_distinct_over_packages_and_kinds_and_the_same_for_every_rev
     packages = (*BUNDLED, *(f"of-a-site-{number}" for number in range(20)))
     numbers = [series_number(templates.series, kind, package) for package in packages for kind in kinds]
     assert len(set(numbers)) == len(numbers)
-    answer = found(film(), Mass=0.7)
+    answer = answer_with(film(), Mass=0.7)
     first, later = (
-        {(result.kind, result.dataset.SeriesNumber) for result in build_results(each, ["sc", "seg", "sr"], templates)}
-        for each in (answer, replace(answer, revision=2))
+        {(result.kind, result.dataset.SeriesNumber) for result in build_results(given, ["sc", "seg", "sr"], templates)}
+        for given in (answer, replace(answer, revision=2))
     )
     assert first == later
     moved = templates.series.model_copy(update={"base": 500})
@@ -136,7 +136,7 @@ def test_numbers_are_distinct_over_packages_and_kinds_and_the_same_for_every_rev
 
 
 def test_pages_of_one_run_are_one_series_in_reading_order(templates) -> None:
-    answers = [found(film(number=number), Mass=0.6, Effusion=0.8) for number in (1, 2)]
+    answers = [answer_with(film(number=number), Mass=0.6, Effusion=0.8) for number in (1, 2)]
     pages = [result for result in build_run_results(answers, ["sc", "sr"], templates) if result.kind == "sc"]
     assert len({page.dataset.SeriesInstanceUID for page in pages}) == 1
     pages.sort(key=lambda page: page.dataset.InstanceNumber)
@@ -147,7 +147,9 @@ def test_pages_of_one_run_are_one_series_in_reading_order(templates) -> None:
 
 
 def test_pages_about_another_body_part_are_another_series(templates) -> None:
-    answers = [found(film(number=number, body_part=part), Mass=0.6) for number, part in ((1, "CHEST"), (2, "HAND"))]
+    answers = [
+        answer_with(film(number=number, body_part=part), Mass=0.6) for number, part in ((1, "CHEST"), (2, "HAND"))
+    ]
     pages = [result.dataset for result in build_run_results(answers, ["sc"], templates)]
     assert len({page.SeriesInstanceUID for page in pages}) == 2
 

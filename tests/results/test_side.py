@@ -23,15 +23,17 @@ def made_of(folder, templates, target=NODULE, **attributes) -> dict[str, Dataset
     image = image_of(synthetic.write([film], folder))
     lit = a_map(image, blob(image, centre_of(image)))
     answer = answer_about(image, [Finding(target, present=True, probability=0.8, maps=(lit,))])
-    return {each.kind: read(encode(each.dataset)) for each in build_results(answer, ["seg", "sr", "ko"], templates)}
+    return {
+        result.kind: read(encode(result.dataset)) for result in build_results(answer, ["seg", "sr", "ko"], templates)
+    }
 
 
 def sides_in(report):
-    found = []
+    meanings = []
     for element in report.iterall():
         if element.keyword == "ConceptNameCodeSequence" and element.value[0].get("CodeValue") == "272741003":
-            found.append(element.value[0].CodeMeaning)
-    return found
+            meanings.append(element.value[0].CodeMeaning)
+    return meanings
 
 
 @pytest.mark.parametrize("side", ["R", "L"])
@@ -42,7 +44,7 @@ def test_the_side_of_the_source_is_said_by_all(side, keyword, tmp_path, template
     region = made["seg"].SegmentSequence[0].AnatomicRegionSequence[0]
     assert region.AnatomicRegionModifierSequence[0].CodeMeaning == MEANINGS[side]
     assert sides_in(made["sr"])
-    assert all(errors_of(encode(each)) == [] for each in made.values())
+    assert all(errors_of(encode(dataset)) == [] for dataset in made.values())
 
 
 def test_a_mammogram_says_which_breast_though_the_package_names_no_anatomy(tmp_path, templates, errors_of):
@@ -50,17 +52,17 @@ def test_a_mammogram_says_which_breast_though_the_package_names_no_anatomy(tmp_p
     region = made["seg"].SegmentSequence[0].AnatomicRegionSequence[0]
     assert (region.CodeMeaning, region.AnatomicRegionModifierSequence[0].CodeValue) == ("Breast", "24028007")
     assert sides_in(made["sr"])
-    assert all(errors_of(encode(each)) == [] for each in made.values())
+    assert all(errors_of(encode(dataset)) == [] for dataset in made.values())
 
 
 @pytest.mark.parametrize("value", ["", "B", "U", "X"])
 def test_no_one_side_is_said_where_the_source_says_none(value, tmp_path, templates):
     made = made_of(tmp_path, templates, CARDIOMEGALY, ImageLaterality=value)
-    assert not any(each.get("Laterality") for each in made.values())
+    assert not any(dataset.get("Laterality") for dataset in made.values())
     assert sides_in(made["sr"]) == []
 
 
 def test_an_unpaired_part_stays_without(tmp_path, templates):
     made = made_of(tmp_path, templates, CARDIOMEGALY, BodyPartExamined="CHEST", Laterality="R")
-    assert not any("Laterality" in each for each in made.values())
+    assert not any("Laterality" in dataset for dataset in made.values())
     assert sides_in(made["sr"]) == []

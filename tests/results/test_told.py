@@ -43,8 +43,10 @@ def told_about(method: str, grade: Grade = Grade.GREEN, image: SourceImage | Non
     explanation = replace(examples()[method], target=finding.target.name)
     grid = to_model(answer.image, InputSpec(name="x", shape=(32, 32))).grid
     structures = tuple(
-        StructureInSource(each.name, mask_to_source(each.mask, grid, answer.image)[0], each.code, each.laterality)
-        for each in explanation.structures
+        StructureInSource(
+            structure.name, mask_to_source(structure.mask, grid, answer.image)[0], structure.code, structure.laterality
+        )
+        for structure in explanation.structures
     )
     told = GradedExplanation(explanation, card(grade), structures)
     maps = [
@@ -65,12 +67,12 @@ def told_about(method: str, grade: Grade = Grade.GREEN, image: SourceImage | Non
 
 
 def report_of(results: Sequence[Result]) -> Dataset:
-    return next(each.dataset for each in results if each.kind == "sr")
+    return next(result.dataset for result in results if result.kind == "sr")
 
 
 def words_of(report: Dataset) -> list[str]:
     """All text values of a report, whole."""
-    return [str(each.value) for each in report.iterall() if each.keyword in ("TextValue", "CodeMeaning")]
+    return [str(element.value) for element in report.iterall() if element.keyword in ("TextValue", "CodeMeaning")]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -78,8 +80,8 @@ def test_every_object_is_valid(
     method: str, templates: Templates, errors_of: Callable[[bytes], list[str]], dsrdump: Callable[[bytes], str]
 ) -> None:
     results = build_results(told_about(method), FOUR_KINDS, templates)
-    for each in results:
-        assert errors_of(encode(each.dataset)) == [], each.description
+    for result in results:
+        assert errors_of(encode(result.dataset)) == [], result.description
     assert method in dsrdump(encode(report_of(results)))
 
 
@@ -101,7 +103,8 @@ def test_every_type_is_portrayed_in_every_language(method: str, language: str, t
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_answer_gives_the_same_bytes(method: str, templates: Templates) -> None:
     first, second = (
-        [encode(each.dataset) for each in build_results(told_about(method), FOUR_KINDS, templates)] for _ in range(2)
+        [encode(result.dataset) for result in build_results(told_about(method), FOUR_KINDS, templates)]
+        for _ in range(2)
     )
     assert first == second
 
@@ -112,21 +115,21 @@ def test_what_is_withheld_is_in_no_picture_map_or_segment_and_the_report_says_wh
 ) -> None:
     answer = told_about(method, Grade.RED)
     results = build_results(answer, FOUR_KINDS, templates)
-    assert [each for each in results if each.method == method] == []
-    assert not [each for each in results if each.description.startswith("structures")]
+    assert [result for result in results if result.method == method] == []
+    assert not [result for result in results if result.description.startswith("structures")]
     card_of_it = answer.findings[0].told[0].card
     words = words_of(report_of(results))
     sentence = trust_in(card_of_it, templates.wording("en")).sentence
     assert sentence is not None
-    assert any(each.endswith(sentence) for each in words)
-    assert any(card_of_it.concerns[0].rule in each for each in words), "with what was measured"
+    assert any(text.endswith(sentence) for text in words)
+    assert any(card_of_it.concerns[0].rule in text for text in words), "with what was measured"
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_description_holds_every_number_and_no_array(method: str) -> None:
-    found = describe(told_about(method))[0]["typed_explanations"][0]
-    assert found["method"] == method
-    assert len(json.dumps(found)) < 20_000
+    described = describe(told_about(method))[0]["typed_explanations"][0]
+    assert described["method"] == method
+    assert len(json.dumps(described)) < 20_000
     withheld = describe(told_about(method, Grade.RED))[0]["typed_explanations"][0]
     assert set(withheld) == {"method", "title", "type", "parameters", "withheld", "quality"}
 
@@ -150,19 +153,19 @@ def test_pictures_that_a_decoder_made_are_marked_on_the_page(method: str, templa
     unmarked = replace(
         templates, wordings={k: v.model_copy(update={"synthetic": " "}) for k, v in templates.wordings.items()}
     )
-    with_mark = [each.picture for each in build_results(answer, ["sc"], templates) if each.method == method]
-    without = [each.picture for each in build_results(answer, ["sc"], unmarked) if each.method == method]
+    with_mark = [result.picture for result in build_results(answer, ["sc"], templates) if result.method == method]
+    without = [result.picture for result in build_results(answer, ["sc"], unmarked) if result.method == method]
     assert any(not np.array_equal(*pair) for pair in zip(with_mark, without, strict=True))
 
 
 def test_a_counterfactual_comes_as_a_cine_that_viewers_play_where_one_is_asked_for(templates: Templates) -> None:
     results = build_results(told_about("latent-shift"), ["sc", "cine"], templates)
-    cines = [each.dataset for each in results if "FrameTime" in each.dataset]
-    pages = {each.dataset.SeriesInstanceUID for each in results if each.kind == "sc"}
-    assert {each.SeriesInstanceUID for each in cines}.isdisjoint(pages), "a series of its own: viewers play a series"
+    cines = [result.dataset for result in results if "FrameTime" in result.dataset]
+    pages = {result.dataset.SeriesInstanceUID for result in results if result.kind == "sc"}
+    assert {cine.SeriesInstanceUID for cine in cines}.isdisjoint(pages), "a series of its own: viewers play a series"
     plain = build_results(told_about("latent-shift"), ["sc"], templates)
-    assert not any("FrameTime" in each.dataset for each in plain)
-    assert [int(each.NumberOfFrames) for each in cines] == [3]
+    assert not any("FrameTime" in result.dataset for result in plain)
+    assert [int(cine.NumberOfFrames) for cine in cines] == [3]
     assert cines[0].SOPClassUID == "1.2.840.10008.5.1.4.1.1.7.4"
 
 
@@ -170,8 +173,8 @@ def test_structures_come_as_segments_where_they_lie_and_the_report_measures_each
     templates: Templates, dsrdump: Callable[[bytes], str]
 ) -> None:
     results = build_results(told_about("region-shares"), FOUR_KINDS, templates)
-    segmentation = next(each.dataset for each in results if each.description.startswith("structures"))
-    assert [each.SegmentLabel for each in segmentation.SegmentSequence] == ["left lung", "right lung"]
+    segmentation = next(result.dataset for result in results if result.description.startswith("structures"))
+    assert [segment.SegmentLabel for segment in segmentation.SegmentSequence] == ["left lung", "right lung"]
     text = dsrdump(encode(report_of(results)))
     assert segmentation.SOPInstanceUID in text
     assert "left lung" in text
@@ -186,7 +189,7 @@ def test_a_narrative_stands_in_the_report_and_on_the_page_with_details(
         lambda: results.extend(build_results(told_about("narrative"), ["sc", "sr"], templates, audience="scientist")),
     )
     assert "The model answers mass with 0.80." in words
-    assert any("The model answers mass with 0.80." in each for each in words_of(report_of(results)))
+    assert any("The model answers mass with 0.80." in text for text in words_of(report_of(results)))
     assert not [
-        each for each in build_results(told_about("narrative"), ["sc"], templates) if each.method == "narrative"
+        result for result in build_results(told_about("narrative"), ["sc"], templates) if result.method == "narrative"
     ]

@@ -61,19 +61,19 @@ def test_every_kind_of_finding_in_one_answer_is_valid(name, templates, errors_of
 
 def test_highdicom_reads_segmentation_and_map_in_the_source_geometry(tilted_image, templates, tmp_path):
     answer = answer_about(tilted_image)
-    each = answer.findings[0].maps[0]
+    source_map = answer.findings[0].maps[0]
     for result in build_results(answer, ["seg", "pm"], templates):
         path = tmp_path / f"{result.kind}.dcm"
         path.write_bytes(encode(result.dataset))
     segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
     uids = [frame.sop_instance_uid for frame in tilted_image.frames]
     pixels = segmentation.get_pixels_by_source_instance(uids)
-    np.testing.assert_array_equal(pixels[..., 0].astype(bool), each.region)
+    np.testing.assert_array_equal(pixels[..., 0].astype(bool), source_map.region)
     assert segmentation.get_tracking_ids()[0][0] == "Cardiomegaly: grad-cam"
     heatmap = highdicom.pm.ParametricMap.from_dataset(read((tmp_path / "pm.dcm").read_bytes()))
     # highdicom 0.28 reads single frames of float maps only once the whole array is there
-    np.testing.assert_array_equal(heatmap.pixel_array, each.values)
-    np.testing.assert_array_equal(heatmap.get_frame(7), each.values[6])
+    np.testing.assert_array_equal(heatmap.pixel_array, source_map.values)
+    np.testing.assert_array_equal(heatmap.get_frame(7), source_map.values[6])
 
 
 def test_highdicom_reads_the_measurement_groups_of_the_report(tilted_image, dx_image, templates, tmp_path):

@@ -57,6 +57,6 @@ def in_a_file(folder: Path, *elements: Encoded, syntax: str = EXPLICIT, characte
     if character_set is not None:
         uids.append(Encoded(0x00080005, "CS", character_set.encode()))
     path = folder / f"{len(list(folder.iterdir()))}.dcm"
-    body = b"".join(each.written(syntax) for each in sorted([*uids, *elements], key=lambda each: each.tag))
+    body = b"".join(element.written(syntax) for element in sorted([*uids, *elements], key=lambda element: element.tag))
     path.write_bytes(file_header("1.2.840.10008.5.1.4.1.1.2", "1.2.3", syntax, "SENDER") + body)
     return read_header(path)

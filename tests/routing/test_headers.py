@@ -19,12 +19,12 @@ PIXELS = np.zeros((4, 4), np.uint16)
 
 def test_instances_are_grouped_into_series_with_one_header_and_their_number() -> None:
     first, second, other = (radiograph(PIXELS, number=n, series=name) for n, name in ((1, "a"), (2, "a"), (1, "b")))
-    found = series_of(each for each in (first, other, second))
-    assert [(each.uid, each.instances) for each in found] == [
+    all_series = series_of(header for header in (first, other, second))
+    assert [(series.uid, series.instances) for series in all_series] == [
         (first.SeriesInstanceUID, 2),
         (other.SeriesInstanceUID, 1),
     ]
-    assert found[0].header is first
+    assert all_series[0].header is first
 
 
 def test_a_header_is_read_without_pixels(tmp_path: Path) -> None:

@@ -43,12 +43,12 @@ CT = header(Modality="CT")
 def test_a_match_says_which_clause_refused_and_what_was_found() -> None:
     match = match_series(configuration().routes[0], header(Modality="MR", BodyPartExamined="CHEST"))
     assert not match.matched
-    assert [(each.text, each.matched, each.found) for each in match.clauses] == [
+    assert [(clause.text, clause.matched, clause.found) for clause in match.clauses] == [
         ("Modality in [CR, DX]", False, "MR"),
         ("BodyPartExamined contains chest", True, "CHEST"),
         ("ViewPosition absent or ViewPosition in [PA, AP]", True, "absent"),
     ]
-    assert [each.text for each in match.refusals] == ["Modality in [CR, DX]"]
+    assert [refusal.text for refusal in match.refusals] == ["Modality in [CR, DX]"]
 
 
 def test_what_was_found_never_names_the_patient() -> None:
@@ -56,11 +56,11 @@ def test_what_was_found_never_names_the_patient() -> None:
         "routes: [{name: r, run: p, when: {PatientName: A, PatientID: '7', PatientBirthDate: '19500101',"
         " PerformingPhysicianName: C, PatientSex: F, any: [{PatientName: B}, {Modality: CT}]}}]"
     )
-    found = header(
+    series_header = header(
         PatientName="Rossi^Anna", PatientID="4711", PatientBirthDate="19600202", PerformingPhysicianName="Weiss",
         PatientSex="M",
     )  # fmt: skip
-    shown = str(match_series(config.routes[0], found))
+    shown = str(match_series(config.routes[0], series_header))
     for word in ("Rossi", "Anna", "4711", "19600202", "Weiss"):
         assert word not in shown
     assert "found='M'" in shown
@@ -68,8 +68,8 @@ def test_what_was_found_never_names_the_patient() -> None:
 
 def test_each_series_goes_where_its_clauses_say() -> None:
     routing = routes_for(configuration(), [Series("1", CHEST), Series("2", CT, 40), Series("3", CT, 3)])
-    assert [(each.route.name, each.series) for each in routing.matches] == [("chest", ("1",)), ("head", ("2",))]
-    assert [str(each) for each in routing.matches[1].packages] == ["head@1", "other"]
+    assert [(match.route.name, match.series) for match in routing.matches] == [("chest", ("1",)), ("head", ("2",))]
+    assert [str(package) for package in routing.matches[1].packages] == ["head@1", "other"]
     assert not routing.otherwise
 
 
@@ -77,8 +77,8 @@ def test_a_study_clause_refuses_the_whole_study() -> None:
     config = configuration()
     with_pet = [Series("1", CT, 40), Series("2", header(Modality="PT"), 40)]
     assert routes_for(config, with_pet).otherwise
-    assert [each.found for each in match_study(config.routes[1], with_pet).refusals] == ["CT, PT"]
-    many = [Series(str(each), CT, 40) for each in range(4)]
+    assert [refusal.found for refusal in match_study(config.routes[1], with_pet).refusals] == ["CT, PT"]
+    many = [Series(str(number), CT, 40) for number in range(4)]
     assert routes_for(config, many).otherwise
     assert not routes_for(config, many[:3]).otherwise
 
@@ -98,7 +98,7 @@ def test_the_count_of_what_has_arrived_stands_before_what_the_header_says() -> N
 
 
 def test_a_disabled_route_takes_nothing() -> None:
-    assert "off" not in [each.route.name for each in routes_for(configuration(), [Series("1", CHEST)]).matches]
+    assert "off" not in [match.route.name for match in routes_for(configuration(), [Series("1", CHEST)]).matches]
 
 
 def unknown(_: str) -> bool:

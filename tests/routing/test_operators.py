@@ -70,11 +70,11 @@ def test_range_includes_its_ends(low: int, high: int, values: list[int]) -> None
 
 
 @given(st.dates(), st.dates(), st.dates())
-def test_range_of_dates(first: object, last: object, found: object) -> None:
+def test_range_of_dates(first: object, last: object, study_date: object) -> None:
     first, last = sorted((str(first), str(last)))
     header = Dataset()
-    header.StudyDate = str(found).replace("-", "")
-    assert holds({"StudyDate": {"range": {"min": first, "max": last}}}, header) == (first <= str(found) <= last)
+    header.StudyDate = str(study_date).replace("-", "")
+    assert holds({"StudyDate": {"range": {"min": first, "max": last}}}, header) == (first <= str(study_date) <= last)
 
 
 @pytest.mark.parametrize(
@@ -140,15 +140,15 @@ CONDITIONS: st.SearchStrategy[dict[str, object]] = st.recursive(
 
 
 def _headers() -> list[Dataset]:
-    found = []
+    headers = []
     # Straight from the wheel: pydicom's own listing tries to download what is not in it.
     for file in sorted((Path(pydicom.__file__).parent / "data" / "test_files").glob("**/*.dcm")):
         if file.stat().st_size < 100_000:
             try:
-                found.append(dcmread(file, force=True, stop_before_pixels=True))
+                headers.append(dcmread(file, force=True, stop_before_pixels=True))
             except Exception:  # a file that pydicom itself can't read
                 continue
-    return found
+    return headers
 
 
 HEADERS = _headers()
@@ -171,9 +171,9 @@ def test_no_condition_falls_over_on_any_real_header_and_negation_is_negation(con
 def test_a_combination_agrees_with_python(condition: dict[str, object], header: Dataset) -> None:
     def oracle(part: Condition) -> bool:
         if isinstance(part, AllOf):
-            return all(oracle(each) for each in part.parts)
+            return all(oracle(inner) for inner in part.parts)
         if isinstance(part, AnyOf):
-            return any(oracle(each) for each in part.parts)
+            return any(oracle(inner) for inner in part.parts)
         return not oracle(part.part) if isinstance(part, Not) else holds(part, header)
 
     assert holds(condition, header) == oracle(parse_condition(condition))

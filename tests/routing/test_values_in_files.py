@@ -78,7 +78,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-@pytest.mark.parametrize(("character_set", "encoded", "name"), NAMES, ids=lambda each: None)
+@pytest.mark.parametrize(("character_set", "encoded", "name"), NAMES, ids=lambda value: None)
 def test_a_name_in_a_file_is_compared_as_text(
     tmp_path: Path, character_set: str | None, encoded: bytes, name: str, syntax: str
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_name_in_a_file_is_compared_as_text(
         assert not asked({"PatientName": name}, header).unread
 
 
-@pytest.mark.parametrize(("character_set", "encoded", "name"), NAMES, ids=lambda each: None)
+@pytest.mark.parametrize(("character_set", "encoded", "name"), NAMES, ids=lambda value: None)
 @pytest.mark.parametrize("vr", ["LO", "LT", "SH", "ST", "UC", "UT", "UN"])
 def test_any_text_in_a_file_is_compared_in_its_character_set(
     tmp_path: Path, vr: str, character_set: str | None, encoded: bytes, name: str
@@ -278,7 +278,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-@pytest.mark.parametrize(("keyword", "tag", "vr", "encoded", "text", "other"), TEXTS, ids=[each[2] for each in TEXTS])
+@pytest.mark.parametrize(("keyword", "tag", "vr", "encoded", "text", "other"), TEXTS, ids=[row[2] for row in TEXTS])
 def test_text_of_every_value_representation_is_compared_without_padding(
     tmp_path: Path, keyword: str, tag: int, vr: str, encoded: bytes, text: str, other: str, syntax: str
 ) -> None:
@@ -326,9 +326,7 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-@pytest.mark.parametrize(
-    ("keyword", "tag", "vr", "value", "number", "other"), NUMBERS, ids=[each[2] for each in NUMBERS]
-)
+@pytest.mark.parametrize(("keyword", "tag", "vr", "value", "number", "other"), NUMBERS, ids=[row[2] for row in NUMBERS])
 def test_numbers_of_every_value_representation_are_compared_as_numbers(
     tmp_path: Path, keyword: str, tag: int, vr: str, value: object, number: float, other: float, syntax: str
 ) -> None:
@@ -381,7 +379,7 @@ def test_a_number_whose_sign_hangs_on_pixel_representation_is_read_with_it(
         ("FrameIncrementPointer", Encoded(0x00280009, "AT", (0x00181063,))),
         ("ReferencedImageSequence", Encoded(0x00081140, "SQ", ((Encoded(0x00081155, "UI", b"1.2"),),))),
     ],
-    ids=lambda each: each if isinstance(each, str) else "",
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_has_no_text_is_present_or_absent(tmp_path: Path, keyword: str, element: Encoded, syntax: str) -> None:
     tag = f"({element.tag >> 16:04x},{element.tag & 0xFFFF:04x})"

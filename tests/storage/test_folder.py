@@ -225,8 +225,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_free_space_is_that_of_the_filesystem(storage: FolderStorage) -> None:
-    found = os.statvfs(storage.root)
-    assert storage.free_bytes() == pytest.approx(found.f_bavail * found.f_frsize, rel=0.2)
+    statistics = os.statvfs(storage.root)
+    assert storage.free_bytes() == pytest.approx(statistics.f_bavail * statistics.f_frsize, rel=0.2)
 
 
 def test_many_threads_write_side_by_side(storage: FolderStorage) -> None:

@@ -46,7 +46,7 @@ def test_every_picture_is_synthetic_and_nothing_tells_whose_it_was(findings: Mod
     assert "NIH" in artefact.facts.source
     assert max(artefact.arrays["pictures"].shape[1:]) <= 128
     with zipfile.ZipFile(path) as file:
-        raw = b"".join(file.read(each) for each in file.namelist())
+        raw = b"".join(file.read(member) for member in file.namelist())
     assert b".png" not in raw
     assert b"0000" + b"0075" not in raw  # the first patient of the set
 
@@ -63,7 +63,7 @@ def test_no_picture_of_the_index_is_a_radiograph(findings: Model, shared_data: P
         apart = np.abs(pictures - real).mean(axis=(1, 2))
         assert apart.min() > 2, "a stored picture is the radiograph itself"
     reals = [np.asarray(Image.open(path).convert("L").resize(size), float) for path in paths]
-    assert sharpness < 0.8 * np.mean([np.abs(np.diff(each, 2, axis=1)).mean() for each in reals])
+    assert sharpness < 0.8 * np.mean([np.abs(np.diff(image, 2, axis=1)).mean() for image in reals])
 
 
 def test_a_real_radiograph_has_similar_cases_that_are_marked(findings: Model) -> None:
@@ -71,7 +71,7 @@ def test_a_real_radiograph_has_similar_cases_that_are_marked(findings: Model) ->
     told = explain(findings, x, target="Effusion", method="similar-cases")
     assert isinstance(told, CaseMatches)
     assert len(told.matches) == 5
-    assert all(each.synthetic and each.picture is not None for each in (*told.matches, *told.contrasts))
+    assert all(case.synthetic and case.picture is not None for case in (*told.matches, *told.contrasts))
     assert not card_of(findings, x, told).withheld
 
 
@@ -116,9 +116,9 @@ def test_prototypes_of_a_real_radiograph_add_up_and_are_not_withheld(prototypes:
     told = explain(prototypes, x, target="Effusion", method="prototypes", most=50)
     assert isinstance(told, CaseMatches)
     assert told.base is not None
-    total = told.base + sum((each.weight or 0) * each.similarity for each in told.matches)
+    total = told.base + sum((match.weight or 0) * match.similarity for match in told.matches)
     assert total == pytest.approx(told.total, abs=1e-3)
-    assert all(each.synthetic and each.known is not None for each in told.matches)
+    assert all(match.synthetic and match.known is not None for match in told.matches)
     assert not card_of(prototypes, x, told).withheld
 
 

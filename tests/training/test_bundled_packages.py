@@ -73,7 +73,7 @@ def test_the_manifest_is_valid_and_names_its_own_folder(folder):
 
 def test_the_graph_is_small_and_holds_its_own_weights(folder):
     graphs = {path.name: path.stat().st_size for path in folder.iterdir() if path.suffix in {".onnx", ".data"}}
-    assert set(graphs) == {"model.onnx"} | {each for each in manifest_of(folder).artefacts.values() if "onnx" in each}
+    assert set(graphs) == {"model.onnx"} | {name for name in manifest_of(folder).artefacts.values() if "onnx" in name}
     assert sum(graphs.values()) <= 12_000_000
 
 

@@ -34,10 +34,10 @@ def _planted(count: int = 160, width: int = 30) -> tuple[Radiographs, np.ndarray
 
 def test_the_head_answers_from_its_concepts_alone_without_negative_weights() -> None:
     data, seen = _planted()
-    found = fit(data, seen, ConceptRecipe(), seed=0)
-    assert (found.head_weights >= 0).all()
-    concepts = found.concepts(seen[0])
-    np.testing.assert_allclose(found.answers(seen[0]), concepts @ found.head_weights + found.head_bias)
+    fitted = fit(data, seen, ConceptRecipe(), seed=0)
+    assert (fitted.head_weights >= 0).all()
+    concepts = fitted.concepts(seen[0])
+    np.testing.assert_allclose(fitted.answers(seen[0]), concepts @ fitted.head_weights + fitted.head_bias)
     for number in range(14):
         assert np.corrcoef(concepts[:, number], seen[0, :, number])[0, 1] > 0.8
 
@@ -54,7 +54,7 @@ def test_several_goals_at_once_give_what_each_gives_alone() -> None:
 def _run(main: object, *arguments: object) -> None:
     app = typer.Typer()
     app.command()(main)  # type: ignore[type-var]
-    answer = CliRunner().invoke(app, [str(each) for each in arguments])
+    answer = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert answer.exit_code == 0, answer.output
 
 

@@ -49,15 +49,15 @@ def drawn_chest(*, opaque: bool = False) -> np.ndarray:
 
 
 def test_the_rules_find_two_drawn_lungs_and_what_lies_between_them() -> None:
-    found = label(drawn_chest())
+    labelled = label(drawn_chest())
     rows, columns = np.mgrid[0:128, 0:128].astype(float)
     right = ((columns - 41) / 16) ** 2 + ((rows - 60) / 37.5) ** 2 <= 1
     left = ((columns - 87) / 14) ** 2 + ((rows - 60) / 37.5) ** 2 <= 1
-    assert figures.dice(found.labels == RIGHT_LUNG, right) > 0.78
-    assert figures.dice(found.labels == LEFT_LUNG, left) > 0.75
-    heart = np.argwhere(found.labels == HEART)
+    assert figures.dice(labelled.labels == RIGHT_LUNG, right) > 0.78
+    assert figures.dice(labelled.labels == LEFT_LUNG, left) > 0.75
+    heart = np.argwhere(labelled.labels == HEART)
     assert 41 < heart[:, 1].mean() < 87
-    assert found.labels.max() == len(CLASSES) - 1
+    assert labelled.labels.max() == len(CLASSES) - 1
 
 
 def test_the_rules_give_no_label_where_a_lung_is_white() -> None:
@@ -65,8 +65,8 @@ def test_the_rules_give_no_label_where_a_lung_is_white() -> None:
 
 
 def test_lungs_on_exchanged_sides_are_implausible() -> None:
-    found = label(drawn_chest()).labels
-    exchanged = found[:, ::-1].copy()
+    labels = label(drawn_chest()).labels
+    exchanged = labels[:, ::-1].copy()
     assert implausible(with_centre(np.where(exchanged <= LEFT_LUNG, exchanged, 0).astype(np.uint8))) != ""
 
 
@@ -95,9 +95,9 @@ def test_of_each_structure_the_largest_part_is_kept_without_holes() -> None:
     labels[2:9, 2:9] = RIGHT_LUNG
     labels[5, 5] = 0
     labels[15, 15] = RIGHT_LUNG
-    found = tidied(labels)
-    assert found[5, 5] == RIGHT_LUNG
-    assert found[15, 15] == 0
+    tidy = tidied(labels)
+    assert tidy[5, 5] == RIGHT_LUNG
+    assert tidy[15, 15] == 0
 
 
 def test_the_network_answers_on_the_grid_of_its_input_whatever_the_window() -> None:
@@ -113,17 +113,17 @@ def test_the_network_answers_on_the_grid_of_its_input_whatever_the_window() -> N
 
 
 def by_name(structures: tuple[Structure, ...]) -> dict[str, np.ndarray]:
-    return {each.name: each.mask for each in structures}
+    return {structure.name: structure.mask for structure in structures}
 
 
 def test_the_package_finds_all_structures_on_a_real_radiograph(model: Model, real_chest: np.ndarray) -> None:
-    found = by_name(segmented(ExplainedImage(model, real_chest)))
-    assert list(found) == ["right lung", "left lung", "heart", "mediastinum"]
-    centres = {name: np.argwhere(mask).mean(axis=0) for name, mask in found.items()}
+    masks = by_name(segmented(ExplainedImage(model, real_chest)))
+    assert list(masks) == ["right lung", "left lung", "heart", "mediastinum"]
+    centres = {name: np.argwhere(mask).mean(axis=0) for name, mask in masks.items()}
     assert centres["right lung"][1] < centres["heart"][1] < centres["left lung"][1]
     assert centres["mediastinum"][0] < centres["heart"][0]
-    assert 0.08 < found["right lung"].mean() < 0.25
-    assert 0.08 < found["left lung"].mean() < 0.25
+    assert 0.08 < masks["right lung"].mean() < 0.25
+    assert 0.08 < masks["left lung"].mean() < 0.25
 
 
 def test_a_mirrored_radiograph_has_mirrored_structures(model: Model, real_chest: np.ndarray) -> None:
@@ -145,9 +145,9 @@ def test_a_darker_flatter_and_noisier_radiograph_has_the_same_structures(model: 
 
 def test_the_findings_package_sees_the_anatomy_through_its_companion(real_chest: np.ndarray) -> None:
     findings = load_package("cxr-findings@1")
-    found = anatomy_in(findings, real_chest, zones=True)
-    assert [each.name for each in found][-2:] == ["heart", "mediastinum"]
-    assert len(found) == 8
+    structures = anatomy_in(findings, real_chest, zones=True)
+    assert [structure.name for structure in structures][-2:] == ["heart", "mediastinum"]
+    assert len(structures) == 8
 
 
 def test_on_hand_drawn_radiographs_the_service_reaches_what_the_card_says(model: Model, shared_data: Path) -> None:
@@ -159,9 +159,9 @@ def test_on_hand_drawn_radiographs_the_service_reaches_what_the_card_says(model:
     dice: dict[str, list[float]] = {}
     for name, outlines in drawn.items():
         given = to_model(read_images([wrap_picture(files[name])]).or_raise()[0], model.manifest.input)
-        found = by_name(segmented(ExplainedImage(model, given.tensor)))
+        masks = by_name(segmented(ExplainedImage(model, given.tensor)))
         for structure, corners in outlines.items():
-            dice.setdefault(structure, []).append(figures.dice(outline_mask(corners, (224, 224)), found[structure]))
+            dice.setdefault(structure, []).append(figures.dice(outline_mask(corners, (224, 224)), masks[structure]))
     for structure, values in dice.items():
         assert np.mean(values) == pytest.approx(reported[structure]["value"], abs=0.01)
     assert min(np.mean(dice["right lung"]), np.mean(dice["left lung"])) > 0.85

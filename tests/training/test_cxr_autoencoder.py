@@ -51,8 +51,8 @@ def test_the_untrained_net_is_the_linear_code_of_its_components(taught: Lesson) 
     net = with_components(Net(), pictures).eval()
     with torch.no_grad():
         coarse = torch.nn.functional.avg_pool2d(torch.from_numpy(pictures[:, None]), 2)
-        found = torch.nn.functional.avg_pool2d(net.decoder(net.encoder(torch.from_numpy(pictures[:, None]))), 2)
-    assert float(((found - coarse) ** 2).mean()) < 1e-3
+        decoded = torch.nn.functional.avg_pool2d(net.decoder(net.encoder(torch.from_numpy(pictures[:, None]))), 2)
+    assert float(((decoded - coarse) ** 2).mean()) < 1e-3
 
 
 def test_the_same_seed_gives_the_same_weights(observer: Observer, taught: Lesson) -> None:
@@ -75,7 +75,7 @@ def test_the_script_writes_a_package_that_is_right(shared_data: Path, tmp_path: 
         data=shared_data, out=out, classifier="cxr-findings@1", steps=2, copies=1, limit=20, seed=0, threads=1,
         start=None, keep=tmp_path / "weights.pt",
     )  # fmt: skip
-    assert [each for each in check_package(out) if each.severity == "error"] == []
+    assert [finding for finding in check_package(out) if finding.severity == "error"] == []
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["data"]["held_out_pictures"] == metrics["held_out"]["pictures"] == 4
     assert metrics["held_out"]["mse_per_mille"]["value"] > 0

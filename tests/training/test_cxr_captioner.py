@@ -49,10 +49,10 @@ def test_a_decoder_writes_the_answers_of_images_that_it_was_not_taught() -> None
     decoder = trained(planted(2000, seed=0)[0], book, Recipe(steps=300, width=32, batch=32, rate=1e-2), seed=0)
     others, _ = planted(100, seed=1)
     answered = others.margins[0] >= 0
-    found = against(told_in(written(decoder, others.memories[0], book), book), answered, seed=0)
-    assert found["stated"] == 1.0
-    assert found["agreement"]["value"] > found["denying everything"] + 0.08
-    assert found["present"]["recall"]["value"] > 0.5
+    figures = against(told_in(written(decoder, others.memories[0], book), book), answered, seed=0)
+    assert figures["stated"] == 1.0
+    assert figures["agreement"]["value"] > figures["denying everything"] + 0.08
+    assert figures["present"]["recall"]["value"] > 0.5
 
 
 def test_figures_count_what_is_stated_and_what_is_so() -> None:
@@ -61,21 +61,21 @@ def test_figures_count_what_is_stated_and_what_is_so() -> None:
     truth = np.zeros((3, len(FINDINGS)), bool)
     truth[0, FINDINGS.index("Mass")] = truth[2, FINDINGS.index("Mass")] = True
     told = told_in(captions, book)
-    found = against(told, truth, seed=0)
-    assert found["agreement"]["value"] == round(3 / 6, 3)
-    assert found["present"]["precision"]["value"] == round(1 / 3, 3)
-    assert found["present"]["recall"]["value"] == 0.5
-    assert found["absent"]["precision"]["value"] == round(2 / 3, 3)
+    figures = against(told, truth, seed=0)
+    assert figures["agreement"]["value"] == round(3 / 6, 3)
+    assert figures["present"]["precision"]["value"] == round(1 / 3, 3)
+    assert figures["present"]["recall"]["value"] == 0.5
+    assert figures["absent"]["precision"]["value"] == round(2 / 3, 3)
     mass = each_finding(told, truth, book)["Mass"]
     assert mass == {"answered": 2, "stated": 2, "precision": 0.5, "recall": 0.5, "agreement": round(1 / 3, 3)}
     assert each_finding(told, truth, book)["Hernia"]["precision"] is None
 
 
 def test_captions_that_an_empty_image_would_get_are_counted() -> None:
-    found = follow_the_image(["a.", "a.", "b."], ["b.", "c."])
-    assert found["different captions"] == 2
-    assert found["unlike that of the image before"] == 0.5
-    assert found["unlike all of empty images"] == round(2 / 3, 3)
+    figures = follow_the_image(["a.", "a.", "b."], ["b.", "c."])
+    assert figures["different captions"] == 2
+    assert figures["unlike that of the image before"] == 0.5
+    assert figures["unlike all of empty images"] == round(2 / 3, 3)
 
 
 def test_the_script_writes_a_package_from_a_few_images(shared_data: Path, tmp_path: Path) -> None:
@@ -97,4 +97,4 @@ def test_the_script_writes_a_package_from_a_few_images(shared_data: Path, tmp_pa
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["radiographs"] == metrics["held out"]["images"] == 12
     assert metrics["package"]["same"] >= metrics["package"]["compared"] - 1
-    assert [each for each in check_package(out) if each.severity == "error"] == []
+    assert [finding for finding in check_package(out) if finding.severity == "error"] == []

@@ -23,8 +23,8 @@ def test_labels_written_as_sentences_are_read_back_from_them(seed: int) -> None:
     tokens, weights = asked(book, present, rng)
     assert weights.shape == tokens.shape
     assert tokens.shape[1] <= book.at_most + 1
-    for row, found in zip(present, tokens, strict=True):
-        text = book.text([each for each in found if each not in (book.start, book.end)])
+    for row, caption in zip(present, tokens, strict=True):
+        text = book.text([token for token in caption if token not in (book.start, book.end)])
         np.testing.assert_array_equal(said(text, book), row)
 
 
@@ -32,7 +32,7 @@ def test_the_word_that_decides_between_presence_and_absence_weighs_most() -> Non
     book = Phrasebook(FINDINGS)
     present = np.arange(len(FINDINGS))[None] % 3 == 0
     tokens, weights = asked(book, present, np.random.default_rng(0))
-    deciding = {book.number[each[0]] for each in (*PRESENT, *ABSENT)}
+    deciding = {book.number[phrase[0]] for phrase in (*PRESENT, *ABSENT)}
     decides = np.isin(tokens[0], list(deciding))
     assert decides.sum() == len(FINDINGS)
     assert weights[0][decides].min() > weights[0][1:-1][~decides[1:-1]].max()

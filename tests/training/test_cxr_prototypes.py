@@ -37,35 +37,37 @@ def planted(count: int, seed: int) -> tuple[Radiographs, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def found():
+def fit_and_data():
     torch.set_num_threads(1)
     data, frozen = planted(60, seed=0)
     judge = unfitted_judge(frozen[0])
     return fitted(data, frozen, embeddings(judge, frozen), judge, Recipe(candidates=20), seed=0), data
 
 
-def test_prototypes_are_places_of_radiographs_that_have_what_they_speak_for(found):
-    fit, data = found
+def test_prototypes_are_places_of_radiographs_that_have_what_they_speak_for(fit_and_data):
+    fit, data = fit_and_data
     labels = truth(data)
-    each = Recipe().per_target
+    per_target = Recipe().per_target
     for number, image in enumerate(fit.images):
-        target, within = divmod(number, each)
+        target, within = divmod(number, per_target)
         assert labels[image, target] == (within < Recipe().presence)
     weights = fit.net.last.weight.detach().numpy()
     for target in range(len(TARGETS)):
-        own = weights[target, target * each : (target + 1) * each]
+        own = weights[target, target * per_target : (target + 1) * per_target]
         assert (own[: Recipe().presence] >= 0).all()
         assert (own[Recipe().presence :] <= 0).all()
-        assert np.count_nonzero(np.delete(weights[target], slice(target * each, (target + 1) * each))) == 0
+        assert np.count_nonzero(np.delete(weights[target], slice(target * per_target, (target + 1) * per_target))) == 0
 
 
-def test_what_was_planted_is_found_on_images_that_were_not_fitted_on(found):
-    fit, _ = found
+def test_what_was_planted_is_found_on_images_that_were_not_fitted_on(fit_and_data):
+    fit, _ = fit_and_data
     data, frozen = planted(60, seed=1)
     effusion = TARGETS.index("Effusion")
     assert figures.auc(truth(data)[:, effusion], answers_of(fit.net, frozen[0])[:, effusion]) > 0.9
-    each = Recipe().per_target
-    strongest = effusion * each + int(fit.net.last.weight[effusion, effusion * each :][: Recipe().presence].argmax())
+    per_target = Recipe().per_target
+    strongest = effusion * per_target + int(
+        fit.net.last.weight[effusion, effusion * per_target :][: Recipe().presence].argmax()
+    )
     with torch.no_grad():
         maps = fit.net(torch.from_numpy(frozen[0][:1]).float())[1][0, strongest]
     row, column = divmod(int(maps.argmax()), GRID)
@@ -76,10 +78,10 @@ def test_what_was_planted_is_found_on_images_that_were_not_fitted_on(found):
 def test_similarity_is_that_of_the_paper_and_largest_for_the_prototype_itself():
     points = torch.randn(2, 5, 4, 4, generator=torch.Generator().manual_seed(0))
     prototypes = points[0, :, 1, 2][None, :, None, None]
-    found = similarity(points, prototypes)
+    similarities = similarity(points, prototypes)
     squared = ((points - prototypes[0]) ** 2).mean(dim=1, keepdim=True)
-    assert torch.allclose(found, torch.log((squared + 1) / (squared + 0.05)), atol=1e-4)
-    assert int(found[0].argmax()) == 1 * 4 + 2
+    assert torch.allclose(similarities, torch.log((squared + 1) / (squared + 0.05)), atol=1e-4)
+    assert int(similarities[0].argmax()) == 1 * 4 + 2
 
 
 def test_a_signed_regression_keeps_its_signs_and_sparsity_leaves_little():
@@ -117,7 +119,7 @@ def test_the_script_writes_a_package_that_answers_by_a_sum(shared_data, tmp_path
 
     x = np.random.default_rng(0).random((1, 1, 224, 224), np.float32)
     told = explain(model, x, target="Effusion", method="prototypes", most=50)
-    total = told.base + sum(each.weight * each.similarity for each in told.matches)
+    total = told.base + sum(match.weight * match.similarity for match in told.matches)
     assert total == pytest.approx(told.total, abs=1e-3)
     artefact = read_artefact(out / "prototypes.npz")
     assert artefact.arrays["known"].shape == (30, 3)

@@ -67,9 +67,9 @@ def test_a_network_learns_every_class_of_one_head_in_few_steps():
     torch.manual_seed(0)
     with Progress(disable=True) as progress:
         network = head_ct_tissue.train(UNet3d(len(CLASSES)), [[head]], 24, 0, progress, "one head")
-    found = head_ct_tissue.measure(network, head, 0)
-    assert found["soft-tissue"]["whole"] > 0.7
-    assert found["bone"]["whole"] > 0.5
+    measured = head_ct_tissue.measure(network, head, 0)
+    assert measured["soft-tissue"]["whole"] > 0.7
+    assert measured["bone"]["whole"] > 0.5
 
 
 def test_the_head_script_writes_a_package_from_a_few_steps(shared_data, tmp_path):

@@ -192,8 +192,11 @@ def test_the_bundled_opacities_lie_in_the_boxes_that_radiologists_drew(shared_da
     images = plain(torch.from_numpy(data.images[rows]), INPUT_SIZE).numpy()
     evidence = answers_and_evidence(find_package("cxr-opacity@1", ()), images)[1][:, 0]
     hits = [
-        marked_places(data, int(row), SOURCE, OPACITY).reshape(28, 16, 28, 16).mean(axis=(1, 3)).ravel()[each.argmax()]
-        for row, each in zip(rows, evidence, strict=True)
+        marked_places(data, int(row), SOURCE, OPACITY)
+        .reshape(28, 16, 28, 16)
+        .mean(axis=(1, 3))
+        .ravel()[evidence_map.argmax()]
+        for row, evidence_map in zip(rows, evidence, strict=True)
     ]
     assert np.mean(np.array(hits) > 0) >= 0.75
 

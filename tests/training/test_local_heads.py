@@ -138,7 +138,7 @@ def test_a_finding_that_is_not_told_from_chance_is_not_answered_and_few_normals_
     assert set(figures["answered"]) == {"Pneumonia", "Mass"}
     assert "Nodule" in figures["not_answered"]
     assert figures["normals_called"]["value"] <= ANY + 0.05
-    assert all(each["normals_called"] <= EACH + 0.04 for each in figures["findings"].values())
+    assert all(finding["normals_called"] <= EACH + 0.04 for finding in figures["findings"].values())
 
 
 def test_who_knows_the_folder_alone_is_not_told_from_chance():

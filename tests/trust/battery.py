@@ -185,7 +185,7 @@ def _places(model: Model, data: Path, target: str) -> list[tuple[str, str]]:
             maps["of another patient's boxes"] = before
         for kind, values in maps.items():
             heatmap = Heatmap(values, target, "grad-cam", False, "logit")
-            grades = [each.grade for each in inside_anatomy(heatmap, allowed, None)]
+            grades = [measurement.grade for measurement in inside_anatomy(heatmap, allowed, None)]
             withheld[kind].append(Grade.RED in grades)
             of[kind].append(int(name.split("_")[0]))
         before = right

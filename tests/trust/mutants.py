@@ -57,7 +57,7 @@ def without(name: str) -> None:
     for module in (import_module("whyray.quality.assess"), import_module("whyray.quality.typed")):
         whole = module.QualityCard
         module.QualityCard = lambda measured, whole=whole: whole(  # type: ignore[attr-defined]
-            tuple(each for each in measured if each.name != name)
+            tuple(measurement for measurement in measured if measurement.name != name)
         )
 
 

@@ -31,7 +31,7 @@ def share(passed: Sequence[bool], patients: Sequence[int]) -> str:
         doubt = 1 - 0.025 ** (1 / len(groups))
         low, high = (1 - doubt, 1.0) if passed[0] else (0.0, doubt)
         return f"{np.mean(passed):.1%} ({low:.1%}–{high:.1%}), n = {len(passed)}"
-    sums = np.array([[sum(each), len(each)] for each in groups.values()], float)
+    sums = np.array([[sum(group), len(group)] for group in groups.values()], float)
     picked = np.random.default_rng(0).integers(len(sums), size=(BOOTSTRAPS, len(sums)))
     totals = sums[picked].sum(axis=1)
     low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])

@@ -134,7 +134,7 @@ def test_a_map_that_knows_nothing_is_withheld_since_the_method_does_not_give_it_
 ) -> None:
     values = BAD_MAPS[kind](honest[1][0, 0], np.random.default_rng(1))
     card = graded(honest, values)
-    red = {each.name for each in card.measurements if each.grade is Grade.RED}  # type: ignore[attr-defined]
+    red = {measurement.name for measurement in card.measurements if measurement.grade is Grade.RED}  # type: ignore[attr-defined]
     assert card.withheld  # type: ignore[attr-defined]
     assert "made again" in red
     # on this film, the strongest edges are those of the spot that the model reads
@@ -170,7 +170,7 @@ def test_a_model_that_answers_the_same_of_all_images_is_known_without_any_record
     model = nets.loaded("plain")
     assert answers_as_known(model).grade is Grade.GREEN
     flat = {name: answers_as_known(other) for name, other in bad_models(model) if name.startswith("head")}
-    assert {each.grade for each in flat.values()} == {Grade.RED}
+    assert {measurement.grade for measurement in flat.values()} == {Grade.RED}
 
 
 def test_a_net_that_reads_a_burned_in_marker_is_withheld(tmp_path: Path) -> None:

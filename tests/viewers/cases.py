@@ -145,12 +145,12 @@ def _explained(
 ) -> Case:
     """`others` are findings that the model looked for and did not see."""
     image = image_of(sources)
-    of_instance = {str(data.SOPInstanceUID): each for data, each in zip(sources, values, strict=True)}
+    of_instance = {str(data.SOPInstanceUID): value for data, value in zip(sources, values, strict=True)}
     volume = np.stack([of_instance[frame.sop_instance_uid] for frame in image.frames])
     volume /= volume.max()
     region = a_map(image, volume)
     finding = Finding(target, present=True, probability=0.93, maps=(region,))
-    findings = [*(Finding(each, present=False, probability=0.04) for each in others), finding]
+    findings = [*(Finding(other, present=False, probability=0.04) for other in others), finding]
     return Case(
         sources, lesions, build_results(answer_about(image, findings, package=package), kinds, load_templates())
     )

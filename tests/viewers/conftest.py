@@ -84,9 +84,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
         "--force-color-profile=srgb",
         "--hide-scrollbars",
     )
-    found = browser.start(chromium, chromedriver, tmp_path_factory.mktemp("profile"), flags)
-    yield found
-    found.quit()
+    driver = browser.start(chromium, chromedriver, tmp_path_factory.mktemp("profile"), flags)
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture

@@ -60,8 +60,8 @@ class Ohif:
 
     def series(self) -> list[str]:
         """What the list of series says, one line each."""
-        found = self.driver.find_elements(By.CSS_SELECTOR, "[id^=thumbnail-]")
-        return [" ".join(each.text.split()) for each in found]
+        thumbnails = self.driver.find_elements(By.CSS_SELECTOR, "[id^=thumbnail-]")
+        return [" ".join(thumbnail.text.split()) for thumbnail in thumbnails]
 
     def show(self, modality: str) -> Ohif:
         """Double-click the series of a modality (as OHIF calls it) and wait until the viewport is given to it."""

@@ -60,16 +60,18 @@ def _fetch(into: Path) -> Path:
         said = error.stderr.decode(errors="replace").strip().splitlines()
         raise OhifMissingError(f"npm could not bring @ohif/app@{VERSION}: {' '.join(said[-2:])}") from error
     (archive,) = into.glob("*.tgz")
-    found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    if found != _SHA512:
-        raise OhifMissingError(f"@ohif/app@{VERSION} has SHA-512 {found}, pinned is {_SHA512}")
+    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if digest != _SHA512:
+        raise OhifMissingError(f"@ohif/app@{VERSION} has SHA-512 {digest}, pinned is {_SHA512}")
     return archive
 
 
 def _unpack(archive: Path, into: Path) -> None:
     with tarfile.open(archive) as package:
         # dist/ort, half of the package, holds models for a tool that the tests do not use
-        wanted = [each for each in package if each.name.startswith("package/dist/") and "/ort/" not in each.name]
+        wanted = [
+            member for member in package if member.name.startswith("package/dist/") and "/ort/" not in member.name
+        ]
         if hasattr(tarfile, "data_filter"):  # Debian 12's Python has none; the archive's hash is pinned
             package.extraction_filter = tarfile.data_filter
         package.extractall(into, wanted)

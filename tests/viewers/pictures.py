@@ -48,9 +48,9 @@ def likeness(window: Picture, picture: Picture) -> float:
 def coloured(window: Picture, least: int = 24) -> NDArray[np.bool_]:
     """Where a picture of grey values has been coloured; specks smaller than 9 pixels (icons' edges) do not count."""
     channels = window.astype(int)
-    found = channels.max(-1) - channels.min(-1) >= least
-    labels, count = ndimage.label(found)
-    sizes = ndimage.sum_labels(found, labels, range(1, count + 1))
+    mask = channels.max(-1) - channels.min(-1) >= least
+    labels, count = ndimage.label(mask)
+    sizes = ndimage.sum_labels(mask, labels, range(1, count + 1))
     return np.isin(labels, 1 + np.flatnonzero(np.asarray(sizes) >= 9))
 
 

@@ -14,7 +14,7 @@ from viewers.pictures import LIKE_TEXT, Picture, centre, coloured, dice, fitted,
 
 def test_ohif_lists_every_result_beside_the_source(ohif: Ohif, head_ct: Case) -> None:
     listed = " ".join(ohif.open(head_ct.study).series())
-    for result in (*head_ct.sources[:1], *(each.dataset for each in head_ct.results)):
+    for result in (*head_ct.sources[:1], *(built.dataset for built in head_ct.results)):
         assert result.SeriesDescription in listed
 
 
@@ -72,11 +72,13 @@ def test_ohif_lists_the_findings_of_the_report_and_draws_the_outline_on_the_lesi
         what="OHIF: the findings of the report",
         deadline=WITHIN,
     )
-    assert {each["TrackingIdentifier"] for each in read} == {"head-findings: Haemorrhage"}
-    assert all(each["labels"][:1] == [{"label": "Certainty of Finding", "value": "93.00 %"}] for each in read)
+    assert {measurement["TrackingIdentifier"] for measurement in read} == {"head-findings: Haemorrhage"}
+    assert all(
+        measurement["labels"][:1] == [{"label": "Certainty of Finding", "value": "93.00 %"}] for measurement in read
+    )
     # beside it the site at most: the figures of the quality card are not drawn over the image
-    assert all(len(each["labels"]) <= 2 for each in read)
-    (outlined,) = [each for each in read if each["coords"]]
+    assert all(len(measurement["labels"]) <= 2 for measurement in read)
+    (outlined,) = [measurement for measurement in read if measurement["coords"]]
     assert outlined["coords"][0]["GraphicType"] == "POLYLINE"
 
     def encloses_the_lesion(shown: Picture) -> bool:
@@ -87,7 +89,7 @@ def test_ohif_lists_the_findings_of_the_report_and_draws_the_outline_on_the_lesi
 
 
 def test_ohif_opens_a_radiograph_whose_pixel_spacing_is_zero(ohif: Ohif, chest: Case) -> None:
-    assert [float(each) for each in chest.sources[0].PixelSpacing] == [0, 0]
+    assert [float(spacing) for spacing in chest.sources[0].PixelSpacing] == [0, 0]
     listed = " ".join(ohif.open(chest.study).series())
     for result in chest.results:
         assert result.dataset.SeriesDescription in listed

@@ -42,10 +42,10 @@ def test_orthanc_explorer_previews_the_page_pixel_by_pixel(
     until(opened, what="the button that previews", deadline=_WITHIN)
 
     def is_as_drawn() -> bool:
-        found = window.find_elements(By.ID, "lbImage")
-        if not found or not found[0].is_displayed():
+        images = window.find_elements(By.ID, "lbImage")
+        if not images or not images[0].is_displayed():
             return False
-        shown = decoded(found[0].screenshot_as_png)[_BORDER:-_BORDER, _BORDER:-_BORDER]
+        shown = decoded(images[0].screenshot_as_png)[_BORDER:-_BORDER, _BORDER:-_BORDER]
         return shown.shape == page.picture.shape and bool(np.abs(shown.astype(int) - page.picture).max() <= 1)
 
     until(is_as_drawn, what="a preview equal to the result's picture", deadline=_WITHIN)
@@ -110,8 +110,8 @@ def _opened(
     window.get(f"{web_viewer}?series={series}")
 
     def seen() -> list[Picture]:
-        found = window.find_elements(By.CSS_SELECTOR, "#dicomImage canvas")
-        shown = decoded(found[0].screenshot_as_png) if found else None
+        canvases = window.find_elements(By.CSS_SELECTOR, "#dicomImage canvas")
+        shown = decoded(canvases[0].screenshot_as_png) if canvases else None
         return [shown] if shown is not None and likeness(shown, picture) > LIKE_TEXT else []
 
     (shown,) = until(seen, what="the result's picture in the web viewer", deadline=_WITHIN)

@@ -51,16 +51,16 @@ def workitem(*images: Dataset, uid: str | None = None, whole_series: bool = Fals
     made.ScheduledWorkitemCodeSequence = [code()]
     made.PatientName, made.PatientID = PATIENT, "P-4711"
     made.InputInformationSequence = []
-    for uids in dict.fromkeys((each.StudyInstanceUID, each.SeriesInstanceUID) for each in images):
+    for uids in dict.fromkeys((image.StudyInstanceUID, image.SeriesInstanceUID) for image in images):
         item = Dataset()
         item.TypeOfInstances = "DICOM"
         item.StudyInstanceUID, item.SeriesInstanceUID = uids
         item.ReferencedSOPSequence = []
-        for each in images if not whole_series else ():
-            if (each.StudyInstanceUID, each.SeriesInstanceUID) == uids:
+        for image in images if not whole_series else ():
+            if (image.StudyInstanceUID, image.SeriesInstanceUID) == uids:
                 reference = Dataset()
-                reference.ReferencedSOPClassUID = each.SOPClassUID
-                reference.ReferencedSOPInstanceUID = each.SOPInstanceUID
+                reference.ReferencedSOPClassUID = image.SOPClassUID
+                reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
                 item.ReferencedSOPSequence.append(reference)
         made.InputInformationSequence.append(item)
     for keyword, value in changes.items():
@@ -151,7 +151,7 @@ def performer(site: Site, served: Served) -> MakePerformer:
             sources=lambda: {source.worklist.name: source},
             keep=served.scp.fetched,
             make_jobs=OrderedJobs(
-                site.catalog, lambda: site.config, context.read_header, lambda each: f"{each.split('@')[0]}@1.0.0"
+                site.catalog, lambda: site.config, context.read_header, lambda package: f"{package.split('@')[0]}@1.0.0"
             ),
             owner=owner,
             uid_source=lambda: generate_uid(prefix=None),

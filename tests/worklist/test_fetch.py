@@ -41,17 +41,17 @@ def test_what_is_named_is_fetched_and_worked_on_and_no_other_route_is_asked(
     performer(images="archive").step()
     wanted = archived if whole_series else archived[:1]
     rows = held(site)
-    assert {each.sop_instance_uid for each in rows} == {each.SOPInstanceUID for each in wanted}
-    assert {each.calling_ae for each in rows} == {"archive"}
-    for each in rows:
-        (original,) = [one for one in wanted if each.sop_instance_uid == one.SOPInstanceUID]
-        assert dcmread(site.storage.root / each.key).PixelData == original.PixelData
+    assert {instance.sop_instance_uid for instance in rows} == {instance.SOPInstanceUID for instance in wanted}
+    assert {instance.calling_ae for instance in rows} == {"archive"}
+    for instance in rows:
+        (original,) = [one for one in wanted if instance.sop_instance_uid == one.SOPInstanceUID]
+        assert dcmread(site.storage.root / instance.key).PixelData == original.PixelData
     assert served.state(uid) == "IN PROGRESS"
     (job,) = site.jobs()
     assert job.state is JobState.QUEUED
     site.clock.tick(3600)
     site.router().step()
-    assert [each.id for each in site.jobs()] == [job.id], "the route would have taken it, had a PACS sent it"
+    assert [row.id for row in site.jobs()] == [job.id], "the route would have taken it, had a PACS sent it"
 
 
 def test_what_was_fetched_is_routed_after_all_when_the_pacs_sends_it(
@@ -90,7 +90,7 @@ def test_an_archive_that_lacks_the_images_gives_the_workitem_back_and_one_that_i
     one.step()
     assert served.state(lost) == "CANCELED"
     down = {"archive": {"url": "http://127.0.0.1:9/dicom-web"}, "pacs": {"ae_title": "PACS", "host": "127.0.0.1"}}
-    up = {name: dict(each) for name, each in _destinations(site).items()}
+    up = {name: dict(destination) for name, destination in _destinations(site).items()}
     site.configure(destinations=down, routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sr"]}}])
     waiting = served.create(workitem(archived[0]))
     one.step()
@@ -108,9 +108,12 @@ def test_a_series_that_is_here_is_not_fetched(
     site.receive(archived)
     served.create(workitem(*archived))
     performer(images="archive").step()
-    assert {each.calling_ae for each in held(site)} == {"PACS"}
+    assert {instance.calling_ae for instance in held(site)} == {"PACS"}
     assert len(site.jobs()) == 1
 
 
 def _destinations(site: Site) -> dict[str, dict[str, object]]:
-    return {name: each.model_dump(mode="json", exclude_unset=True) for name, each in site.config.destinations.items()}
+    return {
+        name: destination.model_dump(mode="json", exclude_unset=True)
+        for name, destination in site.config.destinations.items()
+    }

@@ -160,25 +160,25 @@ def test_workitems_are_searched_by_state_code_patient_date_and_page(served: Serv
     other = served.create(workitem(film(), ScheduledWorkitemCodeSequence=[code("else")], PatientName="Else^A"))
     served.change_state(made[2], "IN PROGRESS", generate_uid(prefix=None))
 
-    def found(query: str) -> set[str]:
+    def searched(query: str) -> set[str]:
         answer = served.send("GET", f"/workitems?{query}")
         if answer.status_code == 204:
             return set()
         assert answer.status_code == 200, answer.text
-        return {each["00080018"]["Value"][0] for each in answer.json()}
+        return {workitem["00080018"]["Value"][0] for workitem in answer.json()}
 
-    assert found("") == {*made, other}
-    assert found("ProcedureStepState=SCHEDULED") == {made[0], made[1], other}
-    assert found("00741000=IN%20PROGRESS") == {made[2]}
-    assert found("ScheduledWorkitemCodeSequence.CodeValue=films-ai") == set(made)
-    assert found("00404018.00080100=else&includefield=all") == {other}
-    assert found("PatientName=doe*&PatientID=P-4711") == set(made)
-    assert found("ScheduledProcedureStepStartDateTime=20261102-") == {made[1], made[2]}
-    assert found("ScheduledProcedureStepStartDateTime=20261101-20261102") == {made[0], made[1], other}
-    assert found("PatientID=nobody") == set()
-    assert found("ProcedureStepState=DONE") == set()
-    assert len(found("limit=2")) == 2
-    assert found("limit=2&offset=2") == {*made, other} - found("limit=2")
+    assert searched("") == {*made, other}
+    assert searched("ProcedureStepState=SCHEDULED") == {made[0], made[1], other}
+    assert searched("00741000=IN%20PROGRESS") == {made[2]}
+    assert searched("ScheduledWorkitemCodeSequence.CodeValue=films-ai") == set(made)
+    assert searched("00404018.00080100=else&includefield=all") == {other}
+    assert searched("PatientName=doe*&PatientID=P-4711") == set(made)
+    assert searched("ScheduledProcedureStepStartDateTime=20261102-") == {made[1], made[2]}
+    assert searched("ScheduledProcedureStepStartDateTime=20261101-20261102") == {made[0], made[1], other}
+    assert searched("PatientID=nobody") == set()
+    assert searched("ProcedureStepState=DONE") == set()
+    assert len(searched("limit=2")) == 2
+    assert searched("limit=2&offset=2") == {*made, other} - searched("limit=2")
     assert served.send("GET", "/workitems?limit=2").headers["Warning"].startswith("299")
     for wrong in ("NoSuchKeyword=1", "limit=many"):
         assert served.send("GET", f"/workitems?{wrong}").status_code == 400
@@ -196,8 +196,8 @@ def test_dicomweb_client_reads_the_worklist_as_dicom_json(served: Served) -> Non
     uid = served.create(workitem(film()))
     client = DICOMwebClient(served.url, headers={"Authorization": f"Bearer {TOKEN}"})
     got = client._http_get_application_json(f"{served.url}/workitems", params={"ProcedureStepState": "SCHEDULED"})
-    (found,) = [Dataset.from_json(each) for each in got]
-    assert found.SOPInstanceUID == uid
+    (listed,) = [Dataset.from_json(encoded) for encoded in got]
+    assert listed.SOPInstanceUID == uid
 
 
 def test_a_change_that_was_answered_is_there_after_the_process_died(served: Served, site: Site) -> None:

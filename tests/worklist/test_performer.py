@@ -29,12 +29,12 @@ def by_order(site: Site) -> None:
 def deliver(site: Site, *, refuse: bool = False) -> None:
     """What the delivery role does with a PACS that takes everything, or nothing."""
     with site.catalog.begin() as session:
-        for each in deliveries.claim_batch(session, "pacs", "sender", site.clock()):
+        for delivery in deliveries.claim_batch(session, "pacs", "sender", site.clock()):
             if refuse:
                 error = PeerRefused("pacs takes no such objects")
-                deliveries.stop(session, each.id, "sender", error, site.clock(), status=0x0122, retry_after=None)
+                deliveries.stop(session, delivery.id, "sender", error, site.clock(), status=0x0122, retry_after=None)
             else:
-                deliveries.sent(session, each.id, "sender", 0, "Success", site.clock())
+                deliveries.sent(session, delivery.id, "sender", 0, "Success", site.clock())
 
 
 def steps(site: Site, one: Performer, times: int = 1) -> None:
@@ -95,24 +95,25 @@ def test_a_workitem_is_claimed_worked_on_told_of_and_completed_with_its_results(
     }
     with site.catalog.read() as session:
         made = {
-            each.sop_instance_uid: (each.series_instance_uid, "PACS") for each in session.scalars(select(ResultRow))
+            result.sop_instance_uid: (result.series_instance_uid, "PACS")
+            for result in session.scalars(select(ResultRow))
         }
     assert named == made
     assert len(made) == 3
 
 
 def test_a_priority_of_the_workitem_is_that_of_its_jobs(site: Site, served: Served, performer: MakePerformer) -> None:
-    found = {}
+    priorities = {}
     for number, priority in enumerate(("HIGH", "MEDIUM", "LOW"), start=1):
         image = film(number)
         image.StudyInstanceUID = generate_uid(prefix=None)
         site.receive([image])
         served.create(workitem(image, ScheduledProcedureStepPriority=priority))
-        known = {each.id for each in site.jobs()}
+        known = {job.id for job in site.jobs()}
         steps(site, performer())
-        (job,) = [each for each in site.jobs() if each.id not in known]
-        found[priority] = job.priority
-    assert found == {"HIGH": 0, "MEDIUM": jobs.PRIORITIES["urgent"], "LOW": 2}
+        (job,) = [job for job in site.jobs() if job.id not in known]
+        priorities[priority] = job.priority
+    assert priorities == {"HIGH": 0, "MEDIUM": jobs.PRIORITIES["urgent"], "LOW": 2}
 
 
 def test_codes_that_nobody_maps_and_inputs_that_are_not_ready_are_left_alone(
@@ -334,7 +335,7 @@ def test_neither_events_nor_log_name_the_patient(
     for remote in (False, True):
         steps(site, performer(remote=remote), 3)
     with site.catalog.read() as session:
-        said = " ".join(each.message for each in session.scalars(select(Event)))
+        said = " ".join(event.message for event in session.scalars(select(Event)))
     for secret in (PATIENT, "P-4711"):
         assert secret not in caplog.text
         assert secret not in said

@@ -54,7 +54,7 @@ class FindingSummaries:
         for job_id, findings, no_statement in _findings(session, missing):
             # what is absent is in no list: most of it, and half of the work
             present = finding_records(
-                (each for each in findings if each.get("present") is not False), of=f"job {job_id}"
+                (record for record in findings if record.get("present") is not False), of=f"job {job_id}"
             )
             known[job_id] = summary_of_job(present, no_statement)
             self._jobs.put(_version(missing[job_id], job_id), known[job_id])
@@ -69,7 +69,7 @@ class FindingSummaries:
             names.setdefault(row.job_id, set()).add(row.finding)
         records = {
             job_id: finding_records(
-                (each for each in findings if each.get("finding") in names[job_id]), of=f"job {job_id}"
+                (record for record in findings if record.get("finding") in names[job_id]), of=f"job {job_id}"
             )
             for job_id, findings, _ in _findings(session, names)
         }

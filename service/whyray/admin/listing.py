@@ -109,7 +109,7 @@ class _Cursor:
 def _cursor(text: str, order: Sequence[InstrumentedAttribute[Any]]) -> _Cursor:
     try:
         back, offset, *key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        values = [_value(each, column) for each, column in zip(key, order, strict=True)]
+        values = [_value(part, column) for part, column in zip(key, order, strict=True)]
         return _Cursor(bool(back), min(max(int(offset), 0), _LARGEST), tuple(values))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         told = {
@@ -153,7 +153,7 @@ def values_of(
 
 def streams_of(facets: tuple[InstrumentedAttribute[Any], ...], values: Iterable[tuple[Any, ...]]) -> tuple[Stream, ...]:
     """The streams of these values of the columns of an index."""
-    return tuple(Stream(tuple(map(_equals, facets, each)), facets) for each in values)
+    return tuple(Stream(tuple(map(_equals, facets, combination)), facets) for combination in values)
 
 
 def _equals(column: InstrumentedAttribute[Any], value: Any) -> ColumnElement[bool]:
@@ -210,7 +210,7 @@ def _keys(
     single = len(listing.streams) == 1
     queries = []
     for stream in listing.streams:
-        columns = (*stream.facets, *(each for each in order if not any(each is one for one in stream.facets)))
+        columns = (*stream.facets, *(column for column in order if not any(column is one for one in stream.facets)))
         query = (
             select(*order, primary)
             .where(*stream.conditions, beyond)
@@ -221,19 +221,19 @@ def _keys(
         queries.append(query)
     if single:
         return [tuple(row) for row in session.execute(queries[0])]
-    found = _at_once(session, queries)
-    found.sort(key=itemgetter(*range(len(order))), reverse=descending)
-    return found[skipped : skipped + most]
+    rows = _at_once(session, queries)
+    rows.sort(key=itemgetter(*range(len(order))), reverse=descending)
+    return rows[skipped : skipped + most]
 
 
 def _at_once(session: Session, queries: Sequence[Select[Any]]) -> list[tuple[Any, ...]]:
     """The rows of all queries, by few statements: to ask takes longer than to answer."""
-    found: list[tuple[Any, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     for start in range(0, len(queries), _TOGETHER):
         # SQLite takes the limit of a part only within a query of its own
         parts = [select(*query.subquery().c) for query in queries[start : start + _TOGETHER]]
-        found += [tuple(row) for row in session.execute(union_all(*parts))]
-    return found
+        rows += [tuple(row) for row in session.execute(union_all(*parts))]
+    return rows
 
 
 def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], descending: bool) -> ColumnElement[bool]:
@@ -248,8 +248,8 @@ def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], des
 def _rows(session: Session, listing: Listing[Row], keys: Sequence[Any]) -> list[Row]:
     primary = listing.primary
     query = select(listing.table).where(is_one_of(session, primary, keys)).options(*listing.options)
-    found = {getattr(row, primary.key): row for row in session.scalars(query).unique()} if keys else {}
-    return [found[key] for key in keys if key in found]
+    by_key = {getattr(row, primary.key): row for row in session.scalars(query).unique()} if keys else {}
+    return [by_key[key] for key in keys if key in by_key]
 
 
 def _total(session: Session, listing: Listing[Row]) -> tuple[int, bool]:

@@ -46,27 +46,27 @@ _OF_RESULT = joinedload(ResultRow.job).options(joinedload(Job.study), *_WITHOUT_
 
 
 def _is(value: str | None) -> Callable[[Any], object] | None:
-    return None if value is None else (lambda found: found == value)
+    return None if value is None else (lambda facet: facet == value)
 
 
 def _in(values: Sequence[str]) -> Callable[[Any], object] | None:
-    return (lambda found: found in values) if values else None
+    return (lambda facet: facet in values) if values else None
 
 
 def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState], oldest_first: bool) -> Listing[Study]:
     """Studies with `uid` in their UID, as far as `studies.of_uid` finds it, in one of the states."""
     listing = Listing(Study, (Study.last_received_at, Study.id), (Stream(),), newest_first=not oldest_first)
     # what most studies are in comes first: where rows are counted, enough are soon found there
-    states = sorted(dict.fromkeys(state), key=lambda each: each != "done")
+    states = sorted(dict.fromkeys(state), key=lambda study_state: study_state != "done")
     if uid:
-        found = [Stream(conditions) for conditions in studies.of_uid(session, uid)]
+        of_uid = [Stream(conditions) for conditions in studies.of_uid(session, uid)]
         if states:
-            found = [stream.but(studies.is_in(each)) for stream in found for each in states]
-        return replace(listing, streams=tuple(found), most_counted=_MOST_LOOKED_UP)
+            of_uid = [stream.but(studies.is_in(study_state)) for stream in of_uid for study_state in states]
+        return replace(listing, streams=tuple(of_uid), most_counted=_MOST_LOOKED_UP)
     if not states:
         return replace(listing, total=_number(session, "studies"))
-    streams = tuple(_of_state(session, each) for each in states)
-    total = sum(_number_in(session, each) for each in states) if "done" not in states else None
+    streams = tuple(_of_state(session, study_state) for study_state in states)
+    total = sum(_number_in(session, study_state) for study_state in states) if "done" not in states else None
     return replace(listing, streams=streams, total=total, most_counted=_MOST_LOOKED_UP)
 
 
@@ -114,7 +114,7 @@ def job_list(
         return replace(listing, streams=(Stream((Job.study_id == _study_id(session, study_uid), *chosen)),))
     if error is not None:
         chosen = queries.job_filters(package=package, destination=destination)
-        states = [each for each in _STUCK_JOBS if not state or each in state]
+        states = [job_state for job_state in _STUCK_JOBS if not state or job_state in state]
         places = {row.facets[0] for row in tallies.counted(session, "jobs") if route in (None, row.facets[0])}
         streams = _of_error(Job.state, Job.route, Job.error_code, states, places, error)
         return replace(listing, streams=tuple(stream.but(*chosen) for stream in streams))
@@ -149,8 +149,8 @@ def _of_error(
 ) -> tuple[Stream, ...]:
     """What is stuck by an error, as the indexes of what is stuck have it."""
     return tuple(
-        Stream((stuck.is_in(state, each), place == name, code == error), (state, place, code))
-        for each in states
+        Stream((stuck.is_in(state, stuck_state), place == name, code == error), (state, place, code))
+        for stuck_state in states
         for name in sorted(places)
     )
 
@@ -185,7 +185,7 @@ def delivery_list(
         of_study = select(ResultRow.id).join(Job).where(Job.study_id == _study_id(session, study_uid))
         return replace(listing, streams=(Stream((Delivery.result_id.in_(session.scalars(of_study).all()), *chosen)),))
     if error is not None:
-        states = [each for each in _STUCK_DELIVERIES if not state or each in state]
+        states = [delivery_state for delivery_state in _STUCK_DELIVERIES if not state or delivery_state in state]
         counted = tallies.counted(session, "deliveries")
         places = {row.facets[0] for row in counted if destination in (None, row.facets[0])}
         streams = _of_error(Delivery.state, Delivery.destination, Delivery.error_code, states, places, error)

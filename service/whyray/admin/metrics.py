@@ -52,8 +52,8 @@ class CatalogCollector(Collector):
             states.add_metric([state.value], tally.get(state, 0))
         yield states
         failed = GaugeMetricFamily("whyray_jobs_failed", "Failed jobs by route and error.", labels=["route", "error"])
-        for each in stuck.stuck(session, "jobs", JobState.FAILED):
-            failed.add_metric([each.place, each.error_code or ""], each.count)
+        for group in stuck.stuck(session, "jobs", JobState.FAILED):
+            failed.add_metric([group.place, group.error_code or ""], group.count)
         yield failed
         oldest = queue_state(session).oldest_queued_at
         yield GaugeMetricFamily(

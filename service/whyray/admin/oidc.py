@@ -91,15 +91,20 @@ class Provider:
         if self._metadata is None:
             body = self._json("GET", f"{self.oidc.issuer}/.well-known/openid-configuration")
             try:
-                found = Metadata.model_validate(body)
+                metadata = Metadata.model_validate(body)
             except ValidationError as error:
                 raise _odd("its configuration can't be read") from error
-            if found.issuer.rstrip("/") != self.oidc.issuer:
+            if metadata.issuer.rstrip("/") != self.oidc.issuer:
                 raise _odd("it calls itself by another name than the configuration's issuer")
-            asked = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri, found.userinfo_endpoint)
+            asked = (
+                metadata.authorization_endpoint,
+                metadata.token_endpoint,
+                metadata.jwks_uri,
+                metadata.userinfo_endpoint,
+            )
             if not all(may_be_asked(url) for url in asked if url is not None):
                 raise _odd("it names addresses without https")
-            self._metadata = found
+            self._metadata = metadata
         return self._metadata
 
     def authorization_url(self, state: str, nonce: str, verifier: str) -> str:
@@ -218,10 +223,10 @@ def claim(claims: Mapping[str, Any], name: str) -> Any:
     """What claims say under a name; with dots for what lies deeper, where none is called so itself. None if nothing."""
     if name in claims:
         return claims[name]
-    found: Any = claims
+    value: Any = claims
     for step in name.split("."):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
 
 
 def _claim(error: Exception) -> str:

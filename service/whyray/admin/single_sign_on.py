@@ -81,7 +81,7 @@ class SignOn:
         now = self._clock()
         kept = _UnderWay(nonce, verifier, digest_of(browser), following, stamp_of(oidc), now + _WITHIN)
         with self._lock:
-            self._under_way = {name: each for name, each in self._under_way.items() if each.until > now}
+            self._under_way = {name: login for name, login in self._under_way.items() if login.until > now}
             while len(self._under_way) >= _MOST_UNDER_WAY:
                 del self._under_way[next(iter(self._under_way))]
             self._under_way[state] = kept

@@ -80,8 +80,8 @@ def _answer(folder: Path) -> None:
     gc.disable()  # it ends before there is any garbage to speak of
     config, problems = read_config(sys.stdin.buffer.read().decode(), folder=folder, read_secrets=False)
     with redirect_stdout(sys.stderr):  # what a package of methods prints when it is imported is no answer
-        found = problems if config is None else _problems(config)
-    json.dump([(each.place, each.message, each.line, each.suggestion) for each in found], sys.stdout)
+        reported = problems if config is None else _problems(config)
+    json.dump([(problem.place, problem.message, problem.line, problem.suggestion) for problem in reported], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from whyray.app.content_difference import difference, identification_of
+from whyray.app.content_difference import difference_between, identification_of
 from whyray.base.errors import TransitionError, WhyRayError
 from whyray.base.failures import logged
 from whyray.catalog import Catalog, Conflict, PixelComparison, conflicts, contents, events
@@ -76,13 +76,17 @@ class ContentComparer:
             size += pair.size
             if compared and size > _MOST_BYTES:
                 break
-            found = self._difference(pair)
-            if found is not None:
-                compared.append((pair, found))
+            difference = self._difference(pair)
+            if difference is not None:
+                compared.append((pair, difference))
         if compared:
             with self.catalog.begin() as session:
                 now = self.catalog.clock()
-                entered = [each for each in compared if conflicts.compared(session, each[0].instance_id, each[1], now)]
+                entered = [
+                    comparison
+                    for comparison in compared
+                    if conflicts.compared(session, comparison[0].instance_id, comparison[1], now)
+                ]
                 self._tell(session, entered)
         return len(compared)
 
@@ -90,7 +94,7 @@ class ContentComparer:
         """None where it is to be tried again."""
         try:
             with self.open_file(pair.key) as newest, self.open_file(pair.key_in_use) as in_use:
-                return difference(newest, in_use)
+                return difference_between(newest, in_use)
         except Exception as error:  # told by what is entered
             if isinstance(error, WhyRayError) and error.retriable:
                 return None
@@ -99,11 +103,11 @@ class ContentComparer:
 
     def _tell(self, session: Session, compared: Sequence[tuple[conflicts.Pair, conflicts.Difference]]) -> None:
         """One event for all of a study that differ alike."""
-        alike = Counter((pair.study_instance_uid, found) for pair, found in compared)
-        for (uid, found), number in alike.items():
-            words = conflicts.instances_in_words(number) + " came again " + _words(found)
-            kind: events.EventKind = "content.identification" if found.identification else "content.differs"
-            severity: events.Severity = "error" if found.identification else "warning"
+        alike = Counter((pair.study_instance_uid, difference) for pair, difference in compared)
+        for (uid, difference), number in alike.items():
+            words = conflicts.instances_in_words(number) + " came again " + _words(difference)
+            kind: events.EventKind = "content.identification" if difference.identification else "content.differs"
+            severity: events.Severity = "error" if difference.identification else "warning"
             events.record(session, self.catalog.clock(), severity, kind, words, study=uid)
 
     def _use(self, study_id: int) -> None:
@@ -142,12 +146,12 @@ def _is_safe(conflict: Conflict, pair: conflicts.Pair) -> bool:
     return bool(conflict.identification) and conflict.pixels is PixelComparison.SAME and same_sender
 
 
-def _words(found: conflicts.Difference) -> str:
-    if found.identification:
-        words = f"with another identification of patient or order ({', '.join(found.identification)})"
-    elif found.pixels is PixelComparison.SAME and not found.others:
+def _words(difference: conflicts.Difference) -> str:
+    if difference.identification:
+        words = f"with another identification of patient or order ({', '.join(difference.identification)})"
+    elif difference.pixels is PixelComparison.SAME and not difference.others:
         return "that differ in their encoding alone"
     else:
         words = "with other content"
-    words += f": {_PIXELS[found.pixels]}"
-    return words + (f"; {', '.join(found.others)} differ too" if found.others else "")
+    words += f": {_PIXELS[difference.pixels]}"
+    return words + (f"; {', '.join(difference.others)} differ too" if difference.others else "")

@@ -53,7 +53,7 @@ _UNDEFINED = 0xFFFFFFFF
 _LITTLE_ENDIAN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 
 
-def difference(newest: BinaryIO, in_use: BinaryIO) -> conflicts.Difference:
+def difference_between(newest: BinaryIO, in_use: BinaryIO) -> conflicts.Difference:
     """How the newest content differs from the one in use; files of DICOM (PS3.10), open for reading.
 
     Values are compared, and never given away: what is told are keywords of attributes.

@@ -56,8 +56,8 @@ def audit_message(event: AuditEvent, *, source: str, site: str | None = None) ->
     if event.patient is not None:
         patient = _object(message, _PATIENT, event.patient, _PERSON, _PATIENT_ROLE)
         SubElement(patient, "ParticipantObjectName")  # nobody's name is kept
-    for each in event.objects:
-        _other(message, each)
+    for audit_object in event.objects:
+        _other(message, audit_object)
     if event.kind in ("account-alert", "alert", "network-alert"):
         _alert(message, event)
     written: bytes = tostring(message, encoding="utf-8", xml_declaration=False)
@@ -67,19 +67,19 @@ def audit_message(event: AuditEvent, *, source: str, site: str | None = None) ->
 def _identify(message: Element, event: AuditEvent) -> None:
     known = AUDIT_KINDS[event.kind]
     at = event.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    found = SubElement(
+    identification = SubElement(
         message,
         "EventIdentification",
         {"EventActionCode": known.action, "EventDateTime": at, "EventOutcomeIndicator": str(event.outcome)},
     )
-    _code(found, "EventID", known.event)
+    _code(identification, "EventID", known.event)
     kind = known.type
     if kind is None and event.detail is not None:
         kind = AuditCode(event.detail, OWN_SCHEME, event.detail)
     if kind is not None:
-        _code(found, "EventTypeCode", kind)
+        _code(identification, "EventTypeCode", kind)
     if event.words:
-        SubElement(found, "EventOutcomeDescription").text = _xml_text(event.words)
+        SubElement(identification, "EventOutcomeDescription").text = _xml_text(event.words)
 
 
 def _participant(message: Element, participant: AuditParticipant) -> None:
@@ -130,7 +130,7 @@ def _other(message: Element, named: AuditObject) -> None:
 
 def _alert(message: Element, event: AuditEvent) -> None:
     """The subject of an alert: the node, with the alert's description (PS3.15 table A.5.3.11-1)."""
-    subject = next((each.address for each in event.participants if each.address), "whyray")
+    subject = next((participant.address for participant in event.participants if participant.address), "whyray")
     element = _object(message, _NODE, subject, _SYSTEM_OBJECT, _RESOURCE)
     SubElement(element, "ParticipantObjectName").text = subject
     value = base64.b64encode(event.words.encode()).decode("ascii")

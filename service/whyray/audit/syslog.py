@@ -87,9 +87,9 @@ class SyslogLink:
         self.close()
         receiver = self._receiver
         if receiver.transport == "udp":
-            found = socket.getaddrinfo(receiver.host, receiver.port, type=socket.SOCK_DGRAM)[0]
-            link = socket.socket(found[0], found[1], found[2])
-            link.connect(found[4])
+            resolved = socket.getaddrinfo(receiver.host, receiver.port, type=socket.SOCK_DGRAM)[0]
+            link = socket.socket(resolved[0], resolved[1], resolved[2])
+            link.connect(resolved[4])
         else:
             link = socket.create_connection((receiver.host, receiver.port), timeout=_WITHIN)
             if receiver.transport == "tls":

@@ -21,8 +21,8 @@ def new_token() -> tuple[str, str]:
 
 def id_of(token: str) -> str | None:
     """The ID in a text that has the form of a token; None for any other text."""
-    found = _FORM.fullmatch(token)
-    return None if found is None else found[1]
+    match = _FORM.fullmatch(token)
+    return None if match is None else match[1]
 
 
 def digest_of(secret: str) -> str:

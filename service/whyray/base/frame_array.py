@@ -105,7 +105,7 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """Element by element, on the whole in memory."""
-        arrays = [np.asarray(each) if isinstance(each, FrameArray) else each for each in inputs]
+        arrays = [np.asarray(array) if isinstance(array, FrameArray) else array for array in inputs]
         return getattr(ufunc, method)(*arrays, **options)
 
     def any(self) -> bool:
@@ -241,7 +241,7 @@ def counts_of(mask: Frames[np.bool_]) -> NDArray[np.int64]:
 
 def any_along_frames(mask: Frames[np.bool_]) -> BoolArray:
     """Where a mask (frames, rows, columns) is set in any of its frames: (rows, columns)."""
-    found = np.zeros(mask.shape[1:], np.bool_)
+    union = np.zeros(mask.shape[1:], np.bool_)
     for frame in mask:
-        found |= frame
-    return found
+        union |= frame
+    return union

@@ -96,7 +96,7 @@ class Stages:
         whole = self._clock() - outside.start
         own = whole - outside.within - sum(self._clock() - inner.start for inner in self._running[1:2])
         every = [*self._ended.values(), StageTime(ELSEWHERE, own, whole, 1)]
-        return tuple(sorted(every, key=lambda each: (-each.own, each.name)))
+        return tuple(sorted(every, key=lambda stage: (-stage.own, stage.name)))
 
 
 _current: ContextVar[Stages | None] = ContextVar("stages", default=None)
@@ -143,7 +143,7 @@ def each_in_stage(name: str, made: Iterable[Item]) -> Iterator[Item]:
 
 def stages_in_words(times: Sequence[StageTime], most: int = 8) -> str:
     """'2.10 s: forward passes 0.65, drawing 0.41, …, the rest 0.20', in seconds; at most so many by name."""
-    said = [f"{each.name} {each.own:.2f}" for each in times[:most]]
+    said = [f"{stage.name} {stage.own:.2f}" for stage in times[:most]]
     if len(times) > most:
-        said.append(f"the rest {sum(each.own for each in times[most:]):.2f}")
-    return f"{sum(each.own for each in times):.2f} s: {', '.join(said)}"
+        said.append(f"the rest {sum(stage.own for stage in times[most:]):.2f}")
+    return f"{sum(stage.own for stage in times):.2f} s: {', '.join(said)}"

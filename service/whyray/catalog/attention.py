@@ -73,15 +73,15 @@ def attention(
     stuck_work
         As `stuck.everything` gives it, where it was looked up already.
     """
-    found = stuck.everything(session) if stuck_work is None else stuck_work
+    stuck_groups = stuck.everything(session) if stuck_work is None else stuck_work
     processes_seen = processes.all_processes(session)
     attentions = [
         *_storage(free_bytes),
         *_ended(processes_seen, now),
         *_hindered(processes_seen, now),
         *_refused_configurations(processes_seen),
-        *(item for what in _STUCK for item in _stuck(what, found[what.of, what.state])),
-        *_unknown_destinations(session, set(destinations), found["deliveries", DeliveryState.WAITING]),
+        *(item for what in _STUCK for item in _stuck(what, stuck_groups[what.of, what.state])),
+        *_unknown_destinations(session, set(destinations), stuck_groups["deliveries", DeliveryState.WAITING]),
         *_uncommitted(session, now),
         *_open_studies(session, now),
         *_corrected(session, now),
@@ -197,20 +197,20 @@ _STUCK = (
 _NOUNS = {"jobs": "job", "deliveries": "result", "announcements": "announcement"}
 
 
-def _stuck(what: _Stuck, found: Iterable[stuck.Stuck]) -> list[Attention]:
+def _stuck(what: _Stuck, groups: Iterable[stuck.Stuck]) -> list[Attention]:
     return [
         Attention(
             severity=what.severity,
             kind=f"{what.of}.{what.state.value}",
-            title=what.title.format(number=_number(each.count, _NOUNS[what.of]), place=each.place)
-            + f": {each.error_code}",
-            message=each.message,
-            advice=each.advice,
-            count=each.count,
-            since=each.since,
-            work=Work(what.of, (what.state,), each.place, each.error_code),
+            title=what.title.format(number=_number(group.count, _NOUNS[what.of]), place=group.place)
+            + f": {group.error_code}",
+            message=group.message,
+            advice=group.advice,
+            count=group.count,
+            since=group.since,
+            work=Work(what.of, (what.state,), group.place, group.error_code),
         )
-        for each in found
+        for group in groups
     ]
 
 
@@ -225,7 +225,7 @@ def _unknown_destinations(session: Session, known: set[str], waiting: Iterable[s
     rows = []
     for name, count in counts.items():
         if count:
-            oldest = [queued.get(name), *(each.since for each in waiting if each.place == name)]
+            oldest = [queued.get(name), *(group.since for group in waiting if group.place == name)]
             rows.append((name, count, min((at for at in oldest if at is not None), default=None)))
     return [
         Attention(
@@ -293,16 +293,16 @@ def _corrected(session: Session, now: datetime) -> list[Attention]:
         Attention(
             severity="error",
             kind="content.identification",
-            title=f"A study may be under the wrong patient: {conflicts.instances_in_words(each.instances)} came again "
-            f"with another {', '.join(sorted(each.identification))}",
+            title=f"A study may be under the wrong patient: {conflicts.instances_in_words(study.instances)} came again "
+            f"with another {', '.join(sorted(study.identification))}",
             message="The former content is in use, so that results go to the PACS under the former patient or order.",
             advice="Look up in the PACS which of the two is right. On the study's page, use the newest content where "
             "that is the corrected one; its routes then run anew. Else keep what is in use.",
-            count=each.instances,
-            since=each.since,
-            study=each.study_instance_uid,
+            count=study.instances,
+            since=study.since,
+            study=study.study_instance_uid,
         )
-        for each in waiting_studies[:told]
+        for study in waiting_studies[:told]
     ]
     if more := waiting_studies[told:]:
         waiting.append(
@@ -312,7 +312,7 @@ def _corrected(session: Session, now: datetime) -> list[Attention]:
                 title=f"{_number(len(more), 'more study', 'more studies')} may be under the wrong patient",
                 message="They came again with another identification of patient or order, too.",
                 advice="Where this is how two senders write the same patients, let one of them send here.",
-                count=sum(each.instances for each in more),
+                count=sum(study.instances for study in more),
                 since=more[0].since,
             )
         )

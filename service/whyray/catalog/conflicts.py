@@ -195,9 +195,9 @@ def unidentified(session: Session) -> list[Unidentified]:
         .group_by(Study.id, Study.study_instance_uid, Conflict.identification)
         .order_by(func.min(Conflict.came_at))
     ).all()
-    found: dict[int, Unidentified] = {}
+    unidentified: dict[int, Unidentified] = {}
     for study_id, uid, keywords, number, since in rows:
-        former = found.get(study_id, Unidentified(study_id, uid, 0, frozenset(), since))
+        former = unidentified.get(study_id, Unidentified(study_id, uid, 0, frozenset(), since))
         names = former.identification | set(keywords.split(", "))
-        found[study_id] = Unidentified(study_id, uid, former.instances + number, names, former.since)
-    return list(found.values())
+        unidentified[study_id] = Unidentified(study_id, uid, former.instances + number, names, former.since)
+    return list(unidentified.values())

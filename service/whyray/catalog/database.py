@@ -54,8 +54,8 @@ class BareTransaction:
     def row(self, statement: Prepared, **values: Any) -> Sequence[Any] | None:
         """The first row of an answer; None where it is empty."""
         statement.execute(self.cursor, self.dialect, **values)
-        found: Sequence[Any] | None = self.cursor.fetchone()
-        return found
+        row: Sequence[Any] | None = self.cursor.fetchone()
+        return row
 
 
 class Catalog:

@@ -275,11 +275,11 @@ def oldest_queued_at(session: Session) -> dict[str, datetime]:
             for destination, route in queued
         ],
     )
-    found: dict[str, datetime] = {}
+    by_destination: dict[str, datetime] = {}
     for (destination, _), at in zip(queued, oldest, strict=True):
         if at is not None:
-            found[destination] = min(at, found.get(destination, at))
-    return found
+            by_destination[destination] = min(at, by_destination.get(destination, at))
+    return by_destination
 
 
 def last_sent_at(session: Session, names: Sequence[str]) -> dict[str, datetime | None]:

@@ -83,7 +83,7 @@ def create(
     known = session.scalars(
         select(Job).where(Job.study_id == study.id, Job.route == route).order_by(Job.revision.desc()).with_for_update()
     )
-    others = {each for each in beside if each != package}
+    others = {other for other in beside if other != package}
     earlier = [old for old in known if revisions.of_one_package(old.package, package) and old.package not in others]
     if revisions.that_takes(taken, [old for old in earlier if old.package == package]) is not None:
         return None

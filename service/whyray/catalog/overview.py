@@ -98,16 +98,16 @@ def overview(session: Session, now: datetime, *, destinations: Iterable[str], fr
         What storage can still take; None where nobody knows.
     """
     named = list(destinations)
-    found = stuck.everything(session)
+    stuck_groups = stuck.everything(session)
     return Overview(
         at=now,
         roles=role_states(session, now),
         studies=studies.tally(session),
         jobs=jobs.tally(session),
         queue=queue_state(session),
-        destinations=destination_states(session, named, stuck_work=found),
+        destinations=destination_states(session, named, stuck_work=stuck_groups),
         workitems=workitems.tally(session),
-        attention=attention(session, now, destinations=named, free_bytes=free_bytes, stuck_work=found),
+        attention=attention(session, now, destinations=named, free_bytes=free_bytes, stuck_work=stuck_groups),
     )
 
 
@@ -157,7 +157,7 @@ def destination_states(
         As `stuck.deliveries` or `stuck.everything` gives it, where it was looked up already.
     """
     named = list(configured)
-    found = stuck.deliveries(session) if stuck_work is None else stuck_work
+    stuck_groups = stuck.deliveries(session) if stuck_work is None else stuck_work
     states = deliveries.tally(session)
     names = list(dict.fromkeys([*named, *sorted(states)]))
     oldest, last = deliveries.oldest_queued_at(session), deliveries.last_sent_at(session, names)
@@ -168,19 +168,19 @@ def destination_states(
             states=states.get(name, {}),
             oldest_queued_at=oldest.get(name),
             last_sent_at=last[name],
-            last_error=_last_error(name, found),
+            last_error=_last_error(name, stuck_groups),
         )
         for name in names
     )
 
 
-def _last_error(destination: str, found: stuck.Found) -> ErrorWords | None:
+def _last_error(destination: str, stuck_groups: stuck.Found) -> ErrorWords | None:
     """Of what was created last, of all that failed or waits."""
     groups = [
-        each
+        group
         for state in (DeliveryState.FAILED, DeliveryState.WAITING)
-        for each in found["deliveries", state]
-        if each.place == destination and each.error_code is not None
+        for group in stuck_groups["deliveries", state]
+        if group.place == destination and group.error_code is not None
     ]
-    newest = max(groups, key=lambda each: each.newest_at, default=None)
+    newest = max(groups, key=lambda group: group.newest_at, default=None)
     return None if newest is None else ErrorWords(newest.error_code or "", newest.message, newest.advice)

@@ -74,16 +74,16 @@ def withdraw(session: Session, job_ids: Collection[str], now: datetime) -> tuple
 
 
 def _stop_sending(session: Session, which: ColumnElement[bool], action: str) -> StoppedDeliveries:
-    found: Counter[DeliveryState] = Counter()
+    counts: Counter[DeliveryState] = Counter()
     unsent = delivery_sources(action)
     for delivery in session.scalars(select(Delivery).join(ResultRow).where(which).with_for_update(of=Delivery)):
-        found[delivery.state] += 1
+        counts[delivery.state] += 1
         if delivery.state in unsent:
             delivery.state = delivery_after(action, delivery.state)
     return StoppedDeliveries(
-        cancelled=sum(found[state] for state in unsent),
-        sent=found[DeliveryState.SENT] + found[DeliveryState.COMMITTED],
-        sending=found[DeliveryState.SENDING],
+        cancelled=sum(counts[state] for state in unsent),
+        sent=counts[DeliveryState.SENT] + counts[DeliveryState.COMMITTED],
+        sending=counts[DeliveryState.SENDING],
     )
 
 

@@ -48,8 +48,8 @@ def _are_documents(instances: Collection[Instance]) -> bool:
 
 def successor(session: Session, job: Job) -> Job | None:
     """The next revision that a superseded job gave way to: of its own package, else of another version of it."""
-    later = [each for each in _others(session, job) if each.revision > job.revision]
-    later.sort(key=lambda each: (each.package != job.package, each.revision))
+    later = [other for other in _others(session, job) if other.revision > job.revision]
+    later.sort(key=lambda other: (other.package != job.package, other.revision))
     return later[0] if later else None
 
 
@@ -62,11 +62,11 @@ def series_in_force(session: Session, study_id: int, route: str) -> list[list[st
 def earlier_results(session: Session, job: Job) -> list[ResultRow]:
     """The results of earlier revisions that this job's results replace, the oldest first."""
     others = _others(session, job)
-    in_force = {each.package for each in others if each.state is not JobState.SUPERSEDED}
+    in_force = {other.package for other in others if other.state is not JobState.SUPERSEDED}
     replaced = [
-        each.id
-        for each in others
-        if each.revision < job.revision and (each.package == job.package or each.package not in in_force)
+        other.id
+        for other in others
+        if other.revision < job.revision and (other.package == job.package or other.package not in in_force)
     ]
     return list(session.scalars(select(ResultRow).where(ResultRow.job_id.in_(replaced)).order_by(ResultRow.id)))
 
@@ -80,7 +80,7 @@ def _others(session: Session, job: Job) -> list[Job]:
     """The other jobs of its study and route, of any version of its package, that take a series of it."""
     of_route = select(Job).where(Job.study_id == job.study_id, Job.route == job.route, Job.id != job.id)
     return [
-        each
-        for each in session.scalars(of_route)
-        if of_one_package(each.package, job.package) and share_series(each.series_uids, job.series_uids)
+        other
+        for other in session.scalars(of_route)
+        if of_one_package(other.package, job.package) and share_series(other.series_uids, job.series_uids)
     ]

@@ -56,12 +56,12 @@ _OF_ALL: tuple[tuple[Kind, JobState | DeliveryState], ...] = (
 
 def deliveries(session: Session) -> Found:
     """Stuck deliveries alone."""
-    return {each: stuck(session, *each) for each in _OF_DELIVERIES}
+    return {key: stuck(session, *key) for key in _OF_DELIVERIES}
 
 
 def everything(session: Session) -> Found:
     """All that is stuck."""
-    return {each: stuck(session, *each) for each in _OF_ALL}
+    return {key: stuck(session, *key) for key in _OF_ALL}
 
 
 def is_in(column: InstrumentedAttribute[Any], state: JobState | DeliveryState) -> ColumnElement[bool]:
@@ -71,11 +71,11 @@ def is_in(column: InstrumentedAttribute[Any], state: JobState | DeliveryState) -
 
 def stuck(session: Session, kind: Kind, state: JobState | DeliveryState) -> list[Stuck]:
     """What is stuck in a state, `FAILED` or `WAITING`; the most frequent first."""
-    found = [
+    groups = [
         Stuck(place, code, int(number), since, newest_at, message or "", advice or "")
         for place, code, number, since, newest_at, message, advice in session.execute(_groups(kind, state))
     ]
-    return sorted(found, key=lambda each: (-each.count, each.place, each.error_code or ""))
+    return sorted(groups, key=lambda group: (-group.count, group.place, group.error_code or ""))
 
 
 @cache  # to make it takes longer than to answer it
@@ -83,8 +83,8 @@ def _groups(kind: Kind, state: JobState | DeliveryState) -> Select[Any]:
     """(place, error, number, since, when the newest was created, its message and advice) of each group."""
     table = _TABLES[kind]
     newest = aliased(table)
-    stands, newest_stands = (is_in(each.state, state) for each in (table, newest))
-    place, its_place = (getattr(each, "route" if kind == "jobs" else "destination") for each in (table, newest))
+    stands, newest_stands = (is_in(entity.state, state) for entity in (table, newest))
+    place, its_place = (getattr(entity, "route" if kind == "jobs" else "destination") for entity in (table, newest))
     since = Job.finished_at if state is JobState.FAILED else table.created_at
     groups = (
         select(

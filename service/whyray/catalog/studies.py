@@ -396,13 +396,13 @@ def of_uid(session: Session, part: str) -> tuple[tuple[ColumnElement[bool], ...]
     begins = _begins(Study.study_instance_uid, part)
     ends = _begins(Study.reversed_uid, part[::-1])
     contains = Study.study_instance_uid.contains(part, autoescape=True)
-    found: set[int] = set()
+    study_ids: set[int] = set()
     for condition in (begins, ends):
         ids = session.scalars(select(Study.id).where(condition).limit(_FEW_BY_UID + 1)).all()
         if len(ids) > _FEW_BY_UID:  # then it is soon found among the newest
             return ((contains,),)
-        found.update(ids)
-    known = is_one_of(session, Study.id, sorted(found))
+        study_ids.update(ids)
+    known = is_one_of(session, Study.id, sorted(study_ids))
     received = select(Study.last_received_at).order_by(Study.last_received_at.desc(), Study.id.desc())
     before = session.scalar(received.offset(NEWEST).limit(1)) or _BEFORE_ALL
     return ((known,), (contains, ~known, Study.last_received_at > before))

@@ -157,8 +157,8 @@ def add_token(
 
     with _opened(config) as (catalog, _), catalog.begin() as session:
         now = catalog.clock()
-        ends, wanted = now + timedelta(days=days), {each.value for each in scope}
-        scopes = [each for each in SCOPES if each in wanted]
+        ends, wanted = now + timedelta(days=days), {choice.value for choice in scope}
+        scopes = [known_scope for known_scope in SCOPES if known_scope in wanted]
         row, text = api_tokens.add(session, name, scopes, ends, now, actor=_actor())
     typer.echo(f"{name}, id {row.id}, scopes {', '.join(row.scopes)}, good until {ends:%Y-%m-%d}:", err=True)
     typer.echo(text)

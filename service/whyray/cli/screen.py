@@ -96,12 +96,12 @@ def print_report(report: Report, out: Path, wording: Wording) -> None:
 
 def print_stages(report: Report) -> None:
     """Where the time went: what took longest first, and of each how much of that other stages took."""
-    table = Table(title=f"{sum(each.own for each in report.stages):.2f} s")
+    table = Table(title=f"{sum(stage.own for stage in report.stages):.2f} s")
     table.add_column("stage")
     for name in ("s", "with stages within, s", "times"):
         table.add_column(name, justify="right")
-    for each in report.stages:
-        table.add_row(each.name, f"{each.own:.3f}", f"{each.total:.3f}", str(each.times))
+    for stage in report.stages:
+        table.add_row(stage.name, f"{stage.own:.3f}", f"{stage.total:.3f}", str(stage.times))
     Console().print(table)
 
 

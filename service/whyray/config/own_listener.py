@@ -53,9 +53,9 @@ def own_addresses(data: Mapping[str, object], destinations: Mapping[str, object]
             if isinstance(host, str) and isinstance(port, int) and _is_listener(own, peer.get("ae_title"), host, port):
                 yield OwnAddress(("destinations", *place, "port"), port, host, port)
         url = destination.get("url")
-        found = _of_url(url) if isinstance(url, str) else None
-        if found is not None and _is_web_listener(own, *found):
-            yield OwnAddress(("destinations", str(name), "url"), None, *found, is_web=True)
+        address = _of_url(url) if isinstance(url, str) else None
+        if address is not None and _is_web_listener(own, *address):
+            yield OwnAddress(("destinations", str(name), "url"), None, *address, is_web=True)
 
 
 def _is_listener(own: Mapping[str, object], title: object, host: str, port: int) -> bool:

@@ -48,15 +48,15 @@ def _services(data: Mapping[str, object]) -> list[_Service]:
     listener, admin = _section(data.get("listener")), _section(data.get("admin"))
     tls, web = listener.get("tls"), listener.get("dicomweb")
     address = listener.get("address", Listener.model_fields["address"].default)
-    found = []
+    services = []
     if _section(tls).get("only") is not True:
-        found.append(_service("the DICOM listener", ("listener",), listener, Listener, address))
+        services.append(_service("the DICOM listener", ("listener",), listener, Listener, address))
     if isinstance(tls, Mapping):
-        found.append(_service("the DICOM listener's TLS", ("listener", "tls"), tls, ListenerTls, address))
+        services.append(_service("the DICOM listener's TLS", ("listener", "tls"), tls, ListenerTls, address))
     if isinstance(web, Mapping):
-        found.append(_service("STOW-RS", ("listener", "dicomweb"), web, DicomWebListener))
-    found.append(_service("the admin page", ("admin",), admin, Admin))
-    return [service for service in found if service is not None]
+        services.append(_service("STOW-RS", ("listener", "dicomweb"), web, DicomWebListener))
+    services.append(_service("the admin page", ("admin",), admin, Admin))
+    return [service for service in services if service is not None]
 
 
 def _service(

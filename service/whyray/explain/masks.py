@@ -123,7 +123,7 @@ class Windows:
 
     def numbers(self, places: Sequence[tuple[slice, ...]]) -> MaskNumbers:
         """A row of an axis' table is 1 where the window begins at its length; `starts` move it to where it lies."""
-        starts = [[length - each.start for each, length in zip(place, self.shape, strict=True)] for place in places]
+        starts = [[length - slice_.start for slice_, length in zip(place, self.shape, strict=True)] for place in places]
         return {
             "cells": np.ones((len(places), *[1] * len(self.shape)), np.float32),
             "starts": np.array(starts, np.int64),

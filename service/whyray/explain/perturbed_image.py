@@ -57,16 +57,16 @@ class PerturbedImage:
         self, numbers: Iterable[MaskNumbers], total: int | None, *, keep: bool
     ) -> Iterator[tuple[FloatArray, Any]]:
         done = 0
-        for each in numbers:
+        for batch in numbers:
             self._tell(done, total)
             if self._device is None:
-                masks = self._masks.masks(each)
+                masks = self._masks.masks(batch)
                 images = self._masks.images(self._shown, self._hidden, masks)
                 yield self._case.scores_of(self._case.model.session.logits(images)), masks
             else:
-                made = self._device.run(each, masks=keep)
+                made = self._device.run(batch, masks=keep)
                 yield self._scores_there(made), made.masks
-            done += len(next(iter(each.values())))
+            done += len(next(iter(batch.values())))
         self._tell(done, total)
 
     def _tell(self, done: int, total: int | None) -> None:

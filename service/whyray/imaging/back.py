@@ -128,7 +128,7 @@ def masks_of_classes(
 def mask_of_scores(scores: NDArray[Any], least: float, grid: ModelGrid, image: SourceImage) -> PackedMask:
     """Where the scores (*grid.shape) of one class, carried back as by `to_source`, are at least `least`."""
     values, covered = to_source(scores, grid, image, seldom=True)
-    above = ((each >= least) & within for each, within in zip(values, covered, strict=True))
+    above = ((frame >= least) & within for frame, within in zip(values, covered, strict=True))
     return PackedMask.of(above, image.shape)
 
 
@@ -302,7 +302,7 @@ class _Lines:
     def upper_bound(self, highest: NDArray[np.float64]) -> float | None:
         """What no sample exceeds, by what no value of each plane does; None where weights are negative."""
         weights = (self.at_height, self.vertical, self.horizontal)
-        if any(each.min() < 0 for each in weights):
+        if any(weight.min() < 0 for weight in weights):
             return None
         reach = float(self.vertical.sum(axis=1).max() * self.horizontal.sum(axis=1).max())
         return float(self.at_height.astype(np.float64) @ highest) * reach * _ROUNDING

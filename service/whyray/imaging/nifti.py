@@ -139,12 +139,12 @@ def _opened(path: Path) -> Nifti1Image:
             f"{name}: expected a NIfTI volume, found a file that can't be read", advice=_ADVICE
         ) from error
     if kind.fields is not None or kind.kind not in "iuf":
-        found = "colours (RGB)" if kind.fields is not None else f"values of type {kind}"
-        raise ImageError(f"{name}: expected one grey value a voxel, found {found}", advice=_ADVICE)
+        what = "colours (RGB)" if kind.fields is not None else f"values of type {kind}"
+        raise ImageError(f"{name}: expected one grey value a voxel, found {what}", advice=_ADVICE)
     if len(shape) < 3 or any(size > 1 for size in shape[3:]) or min(shape, default=0) < 1:
-        found = "a picture" if len(shape) < 3 else f"{int(np.prod(shape[3:]))} of them"
+        what = "a picture" if len(shape) < 3 else f"{int(np.prod(shape[3:]))} of them"
         raise ImageError(
-            f"{name}: expected one volume of three axes, found {found} ({' × '.join(map(str, shape))})",
+            f"{name}: expected one volume of three axes, found {what} ({' × '.join(map(str, shape))})",
             advice="Take one volume out of it, e.g. with `nibabel.four_to_three`.",
         )
     if shape[2] < 2:

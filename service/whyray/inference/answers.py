@@ -62,11 +62,11 @@ def checked_logits(raw: FloatArray, batch: int, manifest: Manifest, *, identity:
 
 def refuse_another_grid(answer: FloatArray, manifest: Manifest, *, identity: str, tensor: str) -> None:
     """ModelOutputError where a segmentation (N, targets, *spatial) is not on the grid of the image that it is of."""
-    wanted, found = manifest.input.shape, answer.shape[2:]
-    if manifest.task == "segmentation" and found != wanted:
+    wanted, shape = manifest.input.shape, answer.shape[2:]
+    if manifest.task == "segmentation" and shape != wanted:
         raise ModelOutputError(
             f"{identity}: expected the output {tensor!r} on the image's grid of {' × '.join(map(str, wanted))}, found "
-            f"{' × '.join(map(str, found))}",
+            f"{' × '.join(map(str, shape))}",
             advice="End the graph with a Resize to the size of its input; what was cropped by convolutions without "
             "padding has to be padded before.",
         )

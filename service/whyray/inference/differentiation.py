@@ -36,7 +36,7 @@ def differentiated(proto: Any, shapes: Mapping[str, Sequence[int | None]]) -> An
     """
     import onnx
 
-    opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
+    opset = next((imported.version for imported in proto.opset_import if imported.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST_OPSET:
         raise DifferentiationError(f"the graph is of opset {opset}, before {OLDEST_OPSET}")
     start, end = proto.graph.input[0].name, proto.graph.output[0].name

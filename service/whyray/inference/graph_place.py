@@ -82,15 +82,15 @@ def _added_up(graph: Graph, spec: InputSpec, name: str) -> Places | None:
         operands = [tensor for tensor in reads(node) if tensor in known]
         if not operands or node.op_type in {"Shape", "Size"}:
             continue
-        found: Places | None = None
+        places: Places | None = None
         try:
             if all(known[tensor] is not None for tensor in operands):
-                found = _after(graph, node, {tensor: known[tensor] or () for tensor in operands}, spec)
+                places = _after(graph, node, {tensor: known[tensor] or () for tensor in operands}, spec)
         except (_UnknownError, KeyError, IndexError, TypeError, ValueError):
-            found = None  # shapes that inference could not tell, or an attribute of another form
+            places = None  # shapes that inference could not tell, or an attribute of another form
         for output in node.output:
             if output:
-                known[output] = found
+                known[output] = places
         if name in node.output:
             break
     return known.get(name)
@@ -281,7 +281,7 @@ def _taken(place: Place, cells: range, before: Sequence[int]) -> Place:
     length, back = abs(place.step), cells.step < 0
     cut = (min(cells) * length, (before[place.axis] - 1 - max(cells)) * length)
     if abs(cells.step) > 1:
-        cut = tuple(max(0.0, each - (abs(cells.step) - 1) * length) for each in cut)  # type: ignore[assignment]
+        cut = tuple(max(0.0, edge - (abs(cells.step) - 1) * length) for edge in cut)  # type: ignore[assignment]
     moved = (place.moved[0] + cut[0], place.moved[1] + cut[1])
     return replace(
         place,

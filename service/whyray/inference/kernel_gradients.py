@@ -175,7 +175,7 @@ def _average_pool(way: WayBack, node: Any, _copy: Any, _place: int, arriving: Se
         for axis in range(axes):
             first = strides[axis] * np.arange(made[2 + axis]) - before[axis]
             inside = np.minimum(first + kernel[axis], given[2 + axis]) - np.maximum(first, 0)
-            counts = counts * inside.reshape([-1 if each == axis else 1 for each in range(axes)])
+            counts = counts * inside.reshape([-1 if dimension == axis else 1 for dimension in range(axes)])
         counts = counts[None, None]
     share = way.node("Mul", arriving[0], way.kept(np.asarray(1.0 / counts, np.float32)))
     over = [
@@ -247,8 +247,8 @@ def _resizing(way: WayBack, node: Any, axis: int) -> NDArray[np.float32]:
     alone.input[:] = ["x", "", *(["scales"] if "scales" in named else ["", "sizes"])]
     alone.output[:] = ["y"]
     for name in ("axes", "keep_aspect_ratio_policy"):
-        for each in [each for each in alone.attribute if each.name == name]:
-            alone.attribute.remove(each)
+        for entry in [entry for entry in alone.attribute if entry.name == name]:
+            alone.attribute.remove(entry)
     single = onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph(
         [alone],

@@ -163,8 +163,8 @@ def _grid_masks(graph: _Graph, rule: GridMasks) -> str:
             turned = graph.add("Transpose", weights, perm=[0, 2, 1] if rule.shifted else [1, 0])
             masks = graph.add("MatMul", graph.reshaped(masks, 0, done, count), turned)
         else:
-            each = graph.reshaped(weights, 0, 1, length, count) if rule.shifted else weights
-            masks = graph.add("MatMul", each, graph.reshaped(masks, 0, done, count, left))
+            factor = graph.reshaped(weights, 0, 1, length, count) if rule.shifted else weights
+            masks = graph.add("MatMul", factor, graph.reshaped(masks, 0, done, count, left))
     if rule.scaled:
         axes = list(range(1, len(counts) + 1))
         flat = graph.reshaped(masks, 0, *rule.shape)

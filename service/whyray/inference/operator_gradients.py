@@ -206,7 +206,7 @@ def _gather(way: WayBack, node: Any, _copy: Any, place: int, arriving: Sequence[
     axis = int(attribute(node, "axis", 0)) % len(whole)
     flat = places.reshape(-1) % whole[axis]
     shape = (*whole[:axis], len(flat), *whole[axis + 1 :])
-    spread = flat.reshape([-1 if each == axis else 1 for each in range(len(whole))])
+    spread = flat.reshape([-1 if dimension == axis else 1 for dimension in range(len(whole))])
     values = way.node("Reshape", arriving[0], way.integers(*shape))
     where = way.kept(np.broadcast_to(spread, shape).astype(np.int64))
     return way.node("ScatterElements", _zeros(way, whole), where, values, axis=axis, reduction="add")

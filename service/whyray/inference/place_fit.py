@@ -118,10 +118,10 @@ def _sharp_edges(contrast: _Floats, places: _Floats) -> tuple[float, float] | No
     middles, amounts = _middles(contrast.shape[1]), lit.sum(axis=1)
     if contrast.shape[1] < _SHARP_FEWEST or not amounts.all():
         return None
-    found = (lit * middles).sum(axis=1) / amounts
-    spreads = np.sqrt((lit * (middles - found[:, None]) ** 2).sum(axis=1) / amounts)
-    slope, start = np.polyfit(places, found, 1)
-    bent = float(np.abs(slope * places + start - found).max())
+    centroids = (lit * middles).sum(axis=1) / amounts
+    spreads = np.sqrt((lit * (middles - centroids[:, None]) ** 2).sum(axis=1) / amounts)
+    slope, start = np.polyfit(places, centroids, 1)
+    bent = float(np.abs(slope * places + start - centroids).max())
     if spreads.max() > _SHARP_SPREAD or bent > _SHARP_BEND or slope < 0.5:
         return None
     return float(-start / slope), float((1 - start) / slope)

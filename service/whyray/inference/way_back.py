@@ -20,8 +20,8 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     """The value of a node's attribute."""
     from onnx import helper
 
-    found = next((each for each in node.attribute if each.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
+    stated = next((entry for entry in node.attribute if entry.name == name), None)
+    return default if stated is None else helper.get_attribute_value(stated)
 
 
 class WayBack:
@@ -36,7 +36,7 @@ class WayBack:
         self.opset = opset
         self._shapes = shapes
         self.source = list(proto.graph.node)
-        self._constants = {each.name: each for each in proto.graph.initializer}
+        self._constants = {initializer.name: initializer for initializer in proto.graph.initializer}
         self._producer = {output: node for node in self.source for output in node.output if output}
         self.nodes: list[Any] = []
         self.forward: list[Any] = []
@@ -44,10 +44,10 @@ class WayBack:
         self.arriving: dict[str, list[str]] = {}
         self._kept: dict[bytes, str] = {}
         self._count = 0
-        for each in proto.graph.initializer:
+        for initializer in proto.graph.initializer:
             copy = onnx.TensorProto()
-            copy.CopyFrom(each)
-            copy.name = self.own(each.name)
+            copy.CopyFrom(initializer)
+            copy.name = self.own(initializer.name)
             self.initializers.append(copy)
         for node in self.source:
             if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):

@@ -95,8 +95,8 @@ class CatalogBatchWriter:
             for _ in range(min(_MOST, len(self._waiting))):
                 batch.append(self._waiting.popleft())
             self._enter_all(batch)
-        except Exception as found:  # given to who waits for it
-            error = found
+        except Exception as raised:  # given to who waits for it
+            error = raised
             return False
         finally:
             for entry in batch:

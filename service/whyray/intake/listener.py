@@ -151,8 +151,8 @@ class StorageScp:
                 if new[spoken].port in ours and not left:
                     _refuse_elsewhere(new[spoken])
                     left = True
-                    for each in had:
-                        self._servers.pop(each).shutdown()
+                    for protocol in had:
+                        self._servers.pop(protocol).shutdown()
                 begun[spoken] = self._serve(spoken, new[spoken])
         except ConfigError as error:
             for server in begun.values():
@@ -160,8 +160,8 @@ class StorageScp:
             self._go_back(had, error)
             raise
         if not left:
-            for each in had:
-                self._servers[each].shutdown()
+            for protocol in had:
+                self._servers[protocol].shutdown()
         self._servers |= begun
         self._at |= {spoken: new[spoken] for spoken in moving}
 
@@ -244,8 +244,10 @@ def _refuse_elsewhere(place: Place) -> None:
         If it is not.
     """
     try:
-        found = socket.getaddrinfo(place.address, 0, type=socket.SOCK_STREAM)
-        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)  # IPv4 first, as pynetdicom
+        resolved = socket.getaddrinfo(place.address, 0, type=socket.SOCK_STREAM)
+        family, _, _, _, address = min(
+            resolved, key=lambda entry: entry[0] != socket.AF_INET
+        )  # IPv4 first, as pynetdicom
         with socket.socket(family, socket.SOCK_STREAM) as trial:
             trial.bind(address)
     except OSError as error:

@@ -377,7 +377,7 @@ def _write_report(report: Report, out: Path) -> None:
         "withheld": report.withheld,
         "no_statement": report.no_statement,
         "files": report.files,
-        "stages": [each.plain() for each in report.stages],
+        "stages": [stage.plain() for stage in report.stages],
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")

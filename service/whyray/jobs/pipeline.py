@@ -209,8 +209,8 @@ class Pipeline:
         try:
             if not free:
                 self._give_place()
-            elif not (free[0].process.is_ready and self._hand_over()) and (found := self._next(free[0])) is not None:
-                self._begin(free[0], found)
+            elif not (free[0].process.is_ready and self._hand_over()) and (job := self._next(free[0])) is not None:
+                self._begin(free[0], job)
         except (WhyRayError, SQLAlchemyError) as error:
             _log.error("the catalog can't be reached: %s", type(error).__name__)
 
@@ -229,12 +229,12 @@ class Pipeline:
         computed = all(lane.at_the_device for lane in self._in_hand())
         waiting_for = None if computed and self._device.holder is None else AHEAD_AFTER
         with self.catalog.read() as session:
-            found = jobs.next_claimable(
+            job_id = jobs.next_claimable(
                 session, self.catalog.clock(), waiting_for=waiting_for, besides=self._jobs_in_hand()
             )
-            if found is None:
+            if job_id is None:
                 return None
-            job = jobs.get(session, found)
+            job = jobs.get(session, job_id)
             elsewhere = [other.keeps for other in self._lanes if other is not lane and other.keeps is not None]
             if job.study_id in elsewhere:
                 another = jobs.next_claimable(

@@ -70,11 +70,11 @@ class Standby:
         pause = _SHORTEST
         while not stop.wait(pause):
             try:
-                found = self.step(stop)
+                worked = self.step(stop)
             except SQLAlchemyError as error:
                 _log.error("the catalog can't be reached: %s", type(error).__name__)
-                found = False
+                worked = False
             except Exception as error:  # one job that trips it must not end it
                 logged(_log, error, "taking a job from the catalog")
-                found = False
-            pause = _SHORTEST if found else min(2 * pause, _LONGEST)
+                worked = False
+            pause = _SHORTEST if worked else min(2 * pause, _LONGEST)

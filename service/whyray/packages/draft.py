@@ -29,9 +29,9 @@ def draft_manifest(graph: Path) -> str:
     inputs = {value.name: _shape(value) for value in proto.graph.input if value.name not in constants}
     images = {name: shape for name, shape in inputs.items() if len(shape) in _LAYOUTS}
     if not images or not proto.graph.output:
-        found = ", ".join(f"{name} {shape}" for name, shape in inputs.items()) or "none"
+        shapes = ", ".join(f"{name} {shape}" for name, shape in inputs.items()) or "none"
         raise PackageError(
-            f"{graph}: expected an input (N, C, rows, columns) or (N, C, slices, rows, columns), found {found}",
+            f"{graph}: expected an input (N, C, rows, columns) or (N, C, slices, rows, columns), found {shapes}",
             advice="Export the model so that it takes an image, or a volume.",
         )
     image, shape = next(iter(images.items()))

@@ -202,7 +202,7 @@ def random_region(image: BoolArray, voxels: int, rng: np.random.Generator) -> Bo
     waves = np.fft.rfftn(rng.standard_normal(image.shape))
     for axis, size in enumerate(image.shape):
         passed = _smoothing(size)[: waves.shape[axis]]
-        waves *= passed.reshape([-1 if each == axis else 1 for each in range(image.ndim)])
+        waves *= passed.reshape([-1 if dimension == axis else 1 for dimension in range(image.ndim)])
     smooth = np.fft.irfftn(waves, s=image.shape, axes=range(image.ndim))
     smooth[~image] = -np.inf
     chosen = np.zeros(image.size, bool)

@@ -199,9 +199,9 @@ def _by_anatomy(image: ExplainedImage, context: Context) -> Iterator[Judged]:
         if len(wanted) < len(AREAS):
             return
         case = Case(model, image, [0], context=context)
-        found = structures_of(case, AnatomyParameters(), method=SCOPE)
-        yield anatomy_scope(found, context.valid)
-        yield from orientation_scope(found, context.directions)
+        structures = structures_of(case, AnatomyParameters(), method=SCOPE)
+        yield anatomy_scope(structures, context.valid)
+        yield from orientation_scope(structures, context.directions)
     except ExplanationError:
         yield anatomy_scope((), context.valid)
     except (ArtefactMissing, NotFound, PackageError):
@@ -240,9 +240,11 @@ def orientation_scope(structures: Sequence[Structure], directions: Sequence[str]
     heart or the mediastinum was not found, or where they lie too near to each other to tell.
     """
     masks: dict[str, BoolArray] = {}
-    for each in structures:
-        if each.code is not None and each.code.value in AREAS:
-            masks[each.code.value] = masks.get(each.code.value, np.zeros_like(each.mask)) | each.mask
+    for structure in structures:
+        if structure.code is not None and structure.code.value in AREAS:
+            masks[structure.code.value] = (
+                masks.get(structure.code.value, np.zeros_like(structure.mask)) | structure.mask
+            )
     if directions is None or any(not mask.any() for mask in masks.values()) or len(masks) < len(AREAS):
         return
     sizes = np.array(next(iter(masks.values())).shape)

@@ -223,7 +223,11 @@ class _Builder:
         for finding, one in self.told:
             pages = self._told_pages.get((finding.target.name, told_key(one)), ())
             structures = self._segmentations.structures
-            used = {each.name: structures[each.name] for each in one.structures if each.name in structures}
+            used = {
+                structure.name: structures[structure.name]
+                for structure in one.structures
+                if structure.name in structures
+            }
             shown = ShownTold(
                 one, self._drawing.portrayal(finding, one, self.wording, self.templates.layout), tuple(pages), used
             )

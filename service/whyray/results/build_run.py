@@ -155,7 +155,7 @@ class _Study:
 
     def _number(self, first: Result, made: Sequence[Sequence[Result]]) -> None:
         """Numbers in reading order, and one description for the series that all pages share."""
-        order = [(each.target, each.side) for each in findings_of_study(self._parts)]
+        order = [(finding.target, finding.side) for finding in findings_of_study(self._parts)]
         pages = [
             (part.answer.in_study, result)
             for part, results in zip(self._parts, made, strict=True)

@@ -108,4 +108,4 @@ def _texts(dataset: Dataset) -> Iterator[str]:
                 if type(value) is str:
                     yield value
                 elif not element.is_empty:
-                    yield from (str(each) for each in (value if element.VM > 1 else [value]))
+                    yield from (str(part) for part in (value if element.VM > 1 else [value]))

@@ -76,7 +76,7 @@ Box = tuple[slice, slice, slice]
 def _box_of(region: Frames[np.bool_]) -> Box:
     """The frames, rows and columns in which a region, which is not empty, lies."""
     flat = any_along_frames(region)
-    places = [np.flatnonzero(each) for each in (counts_of(region), flat.any(axis=1), flat.any(axis=0))]
+    places = [np.flatnonzero(occupied) for occupied in (counts_of(region), flat.any(axis=1), flat.any(axis=0))]
     frames, rows, columns = (slice(int(place[0]), int(place[-1]) + 1) for place in places)
     return frames, rows, columns
 
@@ -116,7 +116,7 @@ def _by_image(answer: Answer, region: Frames[np.bool_], words: PlaceWords) -> st
     left_share = float(flat[:, :middle].sum()) / float(flat.sum())
     frame = image.frames[0]
     orientation = frame_orientation(frame, image.headers[frame.sop_instance_uid])
-    to_right, down = (each[:1] for each in orientation) if orientation else ("", "")
+    to_right, down = (direction[:1] for direction in orientation) if orientation else ("", "")
     names = {
         "P": (words.anterior, words.middle, words.posterior),
         "A": (words.posterior, words.middle, words.anterior),

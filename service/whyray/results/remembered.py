@@ -40,13 +40,13 @@ class Remembered(Generic[T]):
         with making:
             try:
                 with self._lock:
-                    found = self._made.get(place)
-                    if found is not None and all(of() is one for of, one in zip(found[0], objects, strict=True)):
+                    kept = self._made.get(place)
+                    if kept is not None and all(of() is one for of, one in zip(kept[0], objects, strict=True)):
                         if keep:
                             self._made.move_to_end(place)
                         else:
                             del self._made[place]
-                        return found[1]
+                        return kept[1]
                 made = make()
                 if keep:
                     self._keep(place, objects, made)

@@ -161,8 +161,8 @@ class FolderStorage:
             raise ValueError("this storage has no key")
         file = self._file(key)
         try:
-            with file.open("rb") as found:
-                if sealed_with(found.read(16)) == self.keys.current_id:
+            with file.open("rb") as stream:
+                if sealed_with(stream.read(16)) == self.keys.current_id:
                     return False
             with self.open(key) as source:
                 writer = self.writer()

@@ -71,13 +71,13 @@ def reseal_all(storage: FolderStorage, progress: Callable[[int], None] = lambda 
     sealed = 0
     # a role that still runs with a former key may write meanwhile: look again until nothing is found
     while True:
-        found = 0
+        count = 0
         for key in storage.stale(datetime.max.replace(tzinfo=UTC)):
             if storage.reseal(key):
-                found += 1
-                progress(sealed + found)
-        sealed += found
-        if not found:
+                count += 1
+                progress(sealed + count)
+        sealed += count
+        if not count:
             break
     _mark(storage.root / _MARKER, {keys.current_id})
     return sealed

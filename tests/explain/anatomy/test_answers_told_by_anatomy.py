@@ -51,13 +51,13 @@ def model(tmp_path: Path) -> Model:
 
 
 def told(model: Model, image: np.ndarray, method: str, **more: object) -> RegionShares:
-    found = explain(model, image, target=BRIGHT, method=method, **more)
-    assert isinstance(found, RegionShares)
-    return found
+    explanation = explain(model, image, target=BRIGHT, method=method, **more)
+    assert isinstance(explanation, RegionShares)
+    return explanation
 
 
 def share_of(explanation: RegionShares, name: str) -> float:
-    return sum(each.share for each in explanation.regions if each.structure.name == name)
+    return sum(region.share for region in explanation.regions if region.structure.name == name)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -67,52 +67,52 @@ def share_of(explanation: RegionShares, name: str) -> float:
 )
 def test_the_planted_region_has_all_of_the_answer(model: Model, method: str, place, zone: str, whole: str) -> None:
     for zones, name in ((True, zone), (False, whole)):
-        found = told(model, lit(place), method, zones=zones)
-        assert found.regions[0].structure.name == name
-        assert found.regions[0].share == pytest.approx(1.0, abs=1e-3)
-        assert not found.flagged
+        explanation = told(model, lit(place), method, zones=zones)
+        assert explanation.regions[0].structure.name == name
+        assert explanation.regions[0].share == pytest.approx(1.0, abs=1e-3)
+        assert not explanation.flagged
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_shares_and_what_lies_outside_sum_to_one(model: Model, method: str) -> None:
-    found = told(model, lit(IN_RIGHT_LUNG, IN_HEART, OUTSIDE), method)
-    assert sum(each.share for each in found.regions) + found.outside == pytest.approx(1.0, abs=1e-6)
-    assert found.outside > 0.1
+    explanation = told(model, lit(IN_RIGHT_LUNG, IN_HEART, OUTSIDE), method)
+    assert sum(region.share for region in explanation.regions) + explanation.outside == pytest.approx(1.0, abs=1e-6)
+    assert explanation.outside > 0.1
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("place", [OUTSIDE, IN_HEART])
 def test_a_model_that_looks_where_the_finding_is_not_looked_for_is_flagged(model: Model, method: str, place) -> None:
-    found = told(model, lit(place), method)
-    assert found.flagged
-    assert found.evidence["allowed_share"] < 0.5
+    explanation = told(model, lit(place), method)
+    assert explanation.flagged
+    assert explanation.evidence["allowed_share"] < 0.5
 
 
 @pytest.mark.parametrize("method", ["region-occlusion", "region-shapley"])
 def test_of_the_pleura_nothing_is_said_where_structures_have_no_margin(tmp_path: Path, method: str) -> None:
     anatomy_package(tmp_path)
-    found = told(detector(tmp_path, anatomy=("3120008", "Pleura")), lit(OUTSIDE), method)
-    assert not found.flagged
-    assert "allowed_share" not in found.evidence
+    explanation = told(detector(tmp_path, anatomy=("3120008", "Pleura")), lit(OUTSIDE), method)
+    assert not explanation.flagged
+    assert "allowed_share" not in explanation.evidence
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_prior_nothing_is_flagged(tmp_path: Path, method: str) -> None:
     anatomy_package(tmp_path)
     for number, anatomy in enumerate((None, ("71341001", "Femur"))):
-        found = told(detector(tmp_path, anatomy=anatomy, name=f"planted-{number}"), lit(OUTSIDE), method)
-        assert not found.flagged
-        assert {each.structure.allowed for each in found.regions} == {None}
+        explanation = told(detector(tmp_path, anatomy=anatomy, name=f"planted-{number}"), lit(OUTSIDE), method)
+        assert not explanation.flagged
+        assert {region.structure.allowed for region in explanation.regions} == {None}
 
 
 def test_the_narrowed_map_is_zero_where_the_finding_is_not_looked_for_and_says_what_it_took(model: Model) -> None:
     image = lit(IN_RIGHT_LUNG, OUTSIDE)
     whole = explain(model, image, target=BRIGHT, method="grad-cam")
-    found = explain(model, image, target=BRIGHT, method="anatomy-constrained")
-    assert isinstance(found, Heatmap)
-    assert found.values[OUTSIDE].max() == 0
-    np.testing.assert_array_equal(found.values[IN_RIGHT_LUNG], whole.values[IN_RIGHT_LUNG])
-    assert found.evidence["share_kept"] == pytest.approx(0.5, abs=0.01)
+    heatmap = explain(model, image, target=BRIGHT, method="anatomy-constrained")
+    assert isinstance(heatmap, Heatmap)
+    assert heatmap.values[OUTSIDE].max() == 0
+    np.testing.assert_array_equal(heatmap.values[IN_RIGHT_LUNG], whole.values[IN_RIGHT_LUNG])
+    assert heatmap.evidence["share_kept"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_map_of_which_the_prior_leaves_next_to_nothing_is_not_narrowed_but_refused(model: Model) -> None:
@@ -125,8 +125,8 @@ def test_a_map_that_was_made_before_is_told_and_not_made_again(model: Model) -> 
     values = np.zeros((SIZE, SIZE), np.float32)
     values[IN_HEART] = 1
     made = Heatmap(values, BRIGHT, "rise", signed=False, unit="logit")
-    found = told(model, image, "region-shares", context=Context(made=(PriorExplanation(made, "green", False),)))
-    assert (found.of, found.regions[0].structure.name) == ("rise", "heart")
+    explanation = told(model, image, "region-shares", context=Context(made=(PriorExplanation(made, "green", False),)))
+    assert (explanation.of, explanation.regions[0].structure.name) == ("rise", "heart")
     withheld = told(model, image, "region-shares", context=Context(made=(PriorExplanation(made, "red", True),)))
     assert (withheld.of, withheld.regions[0].structure.name) == ("grad-cam", "right upper zone")
 
@@ -137,8 +137,8 @@ def test_the_map_that_is_named_is_told_whatever_other_map_was_made_before(model:
     made = Context(
         made=(PriorExplanation(Heatmap(values, BRIGHT, "rise", signed=False, unit="logit"), "green", False),)
     )
-    found = told(model, lit(IN_RIGHT_LUNG), "region-shares", context=made, of="occlusion")
-    assert (found.of, found.regions[0].structure.name) == ("occlusion", "right upper zone")
+    explanation = told(model, lit(IN_RIGHT_LUNG), "region-shares", context=made, of="occlusion")
+    assert (explanation.of, explanation.regions[0].structure.name) == ("occlusion", "right upper zone")
     narrowed = explain(
         model, lit(IN_RIGHT_LUNG), target=BRIGHT, method="anatomy-constrained", context=made, of="grad-cam"
     )
@@ -148,21 +148,21 @@ def test_the_map_that_is_named_is_told_whatever_other_map_was_made_before(model:
 
 
 def test_a_narrowed_map_says_of_which_map_it_is_where_the_choice_was_left_to_it(model: Model) -> None:
-    found = explain(model, lit(IN_RIGHT_LUNG, OUTSIDE), target=BRIGHT, method="anatomy-constrained")
-    assert isinstance(found, Heatmap)
-    assert found.parameters["of"] == "grad-cam"
-    assert found.evidence["share_kept"] + found.evidence["share_cut"] == pytest.approx(1)
+    heatmap = explain(model, lit(IN_RIGHT_LUNG, OUTSIDE), target=BRIGHT, method="anatomy-constrained")
+    assert isinstance(heatmap, Heatmap)
+    assert heatmap.parameters["of"] == "grad-cam"
+    assert heatmap.evidence["share_kept"] + heatmap.evidence["share_cut"] == pytest.approx(1)
 
 
 def test_of_a_signed_map_only_what_speaks_for_the_target_is_shared_out(model: Model) -> None:
     values = np.zeros((SIZE, SIZE), np.float32)
     values[IN_HEART], values[IN_LEFT_LUNG] = 1, -5
     made = Heatmap(values, BRIGHT, "occlusion", signed=True, unit="logit")
-    found = told(
+    explanation = told(
         model, lit(IN_RIGHT_LUNG), "region-shares", context=Context(made=(PriorExplanation(made, "green", False),))
     )
-    assert share_of(found, "heart") == pytest.approx(1)
-    assert share_of(found, "left lower zone") == 0
+    assert share_of(explanation, "heart") == pytest.approx(1)
+    assert share_of(explanation, "left lower zone") == 0
 
 
 def test_a_map_of_nothing_is_refused(model: Model) -> None:
@@ -177,28 +177,28 @@ def test_structures_of_the_study_come_before_the_companion(model: Model) -> None
     own = structure("drawn by hand", mask_of("heart"), code, side)
     assert own.code is not None
     assert own.code.value == "44029006"
-    found = told(model, lit(IN_HEART), "region-occlusion", context=Context(structures=(own,)))
-    assert [each.structure.name for each in found.regions] == ["drawn by hand"]
-    assert found.regions[0].share == pytest.approx(1)
-    assert not found.flagged
-    assert found.parameters["anatomy_from"] == "Segmentation of the study"
+    explanation = told(model, lit(IN_HEART), "region-occlusion", context=Context(structures=(own,)))
+    assert [region.structure.name for region in explanation.regions] == ["drawn by hand"]
+    assert explanation.regions[0].share == pytest.approx(1)
+    assert not explanation.flagged
+    assert explanation.parameters["anatomy_from"] == "Segmentation of the study"
 
 
 def test_padding_belongs_to_no_structure_and_counts_as_outside(model: Model) -> None:
     valid = np.zeros((SIZE, SIZE), bool)
     valid[:, :32] = True
-    found = told(model, lit(IN_RIGHT_LUNG, IN_LEFT_LUNG), "region-shares", context=Context(valid=valid))
-    assert found.outside == pytest.approx(0.5, abs=0.01)
-    right = sum(each.area for each in found.regions if each.structure.name.startswith("right"))
+    explanation = told(model, lit(IN_RIGHT_LUNG, IN_LEFT_LUNG), "region-shares", context=Context(valid=valid))
+    assert explanation.outside == pytest.approx(0.5, abs=0.01)
+    right = sum(region.area for region in explanation.regions if region.structure.name.startswith("right"))
     assert right == pytest.approx(mask_of("right lung").sum() / valid.sum())
 
 
 def test_a_companion_on_a_finer_grid_gives_the_same_structures(tmp_path: Path) -> None:
     anatomy_package(tmp_path, size=128)
-    found = anatomy_in(detector(tmp_path), lit(IN_HEART))
-    assert [each.name for each in found] == ["right lung", "left lung", "heart"]
-    for each in found:
-        np.testing.assert_array_equal(each.mask, mask_of(each.name))
+    structures = anatomy_in(detector(tmp_path), lit(IN_HEART))
+    assert [organ.name for organ in structures] == ["right lung", "left lung", "heart"]
+    for organ in structures:
+        np.testing.assert_array_equal(organ.mask, mask_of(organ.name))
 
 
 @pytest.mark.parametrize("method", [*METHODS, "anatomy-constrained"])
@@ -250,9 +250,9 @@ def test_a_segmentation_package_is_explained_by_its_own_segments(tmp_path: Path)
 
     own = load_package(anatomy_package(tmp_path))
     assert why_not(method_named("region-occlusion"), own) is None
-    found = explain(own, lit(IN_HEART), target="heart", method="region-occlusion")
-    assert isinstance(found, RegionShares)
-    assert {each.structure.name for each in found.regions} == {"right lung", "left lung", "heart"}
+    explanation = explain(own, lit(IN_HEART), target="heart", method="region-occlusion")
+    assert isinstance(explanation, RegionShares)
+    assert {region.structure.name for region in explanation.regions} == {"right lung", "left lung", "heart"}
 
 
 def test_a_finding_of_the_pleura_may_lie_at_the_rim_of_a_lung_and_one_of_the_heart_not() -> None:
@@ -263,8 +263,8 @@ def test_a_finding_of_the_pleura_may_lie_at_the_rim_of_a_lung_and_one_of_the_hea
     assert inside is not None
     assert inside[rim]
     assert not inside[2, 32]
-    found = {each.name: each.allowed for each in marked(lungs, heart)}
-    assert found == {"right lung": False, "left lung": False, "heart": True}
+    allowed = {organ.name: organ.allowed for organ in marked(lungs, heart)}
+    assert allowed == {"right lung": False, "left lung": False, "heart": True}
 
 
 def test_every_rule_of_the_table_names_codes_of_the_table() -> None:
@@ -276,17 +276,17 @@ def test_every_rule_of_the_table_names_codes_of_the_table() -> None:
 def test_zones_cut_each_lung_into_thirds_from_above() -> None:
     lungs = [_coded("right lung"), _coded("left lung"), _coded("heart")]
     zones = with_zones(lungs)
-    assert [each.name for each in zones] == [
+    assert [zone.name for zone in zones] == [
         *(f"right {zone} zone" for zone in ("upper", "mid", "lower")),
         *(f"left {zone} zone" for zone in ("upper", "mid", "lower")),
         "heart",
     ]
     for side, start in (("right lung", 0), ("left lung", 3)):
         parts = zones[start : start + 3]
-        np.testing.assert_array_equal(sum(each.mask.astype(int) for each in parts), mask_of(side))
-        tops = [int(np.flatnonzero(each.mask.any(axis=1))[0]) for each in parts]
+        np.testing.assert_array_equal(sum(zone.mask.astype(int) for zone in parts), mask_of(side))
+        tops = [int(np.flatnonzero(zone.mask.any(axis=1))[0]) for zone in parts]
         assert tops == sorted(tops)
-    assert {each.laterality.meaning for each in zones[:3] if each.laterality} == {"Right"}
+    assert {zone.laterality.meaning for zone in zones[:3] if zone.laterality} == {"Right"}
 
 
 masks = arrays(bool, (4, 9, 9))
@@ -303,10 +303,10 @@ def test_whatever_the_structures_and_the_map_shares_never_exceed_one_and_overlap
     own = partition(structures)
     assert np.sum(own, axis=0).max() <= 1
     np.testing.assert_array_equal(np.any(own, axis=0), masks.any(axis=0))
-    found = shares(weight, structures, valid)
+    regions = shares(weight, structures, valid)
     covered = weight[masks.any(axis=0) & valid].sum(dtype=np.float64) / weight.sum(dtype=np.float64)
-    assert sum(each.share for each in found) == pytest.approx(covered, abs=1e-9)
-    assert all(0 <= each.share <= 1 + 1e-9 and 0 <= each.area <= 1 for each in found)
+    assert sum(region.share for region in regions) == pytest.approx(covered, abs=1e-9)
+    assert all(0 <= region.share <= 1 + 1e-9 and 0 <= region.area <= 1 for region in regions)
 
 
 @settings(max_examples=30, deadline=None)

@@ -43,9 +43,9 @@ def by_brute_force(value, players: int) -> np.ndarray:
 @given(players=st.integers(1, 5), seed=st.integers(0, 10_000))
 def test_exact_values_equal_brute_force_and_sum_to_what_all_bring(players: int, seed: int) -> None:
     value = game(players, seed)
-    found, error, empty, whole = exact_shapley(value, players)
-    np.testing.assert_allclose(found, by_brute_force(value, players), atol=1e-10)
-    np.testing.assert_allclose(found.sum(axis=0), whole - empty, atol=1e-10)
+    effects, error, empty, whole = exact_shapley(value, players)
+    np.testing.assert_allclose(effects, by_brute_force(value, players), atol=1e-10)
+    np.testing.assert_allclose(effects.sum(axis=0), whole - empty, atol=1e-10)
     assert not error.any()
 
 
@@ -73,8 +73,8 @@ def test_sampled_values_sum_exactly_and_the_same_seed_gives_the_same(players: in
 def test_sampled_values_come_near_the_exact_ones_within_their_standard_error() -> None:
     value = game(7, 1)
     exact = exact_shapley(value, 7)[0]
-    found, error, _, _ = sampled_shapley(value, 7, 400, np.random.default_rng(0))
-    assert (np.abs(found - exact) <= 4 * error).all()
+    sampled, error, _, _ = sampled_shapley(value, 7, 400, np.random.default_rng(0))
+    assert (np.abs(sampled - exact) <= 4 * error).all()
     assert error.max() < 0.15
 
 
@@ -82,18 +82,18 @@ def test_structures_that_only_count_together_share_what_they_bring(tmp_path: Pat
     """The detector's score is a sum over places, so each structure brings just its own part: a check by hand."""
     anatomy_package(tmp_path)
     model = detector(tmp_path)
-    found = explain(model, lit(IN_RIGHT_LUNG, IN_HEART), target=BRIGHT, method="region-shapley", fill="zero")
-    assert isinstance(found, RegionShares)
-    effects = {each.structure.name: each.effect for each in found.regions}
+    explanation = explain(model, lit(IN_RIGHT_LUNG, IN_HEART), target=BRIGHT, method="region-shapley", fill="zero")
+    assert isinstance(explanation, RegionShares)
+    effects = {region.structure.name: region.effect for region in explanation.regions}
     per_voxel = 4000 * (0.95 - 0.7) / 64**2
     assert effects["right lung"] == pytest.approx(36 * per_voxel, rel=1e-4)
     assert effects["heart"] == pytest.approx(48 * per_voxel, rel=1e-4)
     assert effects["left lung"] == pytest.approx(0, abs=1e-5)
-    assert found.base is not None
-    assert found.total is not None
-    gained = sum(each for each in effects.values() if each is not None) + found.evidence["rest_effect"]
-    assert gained == pytest.approx(found.total - found.base, rel=1e-5)
-    assert found.evidence["efficiency_gap"] <= 1e-3
+    assert explanation.base is not None
+    assert explanation.total is not None
+    gained = sum(effect for effect in effects.values() if effect is not None) + explanation.evidence["rest_effect"]
+    assert gained == pytest.approx(explanation.total - explanation.base, rel=1e-5)
+    assert explanation.evidence["efficiency_gap"] <= 1e-3
 
 
 def test_above_eight_structures_random_orders_are_followed_and_still_sum(tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_above_eight_structures_random_orders_are_followed_and_still_sum(tmp_pat
     strips = tuple(Structure(f"strip {n}", (rows // 4 == n) & np.ones((64, 64), bool)) for n in range(12))
     image = lit(IN_RIGHT_LUNG, IN_HEART, OUTSIDE)
     before = model.session.forwards
-    found = explain(
+    explanation = explain(
         model, image, target=BRIGHT, method="region-shapley", context=Context(structures=strips), permutations=2
     )
-    assert isinstance(found, RegionShares)
+    assert isinstance(explanation, RegionShares)
     assert model.session.forwards - before < 100
-    assert found.evidence["efficiency_gap"] <= 1e-3
-    assert sum(each.share for each in found.regions) + found.outside == pytest.approx(1, abs=1e-6)
+    assert explanation.evidence["efficiency_gap"] <= 1e-3
+    assert sum(region.share for region in explanation.regions) + explanation.outside == pytest.approx(1, abs=1e-6)

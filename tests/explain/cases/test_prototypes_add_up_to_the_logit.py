@@ -25,25 +25,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def told(model: Model, x: np.ndarray, target: str = TARGETS[0]) -> CaseMatches:
-    found = explain(model, x, target=target, method="prototypes")
-    assert isinstance(found, CaseMatches)
-    return found
+    explanation = explain(model, x, target=target, method="prototypes")
+    assert isinstance(explanation, CaseMatches)
+    return explanation
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), target=st.sampled_from(TARGETS))
 def test_base_and_contributions_are_the_logit_of_any_image(model: Model, seed: int, target: str) -> None:
     x = np.random.default_rng(seed).random((1, 1, 32, 32), np.float32)
-    found = told(model, x, target)
-    assert found.base is not None
-    total = found.base + sum((each.weight or 0) * each.similarity for each in found.matches)
-    assert total == pytest.approx(found.total, abs=1e-4)
-    assert found.total == pytest.approx(float(model.logits(x)[0, TARGETS.index(target)]), abs=1e-5)
+    explanation = told(model, x, target)
+    assert explanation.base is not None
+    total = explanation.base + sum((match.weight or 0) * match.similarity for match in explanation.matches)
+    assert total == pytest.approx(explanation.total, abs=1e-4)
+    assert explanation.total == pytest.approx(float(model.logits(x)[0, TARGETS.index(target)]), abs=1e-5)
 
 
 def test_the_map_shows_where_the_prototype_is(model: Model) -> None:
     x = image_of("lower right", np.random.default_rng(0))
-    by_name = {each.label: each for each in told(model, x).matches}
+    by_name = {match.label: match for match in told(model, x).matches}
     bright = by_name["prototype-01"]
     assert bright.resembles is not None
     assert bright.resembles.shape == (32, 32)
@@ -55,8 +55,8 @@ def test_the_map_shows_where_the_prototype_is(model: Model) -> None:
 
 
 def test_the_largest_contribution_for_or_against_comes_first(model: Model) -> None:
-    found = told(model, image_of("lower right", np.random.default_rng(0)), TARGETS[1])
-    sizes = [abs((each.weight or 0) * each.similarity) for each in found.matches]
+    explanation = told(model, image_of("lower right", np.random.default_rng(0)), TARGETS[1])
+    sizes = [abs((match.weight or 0) * match.similarity) for match in explanation.matches]
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -80,7 +80,7 @@ def test_pictures_and_labels_come_from_the_artefact_and_keep_its_mark(tmp_path: 
     }
     write_artefact(folder / "onboarding" / "prototypes.npz", facts, arrays)
     by_name = {
-        each.label: each for each in told(load(folder), image_of("lower right", np.random.default_rng(0))).matches
+        match.label: match for match in told(load(folder), image_of("lower right", np.random.default_rng(0))).matches
     }
     first, second = by_name["prototype-01"], by_name["prototype-02"]
     assert first.synthetic
@@ -107,15 +107,15 @@ def test_the_map_tells_the_place_and_a_false_sum_withholds(model: Model) -> None
     from dataclasses import replace
 
     x = image_of("lower right", np.random.default_rng(0))
-    found = told(model, x)
-    card = assess_typed(model, x, found, context=NOTHING)
-    by_name = {each.name: each for each in card.measurements}
+    explanation = told(model, x)
+    card = assess_typed(model, x, explanation, context=NOTHING)
+    by_name = {measurement.name: measurement for measurement in card.measurements}
     assert by_name["sum of contributions"].value < 1e-5
     assert by_name["contributions told again"].value < 1e-5
     matters = by_name["map tells the place"]
     assert matters.baseline is not None
     assert matters.value > matters.baseline
     assert matters.grade is Grade.GREEN
-    first = found.matches[0]
-    false = replace(found, matches=(replace(first, similarity=first.similarity + 0.5), *found.matches[1:]))
+    first = explanation.matches[0]
+    false = replace(explanation, matches=(replace(first, similarity=first.similarity + 0.5), *explanation.matches[1:]))
     assert assess_typed(model, x, false, context=NOTHING).withheld

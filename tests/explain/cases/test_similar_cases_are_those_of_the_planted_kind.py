@@ -23,32 +23,32 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def similar(model: Model, place: str, target: str, **parameters: object) -> CaseMatches:
-    found = explain(
+    explanation = explain(
         model, image_of(place, np.random.default_rng(99)), target=target, method="similar-cases", **parameters
     )
-    assert isinstance(found, CaseMatches)
-    return found
+    assert isinstance(explanation, CaseMatches)
+    return explanation
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("weighting", ["contribution", "none"])
 def test_neighbours_are_of_the_same_kind_and_contrasts_are_not(model: Model, target: str, weighting: str) -> None:
-    found = similar(model, target, target, weighting=weighting)
-    assert [each.known for each in found.matches] == [True] * 5
-    assert [each.known for each in found.contrasts] == [False] * 3
-    assert all((each.answer or 0) >= 0.5 for each in found.matches)
-    order = [each.similarity for each in found.matches]
+    explanation = similar(model, target, target, weighting=weighting)
+    assert [match.known for match in explanation.matches] == [True] * 5
+    assert [contrast.known for contrast in explanation.contrasts] == [False] * 3
+    assert all((match.answer or 0) >= 0.5 for match in explanation.matches)
+    order = [match.similarity for match in explanation.matches]
     assert order == sorted(order, reverse=True)
-    assert found.matches[-1].similarity > found.contrasts[0].similarity
-    assert found.evidence["answered alike"] == 1
-    assert found.reference_count == len(REFERENCES)
+    assert explanation.matches[-1].similarity > explanation.contrasts[0].similarity
+    assert explanation.evidence["answered alike"] == 1
+    assert explanation.reference_count == len(REFERENCES)
 
 
 def test_contributions_ask_what_counts_for_the_target_and_embeddings_ask_for_the_whole(model: Model) -> None:
     # both of these are dark in the lower right corner: for that target they are alike
     first, second = (np.concatenate(images_of([place], seed=5)) for place in ("upper left", "upper right"))
     index = index_of(model, method="a test")
-    vectors = np.stack([model.embedding(each)[0] for each in (first, second)])
+    vectors = np.stack([model.embedding(image)[0] for image in (first, second)])
 
     def alike(weighting: str) -> float:
         search = search_for(index, model, 1, metric="euclidean", weighting=weighting)  # type: ignore[arg-type]
@@ -61,9 +61,9 @@ def test_contributions_ask_what_counts_for_the_target_and_embeddings_ask_for_the
 
 def test_an_image_that_is_a_reference_itself_is_not_shown_as_similar_to_itself(model: Model) -> None:
     x = images_of(REFERENCES)[7]
-    found = explain(model, x, target=TARGETS[0], method="similar-cases")
-    assert found.evidence["left out as the same"] == 1
-    assert all(each.similarity < 1 - 1e-6 for each in found.matches)
+    explanation = explain(model, x, target=TARGETS[0], method="similar-cases")
+    assert explanation.evidence["left out as the same"] == 1
+    assert all(match.similarity < 1 - 1e-6 for match in explanation.matches)
 
 
 def test_search_is_exact(model: Model) -> None:
@@ -76,8 +76,8 @@ def test_search_is_exact(model: Model) -> None:
         apart = np.linalg.norm(weighted[:, None] - weighted[None], axis=2)
         np.fill_diagonal(apart, np.inf)
         expected = np.sort(apart, axis=1)[:, :4]
-        found = np.take_along_axis(apart, neighbours_of_all(search, 4), axis=1)
-        np.testing.assert_allclose(found, expected, atol=1e-3)
+        distances = np.take_along_axis(apart, neighbours_of_all(search, 4), axis=1)
+        np.testing.assert_allclose(distances, expected, atol=1e-3)
 
 
 def test_pictures_are_given_where_the_index_keeps_them_and_are_not_called_synthetic(model: Model) -> None:
@@ -91,10 +91,10 @@ def test_pictures_are_given_where_the_index_keeps_them_and_are_not_called_synthe
 
 def test_an_index_without_pictures_and_labels_serves_too(tmp_path: Path) -> None:
     bare = with_index(cases_package(tmp_path), pictures=False, labelled=False)
-    found = similar(bare, "upper left", "upper left")
-    assert all(each.picture is None and each.known is None for each in found.matches)
-    assert "known to be so" not in found.evidence
-    assert all((each.answer or 1) < 0.5 for each in found.contrasts)
+    explanation = similar(bare, "upper left", "upper left")
+    assert all(match.picture is None and match.known is None for match in explanation.matches)
+    assert "known to be so" not in explanation.evidence
+    assert all((contrast.answer or 1) < 0.5 for contrast in explanation.contrasts)
 
 
 def test_without_an_index_the_method_says_how_to_make_one(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_a_calibration_that_is_changed_later_changes_what_is_said_of_references(
     manifest["targets"][0]["calibration"] = [1e-9, 0.0]
     (folder / "model.yaml").write_text(yaml.safe_dump(manifest))
     after = similar(load(folder), "upper left", "upper left")
-    assert [each.label for each in after.matches] == [each.label for each in before.matches]
-    assert {round(each.answer, 6) for each in after.matches} == {0.5}
+    assert [match.label for match in after.matches] == [match.label for match in before.matches]
+    assert {round(match.answer, 6) for match in after.matches} == {0.5}
 
 
 def test_a_model_that_has_only_feature_maps_is_searched_by_their_mean(tmp_path: Path) -> None:

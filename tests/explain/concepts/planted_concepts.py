@@ -83,7 +83,7 @@ def concept_package(
         "targets": [{"name": "first"}, {"name": "second"}],
     }
     if named:
-        manifest["concepts"] = {"output": "concepts", "names": [{"name": each} for each in CELLS]}
+        manifest["concepts"] = {"output": "concepts", "names": [{"name": cell} for cell in CELLS]}
     (path / "model.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False))
     (path / "MODEL_CARD.md").write_text("# Cells\n")
     return path
@@ -110,14 +110,14 @@ def examples(count: int = 240, seed: int = 0) -> Examples:
         [levels > 0.5, rng.random(count) > 0.5, levels[:, 0] * 100, levels[:, 1], rng.normal(size=count)]
     ).astype(np.float64)
     concepts = (
-        *(Concept(each, "presence", 0) for each in (*CELLS, "coin")),
+        *(Concept(name, "presence", 0) for name in (*CELLS, "coin")),
         Concept("alpha level", "measure", 0, unit="%"),
         Concept("beta level", "measure", 0),
         Concept("noise", "measure", 0),
     )
     score = levels @ WEIGHTS.T
     return Examples(
-        [each[None] for each in x],
+        [image[None] for image in x],
         concepts,
         values,
         (score > np.median(score, axis=0)).astype(np.float64),

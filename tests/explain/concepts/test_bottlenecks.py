@@ -32,9 +32,9 @@ NUMBERS = st.floats(-5, 5, width=32)
 
 
 def told(model: object, x: np.ndarray, target: str = "first", **parameters: object) -> ConceptScores:
-    found = explain(model, x, target=target, method="concept-bottleneck", **parameters)  # type: ignore[call-overload]
-    assert isinstance(found, ConceptScores)
-    return found
+    explanation = explain(model, x, target=target, method="concept-bottleneck", **parameters)  # type: ignore[call-overload]
+    assert isinstance(explanation, ConceptScores)
+    return explanation
 
 
 @given(
@@ -84,50 +84,54 @@ def test_contributions_to_a_curved_head_are_near_the_exact_shapley_values() -> N
             before = head(z[None])[0, 0]
             z[concept] = values[concept]
             exact[concept] += (head(z[None])[0, 0] - before) / 24
-    found, _, is_exact = contributions(head, values, np.zeros(4, np.float32), [0], 400, 0)
+    effects, _, is_exact = contributions(head, values, np.zeros(4, np.float32), [0], 400, 0)
     assert not is_exact
-    np.testing.assert_allclose(found[0], exact, atol=0.05)
+    np.testing.assert_allclose(effects[0], exact, atol=0.05)
 
 
 def test_each_planted_concept_has_its_weight_times_its_distance_from_the_reference(tmp_path: Path) -> None:
     model, _ = with_bank(concept_package(tmp_path))
     x, levels = images(1, seed=11)
-    found = told(model, x)
+    explanation = told(model, x)
     reference = bottleneck_of(_case(model, x)).reference
-    scores = {each.name: each.score for each in found.concepts}
+    scores = {concept.name: concept.score for concept in explanation.concepts}
     wanted = WEIGHTS[0] * (12 * (levels[0] - 0.5) - reference)
     # the noise of the image moves a cell's mean a little
     np.testing.assert_allclose([scores[name] for name in CELLS], wanted, atol=0.5)
-    assert found.base is not None
-    assert found.total == pytest.approx(found.base + sum(scores.values()), abs=1e-4)
-    assert found.total == pytest.approx(float(model.logits(x)[0, 0]), abs=1e-5)
-    assert [abs(each.score) for each in found.concepts] == sorted((abs(s) for s in scores.values()), reverse=True)
-    assert all(each.held_out == pytest.approx(1.0, abs=0.02) and each.reliable for each in found.concepts)
+    assert explanation.base is not None
+    assert explanation.total == pytest.approx(explanation.base + sum(scores.values()), abs=1e-4)
+    assert explanation.total == pytest.approx(float(model.logits(x)[0, 0]), abs=1e-5)
+    assert [abs(concept.score) for concept in explanation.concepts] == sorted(
+        (abs(s) for s in scores.values()), reverse=True
+    )
+    assert all(
+        concept.held_out == pytest.approx(1.0, abs=0.02) and concept.reliable for concept in explanation.concepts
+    )
 
 
 def test_an_intervention_answers_as_an_image_in_which_that_cell_is_so(tmp_path: Path) -> None:
     model, _ = with_bank(concept_package(tmp_path, head="curved"))
     x, _ = images(1, seed=12)
-    found = told(model, x, interventions=4)
-    assert len(found.interventions) == 12
-    for each in found.interventions:
-        level = 0.5 + np.log(each.set_to / (1 - each.set_to)) / 12
-        row, column = divmod(CELLS[each.concept], GRID)
+    explanation = told(model, x, interventions=4)
+    assert len(explanation.interventions) == 12
+    for intervention in explanation.interventions:
+        level = 0.5 + np.log(intervention.set_to / (1 - intervention.set_to)) / 12
+        row, column = divmod(CELLS[intervention.concept], GRID)
         changed = x.copy()
         changed[0, 0, row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = level
-        assert each.logit == pytest.approx(float(model.logits(changed)[0, 0]), abs=0.01)
-        assert each.answer == pytest.approx(float(model.predict(changed)[0, 0]), abs=0.01)
+        assert intervention.logit == pytest.approx(float(model.logits(changed)[0, 0]), abs=0.01)
+        assert intervention.answer == pytest.approx(float(model.predict(changed)[0, 0]), abs=0.01)
 
 
 def test_without_references_concepts_are_compared_with_neutral_and_said_to_be(tmp_path: Path) -> None:
     model = model_of(concept_package(tmp_path))
     x, levels = images(1, seed=13)
-    found = told(model, x)
-    assert found.parameters["reference"] == "neutral"
-    assert found.base == pytest.approx(float(BIAS[0]), abs=1e-5)
-    assert [each.held_out for each in found.concepts] == [None] * 4
-    assert not any(each.reliable for each in found.concepts), "nobody has measured these concepts"
-    alpha = next(each for each in found.concepts if each.name == "alpha")
+    explanation = told(model, x)
+    assert explanation.parameters["reference"] == "neutral"
+    assert explanation.base == pytest.approx(float(BIAS[0]), abs=1e-5)
+    assert [concept.held_out for concept in explanation.concepts] == [None] * 4
+    assert not any(concept.reliable for concept in explanation.concepts), "nobody has measured these concepts"
+    alpha = next(concept for concept in explanation.concepts if concept.name == "alpha")
     assert alpha.score == pytest.approx(3 * 12 * (levels[0, 0] - 0.5), abs=0.7)
 
 

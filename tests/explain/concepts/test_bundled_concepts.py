@@ -41,12 +41,12 @@ def test_the_answer_about_a_real_film_is_taken_apart_without_a_rest(abnormal: Mo
     assert len(told.concepts) == 14
     assert told.evidence["exact"] == 1.0
     assert told.base is not None
-    total = told.base + sum(each.score for each in told.concepts)
+    total = told.base + sum(concept.score for concept in told.concepts)
     assert total == pytest.approx(float(abnormal.logits(x)[0, 0]), abs=1e-4)
     card = assess_typed(abnormal, x, told, context=NOTHING)
     assert not card.withheld, card.reasons
     assert card.grade is Grade.AMBER, "most of its concepts are not known well, and that is said"
-    reliable = {each.name for each in told.concepts if each.reliable}
+    reliable = {concept.name for concept in told.concepts if concept.reliable}
     assert reliable >= {"Effusion", "Edema", "Emphysema"}
     assert not reliable & {"Mass", "Nodule", "Atelectasis"}, "not told well on other patients"
 
@@ -77,10 +77,10 @@ def test_the_chest_package_moves_along_the_findings_that_it_answers_about(
     x = film(findings, sample("RG1_UNCR.dcm"))
     told = explain(findings, x, target=target, method="tcav")
     assert isinstance(told, ConceptScores)
-    found = {each.name: each for each in told.concepts}
-    assert found[along].reliable
-    assert found[along].score > 0
-    assert found[along].class_score == 1.0
+    by_name = {concept.name: concept for concept in told.concepts}
+    assert by_name[along].reliable
+    assert by_name[along].score > 0
+    assert by_name[along].class_score == 1.0
     card = assess_typed(findings, x, told, context=NOTHING)
     assert not card.withheld, card.reasons
 
@@ -89,7 +89,7 @@ def test_measures_of_the_chest_package_are_told_with_units(findings: Model) -> N
     x = film(findings, sample("RG1_UNCR.dcm"))
     told = explain(findings, x, target="Mass", method="rcv")
     assert isinstance(told, ConceptScores)
-    assert {"age [a]", "contrast"} <= {each.name for each in told.concepts}
+    assert {"age [a]", "contrast"} <= {concept.name for concept in told.concepts}
     assert not assess_typed(findings, x, told, context=NOTHING).withheld
 
 
@@ -108,9 +108,9 @@ def test_a_stand_in_that_is_not_faithful_is_withheld_with_the_reason(findings: M
 def test_each_of_the_methods_says_of_every_bundled_package_whether_it_can_explain_it() -> None:
     can = {
         name: {
-            each
-            for each in ("concept-bottleneck", "post-hoc-concepts", "tcav", "rcv")
-            if why_not(method_named(each), load_package(name, options=OPTIONS)) is None
+            method
+            for method in ("concept-bottleneck", "post-hoc-concepts", "tcav", "rcv")
+            if why_not(method_named(method), load_package(name, options=OPTIONS)) is None
         }
         for name in ("cxr-findings@1", "cxr-abnormal", "head-ct-tissue")
     }

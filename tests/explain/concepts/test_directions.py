@@ -28,37 +28,37 @@ def curved(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def told(model: Model, method: str, target: str = "first", seed: int = 5, **parameters: object) -> ConceptScores:
-    found = explain(model, images(1, seed)[0], target=target, method=method, **parameters)
-    assert isinstance(found, ConceptScores)
-    return found
+    explanation = explain(model, images(1, seed)[0], target=target, method=method, **parameters)
+    assert isinstance(explanation, ConceptScores)
+    return explanation
 
 
 def test_planted_concepts_are_found_with_their_sign_and_random_ones_are_not(curved: Model) -> None:
-    found = {each.name: each for each in told(curved, "tcav").concepts}
-    assert found["alpha"].reliable
-    assert found["beta"].reliable
-    assert found["alpha"].score > 0 > found["beta"].score
-    assert found["alpha"].class_score == 1.0
-    assert found["beta"].class_score == 0.0
-    assert not found["coin"].reliable
-    assert found["coin"].p_value > 0.05
-    assert not found["delta"].reliable, "it has no weight in this answer"
+    by_name = {concept.name: concept for concept in told(curved, "tcav").concepts}
+    assert by_name["alpha"].reliable
+    assert by_name["beta"].reliable
+    assert by_name["alpha"].score > 0 > by_name["beta"].score
+    assert by_name["alpha"].class_score == 1.0
+    assert by_name["beta"].class_score == 0.0
+    assert not by_name["coin"].reliable
+    assert by_name["coin"].p_value > 0.05
+    assert not by_name["delta"].reliable, "it has no weight in this answer"
 
 
 def test_the_same_for_measures(curved: Model) -> None:
-    found = {each.name: each for each in told(curved, "rcv").concepts}
-    assert set(found) == {"alpha level [%]", "beta level", "noise"}
-    assert found["alpha level [%]"].reliable
-    assert found["alpha level [%]"].held_out > 0.9
-    assert not found["noise"].reliable
-    assert found["noise"].held_out < 0.1
+    by_name = {concept.name: concept for concept in told(curved, "rcv").concepts}
+    assert set(by_name) == {"alpha level [%]", "beta level", "noise"}
+    assert by_name["alpha level [%]"].reliable
+    assert by_name["alpha level [%]"].held_out > 0.9
+    assert not by_name["noise"].reliable
+    assert by_name["noise"].held_out < 0.1
 
 
 def test_another_target_has_other_concepts(curved: Model) -> None:
-    found = {each.name: each for each in told(curved, "tcav", "second").concepts}
-    assert found["gamma"].reliable
-    assert found["gamma"].score > 0
-    assert not found["alpha"].reliable
+    by_name = {concept.name: concept for concept in told(curved, "tcav", "second").concepts}
+    assert by_name["gamma"].reliable
+    assert by_name["gamma"].score > 0
+    assert not by_name["alpha"].reliable
 
 
 def test_the_score_is_what_the_logit_changes_by_when_activations_move(curved: Model) -> None:
@@ -68,10 +68,10 @@ def test_the_score_is_what_the_logit_changes_by_when_activations_move(curved: Mo
     x, _ = images(1, 5)
     embedding = curved.session.tapped(x, ["embedding"])["embedding"]
     behind = layer_to_logits(curved, "embedding")
-    found = {each.name: each for each in told(curved, "tcav").concepts}
+    by_name = {concept.name: concept for concept in told(curved, "tcav").concepts}
     for number, concept in enumerate(bank.concepts[:5]):
         moved = behind.logits(np.stack([embedding[0] + sign * 0.01 * directions.steps[number] for sign in (1, -1)]))
-        assert found[concept.name].score == pytest.approx((moved[0, 0] - moved[1, 0]) / 0.02, rel=0.02, abs=0.01)
+        assert by_name[concept.name].score == pytest.approx((moved[0, 0] - moved[1, 0]) / 0.02, rel=0.02, abs=0.01)
 
 
 def test_class_scores_equal_captums(curved: Model) -> None:
@@ -107,11 +107,11 @@ def test_class_scores_equal_captums(curved: Model) -> None:
             self.embed, self.rest = torch.nn.Identity(), behind._torch
 
         def forward(self, given: torch.Tensor) -> torch.Tensor:
-            found = self.rest(self.embed(given))
-            return found[0] if isinstance(found, tuple | list) else found
+            output = self.rest(self.embed(given))
+            return output[0] if isinstance(output, tuple | list) else output
 
     embedded = torch.from_numpy(
-        np.concatenate([curved.session.tapped(each, ["embedding"])["embedding"] for each in made.x])
+        np.concatenate([curved.session.tapped(image, ["embedding"])["embedding"] for image in made.x])
     )
     concepts = [
         concept_module.Concept(id=number, name=bank.concepts[number].name, data_iter=[embedded[:4]])
@@ -138,14 +138,16 @@ def test_random_concepts_are_found_as_often_as_the_level_says_and_far_more_by_re
     made = replace(
         made,
         values=coins.astype(float),
-        concepts=tuple(Concept(f"coin {each}", "presence", 0) for each in range(40)),
+        concepts=tuple(Concept(f"coin {number}", "presence", 0) for number in range(40)),
     )
     bank = fit_bank(model, made, ConceptRecipe(copies=10, random=60), lambda *_: None)
     directions = bank.directions
     assert directions is not None
     mean, score = directions.class_mean[0], directions.class_score[0]
-    single = [single_case(float(mean[each]), mean[directions.random]) <= 0.05 for each in range(40)]
-    repeated = [two_samples(score[directions.copies_of(each)], score[directions.random]) <= 0.05 for each in range(40)]
+    single = [single_case(float(mean[number]), mean[directions.random]) <= 0.05 for number in range(40)]
+    repeated = [
+        two_samples(score[directions.copies_of(number)], score[directions.random]) <= 0.05 for number in range(40)
+    ]
     assert np.mean(single) <= 0.15
     assert np.mean(repeated) > 0.2
     assert false_positives(mean[directions.random], 0.05) <= 0.15
@@ -157,8 +159,8 @@ def test_where_the_rest_is_affine_every_image_has_the_same_score_and_relevance_h
     assert bank.directions is not None
     assert bank.directions.tensor == "embedding"
     first, second = (told(model, "tcav", seed=seed).concepts for seed in (1, 2))
-    assert [each.score for each in first] == pytest.approx([each.score for each in second], abs=1e-5)
-    assert all(each.class_score is None for each in told(model, "rcv").concepts)
+    assert [concept.score for concept in first] == pytest.approx([concept.score for concept in second], abs=1e-5)
+    assert all(concept.class_score is None for concept in told(model, "rcv").concepts)
 
 
 def test_bidirectional_relevance_is_r_squared_times_mean_over_deviation() -> None:
@@ -172,8 +174,8 @@ def test_a_bank_without_concepts_of_the_kind_is_refused_by_name(tmp_path: Path, 
     from dataclasses import replace
 
     made = examples(80)
-    stay = [number for number, each in enumerate(made.concepts) if each.kind == kept]
-    made = replace(made, concepts=tuple(made.concepts[each] for each in stay), values=made.values[:, stay])
+    stay = [number for number, concept in enumerate(made.concepts) if concept.kind == kept]
+    made = replace(made, concepts=tuple(made.concepts[number] for number in stay), values=made.values[:, stay])
     path = concept_package(tmp_path, named=False)
     refusal = why_not(method_named(method), model_of(path))
     assert isinstance(refusal, ArtefactMissing), "without the artefact"
@@ -212,18 +214,18 @@ def test_many_tests_are_corrected_as_benjamini_and_hochberg_do_in_their_example(
     """Section 3.1 of the paper of 1995: fifteen p-values, of which the first four are significant at 0.05."""
     raw = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459]
     raw += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
-    found = corrected(np.array(raw), "benjamini-hochberg")
-    assert np.count_nonzero(found <= 0.05) == 4
-    assert found[3] == pytest.approx(0.0095 * 15 / 4)
-    assert found[4] == pytest.approx(0.0201 * 15 / 5)
-    assert found[5] == pytest.approx(0.0298 * 15 / 7), "not more than that of a larger p-value"
+    adjusted = corrected(np.array(raw), "benjamini-hochberg")
+    assert np.count_nonzero(adjusted <= 0.05) == 4
+    assert adjusted[3] == pytest.approx(0.0095 * 15 / 4)
+    assert adjusted[4] == pytest.approx(0.0201 * 15 / 5)
+    assert adjusted[5] == pytest.approx(0.0298 * 15 / 7), "not more than that of a larger p-value"
 
 
 def test_corrections_leave_unknown_ones_out_and_keep_the_order() -> None:
     raw = np.array([0.04, 0.2, np.nan, 0.01, 0.03])
-    found = corrected(raw, "benjamini-hochberg")
-    np.testing.assert_allclose(found[[0, 1, 3, 4]], [0.16 / 3, 0.2, 0.04, 0.16 / 3])
-    assert np.isnan(found[2])
+    adjusted = corrected(raw, "benjamini-hochberg")
+    np.testing.assert_allclose(adjusted[[0, 1, 3, 4]], [0.16 / 3, 0.2, 0.04, 0.16 / 3])
+    assert np.isnan(adjusted[2])
     np.testing.assert_allclose(corrected(raw, "bonferroni")[[0, 1, 3, 4]], [0.16, 0.8, 0.04, 0.12])
     assert np.isnan(corrected(np.array([np.nan]), "benjamini-hochberg")[0])
 

@@ -26,17 +26,17 @@ def test_readings_equal_scikit_learns_ridge_and_the_penalty_is_the_best_left_out
     rng = np.random.default_rng(0)
     x = rng.normal(size=shape) * rng.uniform(0.5, 3, shape[1]) + 2
     y = x[:, :3].sum(axis=1) + rng.normal(size=len(x))
-    found = ridge(x, y[:, None])
+    fitted = ridge(x, y[:, None])
     standard = (x - x.mean(axis=0)) / x.std(axis=0)
-    reference = Ridge(alpha=float(found.penalties[0]) * shape[1]).fit(standard, y)
-    np.testing.assert_allclose(found(x)[:, 0], reference.predict(standard), atol=1e-6)
+    reference = Ridge(alpha=float(fitted.penalties[0]) * shape[1]).fit(standard, y)
+    np.testing.assert_allclose(fitted(x)[:, 0], reference.predict(standard), atol=1e-6)
 
     def left_out(penalty: float) -> float:
         centred = y - y.mean()
         hat = standard @ np.linalg.solve(standard.T @ standard + penalty * shape[1] * np.eye(shape[1]), standard.T)
         return float(np.mean(((centred - hat @ centred) / (1 - np.diag(hat) - 1 / len(x))) ** 2))
 
-    assert found.penalties[0] == min(PENALTIES, key=left_out)
+    assert fitted.penalties[0] == min(PENALTIES, key=left_out)
 
 
 def test_unknown_values_have_no_part_in_a_reading() -> None:
@@ -45,9 +45,9 @@ def test_unknown_values_have_no_part_in_a_reading() -> None:
     holes = y.copy()
     holes[::3, 1] = np.nan
     known = np.isfinite(holes[:, 1])
-    found, apart = ridge(x, holes), ridge(x[known], y[known][:, 1:])
-    np.testing.assert_allclose(found.weights[1], apart.weights[0], atol=1e-9)
-    np.testing.assert_allclose(found.weights[0], ridge(x, y[:, :1]).weights[0], atol=1e-9)
+    fitted, apart = ridge(x, holes), ridge(x[known], y[known][:, 1:])
+    np.testing.assert_allclose(fitted.weights[1], apart.weights[0], atol=1e-9)
+    np.testing.assert_allclose(fitted.weights[0], ridge(x, y[:, :1]).weights[0], atol=1e-9)
 
 
 def test_what_is_held_out_has_no_part_in_its_reading() -> None:
@@ -61,7 +61,7 @@ def test_what_is_held_out_has_no_part_in_its_reading() -> None:
 def test_images_of_one_patient_are_in_one_fold() -> None:
     groups = np.random.default_rng(3).integers(0, 20, 100)
     fold_of = folds(groups, 5, np.random.default_rng(0))
-    assert all(len(set(fold_of[groups == each])) == 1 for each in groups)
+    assert all(len(set(fold_of[groups == group])) == 1 for group in groups)
     assert set(fold_of) == set(range(5))
 
 
@@ -117,16 +117,16 @@ def test_a_stand_in_agrees_with_the_planted_network_and_one_of_random_concepts_d
     assert bank.surrogate.agreement.min() > 0.9
     assert bank.surrogate.random_agreement.max() < 0.6
     x, _ = images(1, 7)
-    found = explain(model, x, target="first", method="post-hoc-concepts")
-    assert isinstance(found, ConceptScores)
-    assert found.total == pytest.approx(float(model.logits(x)[0, 0]), abs=1.0)
-    assert {each.name.partition(" ")[0] for each in found.concepts[:2]} == {"alpha", "beta"}
-    assert all(low <= each.score <= high for each in found.concepts[:2] for low, high in [each.interval])
+    explanation = explain(model, x, target="first", method="post-hoc-concepts")
+    assert isinstance(explanation, ConceptScores)
+    assert explanation.total == pytest.approx(float(model.logits(x)[0, 0]), abs=1.0)
+    assert {concept.name.partition(" ")[0] for concept in explanation.concepts[:2]} == {"alpha", "beta"}
+    assert all(low <= concept.score <= high for concept in explanation.concepts[:2] for low, high in [concept.interval])
 
 
 def test_a_concept_that_is_called_as_the_target_has_no_part_in_its_answer(tmp_path: Path) -> None:
     made = examples(120)
-    named = tuple(replace(each, name="first") if each.name == "alpha" else each for each in made.concepts)
+    named = tuple(replace(concept, name="first") if concept.name == "alpha" else concept for concept in made.concepts)
     model, bank = with_bank(concept_package(tmp_path, named=False), replace(made, concepts=named), QUICK)
     assert bank.surrogate is not None
     assert bank.surrogate.weights[0, 0] == 0
@@ -134,8 +134,8 @@ def test_a_concept_that_is_called_as_the_target_has_no_part_in_its_answer(tmp_pa
     first, second = explain(model, x, target="all", method="post-hoc-concepts")
     assert isinstance(first, ConceptScores)
     assert isinstance(second, ConceptScores)
-    assert "first" not in {each.name for each in first.concepts}
-    assert "first" in {each.name for each in second.concepts}
+    assert "first" not in {concept.name for concept in first.concepts}
+    assert "first" in {concept.name for concept in second.concepts}
 
 
 def test_labels_decide_what_a_concept_is_worth_whatever_it_was_fitted_to(tmp_path: Path) -> None:

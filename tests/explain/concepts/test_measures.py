@@ -39,15 +39,15 @@ def test_measures_are_those_of_the_displayed_image(tmp_path: Path) -> None:
     shown = np.zeros((SIZE, SIZE), np.float32)
     shown[:, : SIZE // 2] = 1.0
     case = Case(model_of(concept_package(tmp_path)), images(1)[0], [0], context=Context(display=shown))
-    found = measured(case)
-    assert found["brightness"] == pytest.approx(0.5)
-    assert found["contrast"] == pytest.approx(0.5)
-    assert found["left minus right brightness"] == pytest.approx(1.0)
-    assert found["upper minus lower brightness"] == pytest.approx(0.0)
-    assert found["sharpness"] == pytest.approx(0.5 / (SIZE - 1))
+    values = measured(case)
+    assert values["brightness"] == pytest.approx(0.5)
+    assert values["contrast"] == pytest.approx(0.5)
+    assert values["left minus right brightness"] == pytest.approx(1.0)
+    assert values["upper minus lower brightness"] == pytest.approx(0.0)
+    assert values["sharpness"] == pytest.approx(0.5 / (SIZE - 1))
 
 
 def test_the_ratio_is_measured_only_where_a_package_knows_anatomy(tmp_path: Path) -> None:
-    assert [each.name for each in measure_concepts(model_of(concept_package(tmp_path)))] == list(MEASURES)
+    assert [concept.name for concept in measure_concepts(model_of(concept_package(tmp_path)))] == list(MEASURES)
     chest = load_package("cxr-findings@1", options=RuntimeOptions(device="cpu", intra_op_threads=1))
     assert measure_concepts(chest)[-1].name == "cardiothoracic ratio"

@@ -45,7 +45,7 @@ def test_the_strongest_finding_of_a_held_out_radiograph_is_flipped_and_passes_th
     model: Model, held_out: np.ndarray, number: int
 ) -> None:
     x = held_out[number]
-    levels = np.array([each.threshold for each in model.manifest.targets])
+    levels = np.array([target.threshold for target in model.manifest.targets])
     target = model.targets[int((model.predict(x)[0] / levels).argmax())]
     told = explain(model, x, target=target, method="latent-shift")
     assert isinstance(told, Counterfactual)
@@ -53,7 +53,7 @@ def test_the_strongest_finding_of_a_held_out_radiograph_is_flipped_and_passes_th
     assert told.evidence["reconstruction_gap"] <= 0.1
     card = assess_typed(model, x, told, context=NOTHING, budget=Budget(forwards=40))
     assert not card.withheld, card.reasons
-    grades = {each.name: each.grade for each in card.measurements}
+    grades = {measurement.name: measurement.grade for measurement in card.measurements}
     assert grades["autoencoder fidelity"] is Grade.GREEN
     assert grades["change against random"] is not Grade.RED
 

@@ -38,9 +38,9 @@ def picture(pair: Pair, seed: int) -> np.ndarray:
 
 
 def shifted(model: Model, x: np.ndarray, target: str, **parameters: object) -> Counterfactual:
-    found = explain(model, x, target=target, method="latent-shift", **parameters)
-    assert isinstance(found, Counterfactual)
-    return found
+    explanation = explain(model, x, target=target, method="latent-shift", **parameters)
+    assert isinstance(explanation, Counterfactual)
+    return explanation
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -90,7 +90,7 @@ def test_frames_go_from_the_confirmed_answer_over_the_image_to_the_flipped_one(p
 
 def test_several_targets_are_told_apart_from_one_encoding(pair: Pair, model: Model) -> None:
     both = explain(model, picture(pair, 2), target="all", method="latent-shift", refine=0, reach=8.0)
-    assert [each.target for each in both] == list(TARGETS)
+    assert [explanation.target for explanation in both] == list(TARGETS)
     alone = shifted(model, picture(pair, 2), "two", refine=0, reach=8.0)
     np.testing.assert_array_equal(both[1].frames, alone.frames)
 
@@ -112,7 +112,7 @@ def test_rounding_does_not_move_latents_that_nothing_hangs_on(tmp_path: Path, mo
     space = LatentSpace(model, method="latent-shift")
     latents, right = space.encode(case.display[None]), LatentSpace.pulled_back
 
-    def found(seed: int) -> np.ndarray:
+    def refined_with(seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
 
         def rounded(self: LatentSpace, z: np.ndarray, gradients: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ def test_rounding_does_not_move_latents_that_nothing_hangs_on(tmp_path: Path, mo
         monkeypatch.setattr(LatentSpace, "pulled_back", rounded)
         return refined(case, space, latents, 16, "latent-shift").latents
 
-    first, second = found(1), found(2)
+    first, second = refined_with(1), refined_with(2)
     assert np.abs(first - latents)[:, :3].max() > 0.1
     np.testing.assert_allclose(first, second, atol=1e-4)
 
@@ -159,11 +159,11 @@ def test_a_model_that_sees_less_than_its_autoencoder_gets_the_gradient_of_what_i
 def test_what_descent_knows_of_its_best_step_is_the_gradient_there(pair: Pair, model: Model) -> None:
     case = Case(model, model.network.checked_input(picture(pair, 2)), [0])
     space = LatentSpace(model, method="latent-shift")
-    found = refined(case, space, space.encode(case.display[None]), 5, "latent-shift")
-    np.testing.assert_array_equal(found.shown, space.decode(found.latents))
-    assert found.known is not None
-    anew = latent_gradient(case, space, found.latents, found.shown, "latent-shift")
-    known = latent_gradient(case, space, found.latents, found.shown, "latent-shift", known=found.known)
+    refinement = refined(case, space, space.encode(case.display[None]), 5, "latent-shift")
+    np.testing.assert_array_equal(refinement.shown, space.decode(refinement.latents))
+    assert refinement.known is not None
+    anew = latent_gradient(case, space, refinement.latents, refinement.shown, "latent-shift")
+    known = latent_gradient(case, space, refinement.latents, refinement.shown, "latent-shift", known=refinement.known)
     for one, other in zip(known, anew, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -183,7 +183,9 @@ def test_refinement_brings_back_what_a_bad_encoder_loses(tmp_path: Path) -> None
     assert without.evidence["reconstruction_gap"] > 0.02
     assert with_it.evidence["reconstruction_gap"] < 0.2 * without.evidence["reconstruction_gap"]
     assert with_it.evidence["encoder_gap"] == pytest.approx(without.evidence["reconstruction_gap"], abs=1e-6)
-    before, after = (np.abs(each.frames[each.start] - x[0, 0]).mean() for each in (without, with_it))
+    before, after = (
+        np.abs(explanation.frames[explanation.start] - x[0, 0]).mean() for explanation in (without, with_it)
+    )
     assert after < before
 
 

@@ -21,7 +21,9 @@ REGIONS = 8
 def smallest(ask, level: float) -> int | None:
     """How many regions the smallest set has, by trying all."""
     for size in range(1, REGIONS + 1):
-        sets = np.array([np.isin(np.arange(REGIONS), each) for each in combinations(range(REGIONS), size)])
+        sets = np.array(
+            [np.isin(np.arange(REGIONS), combination) for combination in combinations(range(REGIONS), size)]
+        )
         if (ask(sets) < level).any():
             return size
     return None
@@ -35,13 +37,13 @@ def test_where_effects_add_up_the_set_is_smallest_within_a_few_passes(seed: int)
     def ask(sets: np.ndarray) -> np.ndarray:
         return -(sets @ weights)
 
-    found = Search(ask, REGIONS, start=0.0, level=level, downwards=True, budget=60).run()
+    outcome = Search(ask, REGIONS, start=0.0, level=level, downwards=True, budget=60).run()
     best = smallest(ask, level)
-    assert found.flipped == (best is not None)
+    assert outcome.flipped == (best is not None)
     if best is not None:
-        assert len(found.order) == best
-        assert found.irreducible
-        assert list(weights[list(found.order)]) == sorted(weights[list(found.order)], reverse=True)
+        assert len(outcome.order) == best
+        assert outcome.irreducible
+        assert list(weights[list(outcome.order)]) == sorted(weights[list(outcome.order)], reverse=True)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -56,18 +58,18 @@ def test_where_regions_act_together_what_is_said_to_be_certain_is(seed: int) -> 
         return -(sets @ weights) - np.einsum("ni,ij,nj->n", sets, together, sets)
 
     budget = int(rng.integers(10, 300))
-    found = Search(ask, REGIONS, start=0.0, level=level, downwards=True, budget=budget).run()
-    assert found.asked == asked <= budget
+    outcome = Search(ask, REGIONS, start=0.0, level=level, downwards=True, budget=budget).run()
+    assert outcome.asked == asked <= budget
     best = smallest(ask, level)
-    if found.flipped:
-        own = np.isin(np.arange(REGIONS), found.order)
+    if outcome.flipped:
+        own = np.isin(np.arange(REGIONS), outcome.order)
         assert ask(own[None])[0] < level
         assert best is not None
-        assert found.certified <= best <= len(found.order)
-        if found.irreducible:
-            fewer = np.array([own & (np.arange(REGIONS) != each) for each in found.order])
+        assert outcome.certified <= best <= len(outcome.order)
+        if outcome.irreducible:
+            fewer = np.array([own & (np.arange(REGIONS) != region) for region in outcome.order])
             assert not (ask(fewer)[fewer.any(axis=1)] < level).any()
-    elif found.certified > REGIONS:
+    elif outcome.certified > REGIONS:
         assert best is None
 
 
@@ -76,9 +78,9 @@ def test_with_budget_enough_even_regions_that_act_together_give_the_smallest_set
     def ask(sets: np.ndarray) -> np.ndarray:
         return -(sets[:, 2:5] @ np.array([1.0, 1.0, 1.0])) - 3.0 * (sets[:, 0] & sets[:, 1])
 
-    found = Search(ask, REGIONS, start=0.0, level=-2.5, downwards=True, budget=400).run()
-    assert set(found.order) == {0, 1}
-    assert (found.certified, found.irreducible) == (2, True)
+    outcome = Search(ask, REGIONS, start=0.0, level=-2.5, downwards=True, budget=400).run()
+    assert set(outcome.order) == {0, 1}
+    assert (outcome.certified, outcome.irreducible) == (2, True)
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +96,9 @@ def bright_spots(*corners: tuple[int, int]) -> np.ndarray:
 
 
 def replaced(model: Model, x: np.ndarray, **parameters: object) -> Counterfactual:
-    found = explain(model, x, target=BRIGHT, method="region-counterfactual", **parameters)
-    assert isinstance(found, Counterfactual)
-    return found
+    explanation = explain(model, x, target=BRIGHT, method="region-counterfactual", **parameters)
+    assert isinstance(explanation, Counterfactual)
+    return explanation
 
 
 @pytest.mark.parametrize("regions", ["slic", "grid"])
@@ -182,10 +184,10 @@ def test_a_hole_is_filled_from_around_it_and_nothing_else_changes() -> None:
     hole = np.zeros((29, 37), bool)
     hole[8:20, 10:24] = True
     x[:, hole] = 9.0
-    found = inpainted(x, hole)
-    np.testing.assert_array_equal(found[:, ~hole], x[:, ~hole])
-    assert np.abs(found - ramp)[:, hole].max() < 0.12
-    assert found[:, hole].max() <= 1.0
+    filled = inpainted(x, hole)
+    np.testing.assert_array_equal(filled[:, ~hole], x[:, ~hole])
+    assert np.abs(filled - ramp)[:, hole].max() < 0.12
+    assert filled[:, hole].max() <= 1.0
 
 
 def test_an_image_that_is_all_hole_becomes_its_mean() -> None:

@@ -21,7 +21,7 @@ def package(folder: Path, *, size: int = 32, blind: bool = False, chatty: bool =
     path.mkdir(parents=True, exist_ok=True)
     _encoder(path / "model.onnx", size)
     _decoder(path / "decoder.onnx", blind, chatty)
-    (path / "vocabulary.txt").write_text("\n".join(WORDS + tuple(f"w{each}" for each in range(words))) + "\n")
+    (path / "vocabulary.txt").write_text("\n".join(WORDS + tuple(f"w{number}" for number in range(words))) + "\n")
     manifest = {
         "name": "scribe",
         "version": "1.0.0",
@@ -86,7 +86,7 @@ def _save(
     graph = helper.make_graph(
         nodes,
         "scribe",
-        [helper.make_tensor_value_info(*each) for each in inputs],
+        [helper.make_tensor_value_info(*declared) for declared in inputs],
         [helper.make_tensor_value_info(output[0], TensorProto.FLOAT, output[1])],
         [numpy_helper.from_array(value, key) for key, value in constants.items()],
     )

@@ -48,23 +48,23 @@ def context(target: str) -> Context:
 
 
 def answered(model: Model, image: np.ndarray) -> np.ndarray:
-    return model.predict(image)[0] >= np.array([each.threshold for each in model.manifest.targets])
+    return model.predict(image)[0] >= np.array([target.threshold for target in model.manifest.targets])
 
 
 def test_on_patients_that_it_never_saw_it_states_what_its_card_claims(
     model: Model, captioner: Captioner, radiographs: list[np.ndarray]
 ) -> None:
     book = Phrasebook(FINDINGS)
-    captions = [captioner.caption(each[0, 0]).text for each in radiographs]
-    truth = np.stack([answered(model, each) for each in radiographs])
-    found = against(told_in(captions, book), truth, seed=0)
+    captions = [captioner.caption(radiograph[0, 0]).text for radiograph in radiographs]
+    truth = np.stack([answered(model, radiograph) for radiograph in radiographs])
+    figures = against(told_in(captions, book), truth, seed=0)
     claimed = json.loads((captioner.model.package.folder / "metrics.json").read_text("utf-8"))["others"]
-    assert found["stated"] == 1.0
-    assert abs(found["agreement"]["value"] - claimed["agreement"]["value"]) <= 0.04
+    assert figures["stated"] == 1.0
+    assert abs(figures["agreement"]["value"] - claimed["agreement"]["value"]) <= 0.04
     for word in ("present", "absent"):
         for figure in ("precision", "recall"):
-            assert found[word][figure]["value"] >= claimed[word][figure]["value"] - 0.15, (word, figure)
-    assert found["agreement"]["value"] > found["denying everything"] + 0.03
+            assert figures[word][figure]["value"] >= claimed[word][figure]["value"] - 0.15, (word, figure)
+    assert figures["agreement"]["value"] > figures["denying everything"] + 0.03
     assert len(set(captions)) > TAKEN / 2
 
 
@@ -78,8 +78,8 @@ def test_what_it_writes_is_shown_where_the_answer_bears_it_out_and_withheld_wher
         sentences = captioner.caption(image[0, 0]).sentences
         stated = {
             claim.source.split(".")[1]: claim.holds.startswith(">=")
-            for each in sentences
-            for claim in claims_in(each, model, captioner.spec, numbers)
+            for sentence in sentences
+            for claim in claims_in(sentence, model, captioner.spec, numbers)
         }
         truth = dict(zip(model.targets, answered(model, image), strict=True))
         wrong = [name for name in model.targets if stated[name] != truth[name]]
@@ -89,9 +89,9 @@ def test_what_it_writes_is_shown_where_the_answer_bears_it_out_and_withheld_wher
                 explain(model, image, target=name, method="captioner", context=context(name))
             withheld += 1
         for name in right[:1]:
-            found = explain(model, image, target=name, method="captioner", context=context(name))
-            assert isinstance(found, Narrative)
-            card = assess_typed(model, image, found, context=context(name))
+            narrative = explain(model, image, target=name, method="captioner", context=context(name))
+            assert isinstance(narrative, Narrative)
+            card = assess_typed(model, image, narrative, context=context(name))
             assert not card.withheld, card.reasons
             shown += 1
     assert shown

@@ -43,9 +43,9 @@ def context(target: str = "bright") -> Context:
 
 
 def told(model: Model, image: np.ndarray, **parameters: object) -> Narrative:
-    found = explain(model, image, target="bright", method="captioner", context=context(), **parameters)
-    assert isinstance(found, Narrative)
-    return found
+    narrative = explain(model, image, target="bright", method="captioner", context=context(), **parameters)
+    assert isinstance(narrative, Narrative)
+    return narrative
 
 
 def written(folder: Path, level: float, **changes: object):  # type: ignore[no-untyped-def]
@@ -60,25 +60,25 @@ def test_words_follow_the_image_and_the_same_image_gives_the_same_words(tmp_path
     assert dark.text == "no bright is seen."
     assert written(tmp_path, 0.95) == bright
     assert bright.finished
-    assert all(0.5 < each <= 1 for each in bright.probabilities)
+    assert all(0.5 < probability <= 1 for probability in bright.probabilities)
     assert len(bright.tokens) == len(bright.probabilities) == 4
 
 
 def test_a_decoder_that_never_ends_is_cut_and_its_broken_off_sentence_left_out(tmp_path: Path) -> None:
-    found = written(tmp_path, 0.95, chatty=True)
-    assert not found.finished
-    assert len(found.tokens) == 20
-    assert found.sentences[0] == "bright is seen."
+    caption = written(tmp_path, 0.95, chatty=True)
+    assert not caption.finished
+    assert len(caption.tokens) == 20
+    assert caption.sentences[0] == "bright is seen."
 
 
 def test_a_caption_that_the_answer_bears_out_is_quoted_with_its_claim(model: Model) -> None:
     assert model.predict(BRIGHT)[0, 0] >= 0.5
-    found = told(model, BRIGHT)
-    assert found.text == "A captioning model wrote of this image: “bright is seen.”"
-    [claim] = found.sentences[0].claims
+    narrative = told(model, BRIGHT)
+    assert narrative.text == "A captioning model wrote of this image: “bright is seen.”"
+    [claim] = narrative.sentences[0].claims
     assert (claim.source, claim.holds) == ("answers.bright.probability", ">= answers.bright.threshold")
     assert told(model, DARK).sentences[0].claims[0].holds == "< answers.bright.threshold"
-    card = assess_typed(model, BRIGHT, found, context=context())
+    card = assess_typed(model, BRIGHT, narrative, context=context())
     assert card.grade is Grade.GREEN, card.reasons
 
 
@@ -90,19 +90,19 @@ def test_a_caption_that_contradicts_the_answer_is_withheld(tmp_path: Path) -> No
 
 def test_a_captioner_that_ignores_the_image_is_withheld_even_where_it_happens_to_be_right(tmp_path: Path) -> None:
     blind = explained(tmp_path, blind=True)
-    found = told(blind, DARK)
-    card = assess_typed(blind, DARK, found, context=context())
+    narrative = told(blind, DARK)
+    card = assess_typed(blind, DARK, narrative, context=context())
     assert card.withheld
-    assert any("words follow the image" in each for each in card.reasons)
+    assert any("words follow the image" in reason for reason in card.reasons)
 
 
 def test_words_that_the_captioner_did_not_write_are_caught(model: Model) -> None:
-    found = told(model, BRIGHT)
-    [sentence] = found.sentences
-    forged = replace(found, sentences=(replace(sentence, text=sentence.text.replace("seen", "gone")),))
+    narrative = told(model, BRIGHT)
+    [sentence] = narrative.sentences
+    forged = replace(narrative, sentences=(replace(sentence, text=sentence.text.replace("seen", "gone")),))
     assert assess_typed(model, BRIGHT, forged, context=context()).withheld
     opposite = replace(sentence.claims[0], holds="< answers.bright.threshold")
-    forged = replace(found, sentences=(replace(sentence, claims=(opposite,)),))
+    forged = replace(narrative, sentences=(replace(sentence, claims=(opposite,)),))
     assert assess_typed(model, BRIGHT, forged, context=context()).withheld
 
 
@@ -141,7 +141,7 @@ def test_the_manifest_of_a_captioner_must_say_how_it_writes(tmp_path: Path) -> N
 
 
 def test_package_check_takes_a_captioner(tmp_path: Path) -> None:
-    assert [each for each in check_package(scribe.package(tmp_path)) if each.severity == "error"] == []
+    assert [finding for finding in check_package(scribe.package(tmp_path)) if finding.severity == "error"] == []
 
 
 def test_phrases_of_narratives_and_captions_stay_apart() -> None:

@@ -131,13 +131,13 @@ def rich(grade: str = "green", reasons: tuple[str, ...] = ()) -> Context:
             unit_count=4,
         ),
     ]
-    return Context(made=tuple(PriorExplanation(each, grade, False, reasons) for each in told))
+    return Context(made=tuple(PriorExplanation(explanation, grade, False, reasons) for explanation in told))
 
 
 def told(model: Model, image: np.ndarray, context: Context, target: str = "bright", **parameters: object) -> Narrative:
-    found = explain(model, image, target=target, method="narrative", context=context, **parameters)
-    assert isinstance(found, Narrative)
-    return found
+    narrative = explain(model, image, target=target, method="narrative", context=context, **parameters)
+    assert isinstance(narrative, Narrative)
+    return narrative
 
 
 def card(model: Model, image: np.ndarray, narrative: Narrative, context: Context) -> QualityCard:
@@ -149,13 +149,13 @@ def test_all_that_was_made_is_told_and_every_claim_is_derived_again(
     language: str, model: Model, image: np.ndarray
 ) -> None:
     context = rich()
-    found = told(model, image, context, language=language)
-    assert found.language == language
-    said = {claim.source.split(".")[0] for each in found.sentences for claim in each.claims}
-    assert said == {"answer", *(each.explanation.method for each in context.made)}
-    graded = {each.name: each for each in card(model, image, found, context).measurements}
+    narrative = told(model, image, context, language=language)
+    assert narrative.language == language
+    said = {claim.source.split(".")[0] for sentence in narrative.sentences for claim in sentence.claims}
+    assert said == {"answer", *(prior.explanation.method for prior in context.made)}
+    graded = {measurement.name: measurement for measurement in card(model, image, narrative, context).measurements}
     assert graded["claims re-derived"].value == graded["words re-derived"].value == 1.0
-    assert not card(model, image, found, context).withheld
+    assert not card(model, image, narrative, context).withheld
 
 
 def test_the_english_of_a_rich_answer(model: Model, image: np.ndarray) -> None:
@@ -205,12 +205,14 @@ def test_doubts_are_told_with_their_reasons(model: Model, image: np.ndarray) -> 
     context = Context(
         made=(PriorExplanation(LOWER_LEFT, "amber", False, ("stability 0.31 (baseline 0.5): amber; too low",)),)
     )
-    found = told(model, image, context)
-    assert "LOW RELIABILITY: stability 0.31 (baseline 0.5)." in found.text
-    assert card(model, image, found, context).grade is Grade.AMBER
+    narrative = told(model, image, context)
+    assert "LOW RELIABILITY: stability 0.31 (baseline 0.5)." in narrative.text
+    assert card(model, image, narrative, context).grade is Grade.AMBER
     forged = replace(
-        found,
-        sentences=tuple(replace(each, text=each.text.replace("0.31", "0.91")) for each in found.sentences),
+        narrative,
+        sentences=tuple(
+            replace(sentence, text=sentence.text.replace("0.31", "0.91")) for sentence in narrative.sentences
+        ),
     )
     assert card(model, image, forged, context).withheld
 
@@ -229,17 +231,17 @@ def test_a_map_of_another_target_does_not_count(model: Model, image: np.ndarray)
 
 
 def test_a_narrative_that_lost_its_map_is_withheld(model: Model, image: np.ndarray) -> None:
-    found = told(model, image, rich())
-    assert card(model, image, found, Context()).withheld
+    narrative = told(model, image, rich())
+    assert card(model, image, narrative, Context()).withheld
 
 
 @given(row=st.integers(0, 2), column=st.integers(0, 2))
 def test_each_ninth_is_named_where_one_sees_it(row: int, column: int) -> None:
     shares = np.zeros((3, 3))
     shares[row, column] = 1
-    found = zones(shares)
-    assert tuple(found) == ZONES
-    assert found[f"{('upper', 'middle', 'lower')[row]}-{('left', 'centre', 'right')[column]}"] == 1
+    by_zone = zones(shares)
+    assert tuple(by_zone) == ZONES
+    assert by_zone[f"{('upper', 'middle', 'lower')[row]}-{('left', 'centre', 'right')[column]}"] == 1
 
 
 @settings(max_examples=25, deadline=None)
@@ -251,9 +253,9 @@ def test_the_text_changes_when_the_answer_crosses_its_threshold(
     texts, answers = [], []
     for level in (brightness, other):
         x = np.full((1, 1, *SHAPE), level, np.float32)
-        found = told(model, x, context, language=language)
-        assert not card(model, x, found, context).withheld
-        texts.append(found.sentences[0].text)
+        narrative = told(model, x, context, language=language)
+        assert not card(model, x, narrative, context).withheld
+        texts.append(narrative.sentences[0].text)
         answers.append(float(model.predict(x)[0, 0]) >= 0.5)
     if answers[0] != answers[1]:
         assert texts[0] != texts[1]
@@ -263,28 +265,28 @@ def test_the_text_changes_when_the_answer_crosses_its_threshold(
 @given(data=st.data())
 def test_a_forged_number_in_the_text_is_caught(data: st.DataObject, model: Model, image: np.ndarray) -> None:
     context = rich()
-    found = told(model, image, context, language=data.draw(st.sampled_from(LANGUAGES)))
-    sentences = list(found.sentences)
+    narrative = told(model, image, context, language=data.draw(st.sampled_from(LANGUAGES)))
+    sentences = list(narrative.sentences)
     spots = [
         (number, match.span())
-        for number, each in enumerate(sentences)
-        for match in re.finditer(r"\d+(?:[.,]\d+)?", each.text)
+        for number, sentence in enumerate(sentences)
+        for match in re.finditer(r"\d+(?:[.,]\d+)?", sentence.text)
     ]
     number, (start, end) = data.draw(st.sampled_from(spots))
     text = sentences[number].text
     digit = data.draw(st.integers(start, end - 1).filter(lambda place: text[place].isdigit()))
-    forged = data.draw(st.sampled_from([each for each in "0123456789" if each != text[digit]]))
+    forged = data.draw(st.sampled_from([numeral for numeral in "0123456789" if numeral != text[digit]]))
     sentences[number] = replace(sentences[number], text=text[:digit] + forged + text[digit + 1 :])
-    assert card(model, image, replace(found, sentences=tuple(sentences)), context).withheld
+    assert card(model, image, replace(narrative, sentences=tuple(sentences)), context).withheld
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_forged_claim_is_caught(data: st.DataObject, model: Model, image: np.ndarray) -> None:
     context = rich()
-    found = told(model, image, context)
-    sentences = list(found.sentences)
-    number = data.draw(st.sampled_from([place for place, each in enumerate(sentences) if each.claims]))
+    narrative = told(model, image, context)
+    sentences = list(narrative.sentences)
+    number = data.draw(st.sampled_from([place for place, sentence in enumerate(sentences) if sentence.claims]))
     claims = list(sentences[number].claims)
     place = data.draw(st.integers(0, len(claims) - 1))
     change = data.draw(st.sampled_from(["value", "source", "holds", "gone"]))
@@ -298,43 +300,43 @@ def test_a_forged_claim_is_caught(data: st.DataObject, model: Model, image: np.n
     else:
         del claims[place]
     sentences[number] = replace(sentences[number], claims=tuple(claims))
-    assert card(model, image, replace(found, sentences=tuple(sentences)), context).withheld
+    assert card(model, image, replace(narrative, sentences=tuple(sentences)), context).withheld
 
 
 def test_text_and_claim_forged_together_are_caught(model: Model, image: np.ndarray) -> None:
     """'At or above its threshold' with a claim to match: the rule is put to the structured answer again."""
     context = rich()
-    found = told(model, image, context)
-    first, *rest = found.sentences
+    narrative = told(model, image, context)
+    first, *rest = narrative.sentences
     assert ", below its threshold" in first.text
-    opposite = tuple(replace(each, holds=each.holds.replace("<", ">=")) for each in first.claims)
+    opposite = tuple(replace(claim, holds=claim.holds.replace("<", ">=")) for claim in first.claims)
     forged = replace(first, text=first.text.replace("below", "at or above"), claims=opposite)
-    assert card(model, image, replace(found, sentences=(forged, *rest)), context).withheld
+    assert card(model, image, replace(narrative, sentences=(forged, *rest)), context).withheld
 
 
 def test_a_sentence_without_claims_is_caught(model: Model, image: np.ndarray) -> None:
     context = rich()
-    found = told(model, image, context)
-    extra = replace(found.sentences[-1], text="There is no need to worry.")
-    assert card(model, image, replace(found, sentences=(*found.sentences, extra)), context).withheld
+    narrative = told(model, image, context)
+    extra = replace(narrative.sentences[-1], text="There is no need to worry.")
+    assert card(model, image, replace(narrative, sentences=(*narrative.sentences, extra)), context).withheld
 
 
 def test_a_sentence_left_out_is_caught(model: Model, image: np.ndarray) -> None:
     scores = ConceptScores(target="bright", method="tcav", unit="", concepts=(ConceptScore("Opacity", 0.7),))
     context = Context(made=(PriorExplanation(LOWER_LEFT, "green", False), PriorExplanation(scores, "red", True)))
-    found = told(model, image, context)
-    fewer = tuple(each for each in found.sentences if "withheld" not in each.text)
-    assert card(model, image, replace(found, sentences=fewer), context).withheld
+    narrative = told(model, image, context)
+    fewer = tuple(sentence for sentence in narrative.sentences if "withheld" not in sentence.text)
+    assert card(model, image, replace(narrative, sentences=fewer), context).withheld
 
 
 def test_a_claim_of_the_largest_is_false_of_a_smaller_one(model: Model, image: np.ndarray) -> None:
     context = rich()
-    found = told(model, image, context)
+    narrative = told(model, image, context)
     claim = Claim("grad-cam.zone.upper-left", 0.0, "largest of grad-cam.zone.")
-    place = next(number for number, each in enumerate(found.sentences) if "ninth" in each.text)
-    sentences = list(found.sentences)
+    place = next(number for number, sentence in enumerate(narrative.sentences) if "ninth" in sentence.text)
+    sentences = list(narrative.sentences)
     sentences[place] = replace(sentences[place], claims=(claim, *sentences[place].claims[1:]))
-    assert card(model, image, replace(found, sentences=tuple(sentences)), context).withheld
+    assert card(model, image, replace(narrative, sentences=tuple(sentences)), context).withheld
 
 
 def test_an_unknown_language_names_those_that_there_are(model: Model, image: np.ndarray) -> None:
@@ -350,9 +352,9 @@ def test_a_sites_own_phrases_come_first(model: Model, image: np.ndarray, tmp_pat
     own.parent.mkdir()
     own.write_text(text.replace("The model answers", "The algorithm answers"), "utf-8")
     context = replace(rich(), phrases=tmp_path)
-    found = told(model, image, context)
-    assert found.text.startswith("The algorithm answers")
-    assert not card(model, image, found, context).withheld
+    narrative = told(model, image, context)
+    assert narrative.text.startswith("The algorithm answers")
+    assert not card(model, image, narrative, context).withheld
 
 
 @pytest.mark.parametrize(
@@ -410,12 +412,12 @@ def test_segments_and_volumes_are_told_too(kind: str, axes: int, tmp_path: Path)
     values = np.zeros(x.shape[2:], np.float32)
     values[(0,) * axes] = 1
     context = Context(made=(PriorExplanation(Heatmap(values, target, "seg-grad-cam", False, "logit"), "green", False),))
-    found = explain(segmenter, x, target=target, method="narrative", context=context)
-    assert isinstance(found, Narrative)
-    assert f"The model outlines {target} in" in found.text
-    assert ("in the first third of the slices" in found.text) == (axes == 3)
-    assert "upper left part" in found.text
-    assert not assess_typed(segmenter, x, found, context=context).withheld
+    narrative = explain(segmenter, x, target=target, method="narrative", context=context)
+    assert isinstance(narrative, Narrative)
+    assert f"The model outlines {target} in" in narrative.text
+    assert ("in the first third of the slices" in narrative.text) == (axes == 3)
+    assert "upper left part" in narrative.text
+    assert not assess_typed(segmenter, x, narrative, context=context).withheld
 
 
 def test_regressions_are_told_by_value(tmp_path: Path) -> None:
@@ -430,8 +432,8 @@ def test_regressions_are_told_by_value(tmp_path: Path) -> None:
             PriorExplanation(Heatmap(np.ones(x.shape[2:], np.float32), "one", "grad-cam", False, ""), "green", False),
         )
     )
-    found = explain(model, x, target="one", method="narrative", context=context)
-    assert isinstance(found, Narrative)
+    narrative = explain(model, x, target="one", method="narrative", context=context)
+    assert isinstance(narrative, Narrative)
     value = f"{float(model.predict(x)[0, 0]):.2f}".replace("-", "−")
-    assert f"The model answers {value} for one" in found.text
-    assert not assess_typed(model, x, found, context=context).withheld
+    assert f"The model answers {value} for one" in narrative.text
+    assert not assess_typed(model, x, narrative, context=context).withheld

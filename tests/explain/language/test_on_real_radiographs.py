@@ -27,16 +27,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def radiographs(shared_data: Path) -> list[np.ndarray]:
     files = sorted((shared_data / "nih-cxr" / "images").glob("*.png"))[20:26]
     return [
-        np.asarray(Image.open(each).convert("L").resize((224, 224)), np.float32)[None, None] / 255 for each in files
+        np.asarray(Image.open(file).convert("L").resize((224, 224)), np.float32)[None, None] / 255 for file in files
     ]
 
 
 def made(model: Model, image: np.ndarray, targets: list[str]) -> Context:
     maps = explain(model, image, target=targets, method="grad-cam")
     budget = Budget(forwards=20, repeats=False)
-    cards = [(each, assess(model, image, each, budget=budget)) for each in maps if isinstance(each, Heatmap)]
+    cards = [
+        (heatmap, assess(model, image, heatmap, budget=budget)) for heatmap in maps if isinstance(heatmap, Heatmap)
+    ]
     return Context(
-        made=tuple(PriorExplanation(each, card.grade.value, card.withheld, card.reasons) for each, card in cards)
+        made=tuple(PriorExplanation(heatmap, card.grade.value, card.withheld, card.reasons) for heatmap, card in cards)
     )
 
 
@@ -49,9 +51,9 @@ def test_all_claims_about_real_radiographs_are_derived_again_in_five_languages(
         if context.made[0].withheld:
             continue
         for language in LANGUAGES:
-            found = explain(model, image, target="Effusion", method="narrative", context=context, language=language)
-            assert isinstance(found, Narrative)
-            card = assess_typed(model, image, found, context=context)
+            narrative = explain(model, image, target="Effusion", method="narrative", context=context, language=language)
+            assert isinstance(narrative, Narrative)
+            card = assess_typed(model, image, narrative, context=context)
             assert not card.withheld, (language, card.reasons)
             told += 1
     assert told
@@ -61,20 +63,20 @@ def test_radiographs_on_either_side_of_the_threshold_are_told_otherwise(
     model: Model, radiographs: list[np.ndarray]
 ) -> None:
     """One finding that some of them reach and some don't; the words about the threshold differ accordingly."""
-    answers = np.concatenate([model.predict(each) for each in radiographs])
-    thresholds = np.array([each.threshold for each in model.manifest.targets])
+    answers = np.concatenate([model.predict(radiograph) for radiograph in radiographs])
+    thresholds = np.array([target.threshold for target in model.manifest.targets])
     reached = answers >= thresholds
     [target, *_] = np.flatnonzero(reached.any(axis=0) & ~reached.all(axis=0))
     name = model.targets[target]
     for image, above in zip(radiographs, reached[:, target], strict=True):
         heatmap = explain(model, image, target=name, method="grad-cam")
-        found = explain(
+        narrative = explain(
             model,
             image,
             target=name,
             method="narrative",
             context=Context(made=(PriorExplanation(heatmap, "green", False),)),
         )
-        assert isinstance(found, Narrative)
-        assert (", at or above its threshold" in found.text) == bool(above)
-        assert (", below its threshold" in found.text) == (not above)
+        assert isinstance(narrative, Narrative)
+        assert (", at or above its threshold" in narrative.text) == bool(above)
+        assert (", below its threshold" in narrative.text) == (not above)

@@ -27,9 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def position(model: Model, x: np.ndarray) -> LatentPosition:
-    found = explain(model, x, target=TARGETS[0], method="latent-position")
-    assert isinstance(found, LatentPosition)
-    return found
+    explanation = explain(model, x, target=TARGETS[0], method="latent-position")
+    assert isinstance(explanation, LatentPosition)
+    return explanation
 
 
 def test_usual_images_lie_among_the_references_and_noise_does_not(model: Model) -> None:
@@ -39,19 +39,19 @@ def test_usual_images_lie_among_the_references_and_noise_does_not(model: Model) 
     assert np.median(usual) < 90
     assert noise.percentile == 100
     card = assess_typed(model, rng.random((1, 1, 32, 32), np.float32), noise, context=NOTHING)
-    told = {each.name: each for each in card.measurements}
+    told = {measurement.name: measurement for measurement in card.measurements}
     assert told["distance from the references"].grade is Grade.AMBER
     assert told["outliers told apart"].value > 0.8  # upside down, a lower right is an upper right: no outlier
 
 
 def test_the_place_on_the_plane_is_that_of_a_reference_that_is_the_same(model: Model) -> None:
     x = images_of(REFERENCES)[3]
-    found = position(model, x)
-    nearest = np.linalg.norm(found.references - np.asarray(found.position), axis=1).min()
-    assert nearest < 1e-3 * np.abs(found.references).max()
-    assert found.known.tolist().count(1) == 20
-    assert found.plane == "PCA"
-    assert set(found.distances) == {"Mahalanobis", "k-th neighbour"}
+    explanation = position(model, x)
+    nearest = np.linalg.norm(explanation.references - np.asarray(explanation.position), axis=1).min()
+    assert nearest < 1e-3 * np.abs(explanation.references).max()
+    assert explanation.known.tolist().count(1) == 20
+    assert explanation.plane == "PCA"
+    assert set(explanation.distances) == {"Mahalanobis", "k-th neighbour"}
 
 
 def test_all_targets_share_the_place_but_not_what_is_known(model: Model) -> None:
@@ -63,7 +63,7 @@ def test_all_targets_share_the_place_but_not_what_is_known(model: Model) -> None
 
 
 def test_held_out_references_take_no_part_in_the_space_and_no_patient_is_on_both_sides() -> None:
-    groups = [f"patient {each // 3}" for each in range(90)]
+    groups = [f"patient {number // 3}" for number in range(90)]
     out = split(groups, 0.3, seed=0)
     assert 0.25 < out.mean() < 0.4
     for patient in set(groups):
@@ -78,7 +78,7 @@ def test_outliers_are_planted_in_the_scale_of_the_model(model: Model) -> None:
     assert np.allclose(kinds["upside down"], x[..., ::-1, :])
     assert np.allclose(np.sort(kinds["tiles shuffled"].ravel()), np.sort(x.ravel()))
     assert not np.allclose(kinds["tiles shuffled"], x)
-    assert all(each.shape == x.shape and each.dtype == np.float32 for each in kinds.values())
+    assert all(image.shape == x.shape and image.dtype == np.float32 for image in kinds.values())
 
 
 @pytest.mark.parametrize("kind", ["plain-3d", "unet", "unet-3d", "flatten"])

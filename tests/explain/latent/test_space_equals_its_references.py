@@ -53,9 +53,9 @@ def test_principal_components_are_exact(count: int, width: int) -> None:
     space = fit_space(fitting)
     reference = PCA(2, svd_solver="full").fit(fitting)
     expected = reference.transform(others)
-    found = space.coordinates(others)
-    signs = np.sign((found * expected).sum(axis=0))
-    np.testing.assert_allclose(found, expected * signs, atol=1e-3 * np.abs(expected).max())
+    coordinates = space.coordinates(others)
+    signs = np.sign((coordinates * expected).sum(axis=0))
+    np.testing.assert_allclose(coordinates, expected * signs, atol=1e-3 * np.abs(expected).max())
     np.testing.assert_allclose(space.explained[:2], reference.explained_variance_ratio_, rtol=1e-4)
 
 

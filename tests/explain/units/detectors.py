@@ -51,7 +51,7 @@ def package(folder: Path, *, hidden: bool = False) -> Path:
         ]
         last = "kept"
     nodes.append(helper.make_node("Gemm", [last, "head", "bias"], ["logits"], transB=1))
-    used = {each for node in nodes for each in node.input}
+    used = {tensor for node in nodes for tensor in node.input}
     graph = helper.make_graph(
         nodes,
         "detectors",
@@ -93,11 +93,11 @@ def picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def references(count: int = 24, *, masks: bool = True) -> list[UnitImage]:
-    found = []
+    images = []
     for seed in range(count):
         values, blob = picture(seed)
         rng = np.random.default_rng(1000 + seed)
         elsewhere = np.roll(blob, tuple(rng.integers(8, 24, 2)), axis=(0, 1))
         both = {"blob": blob, "elsewhere": elsewhere} if masks else {}
-        found.append(UnitImage(values[None, None], values, masks=both))
-    return found
+        images.append(UnitImage(values[None, None], values, masks=both))
+    return images

@@ -51,9 +51,9 @@ def image() -> np.ndarray:
 
 
 def report(model: Model, image: np.ndarray, target: str = "bright", **parameters: object) -> UnitReport:
-    found = explain(model, image, target=target, method="unit-report", **parameters)
-    assert isinstance(found, UnitReport)
-    return found
+    explanation = explain(model, image, target=target, method="unit-report", **parameters)
+    assert isinstance(explanation, UnitReport)
+    return explanation
 
 
 def test_the_planted_detector_carries_its_answer(model: Model, image: np.ndarray) -> None:
@@ -64,32 +64,34 @@ def test_the_planted_detector_carries_its_answer(model: Model, image: np.ndarray
 
 
 def test_contributions_and_the_base_sum_to_the_logit(model: Model, image: np.ndarray) -> None:
-    found = report(model, image, units=4)
-    assert found.unit_count == 4
-    assert found.base == pytest.approx(float(detectors.BIAS[0]))
-    assert found.base + sum(each.contribution for each in found.units) == pytest.approx(found.total, abs=1e-5)
-    assert found.total == pytest.approx(float(model.session.run(image).logits[0, 0]))
-    assert found.evidence["completeness_gap"] < 1e-5
+    explanation = report(model, image, units=4)
+    assert explanation.unit_count == 4
+    assert explanation.base == pytest.approx(float(detectors.BIAS[0]))
+    assert explanation.base + sum(unit.contribution for unit in explanation.units) == pytest.approx(
+        explanation.total, abs=1e-5
+    )
+    assert explanation.total == pytest.approx(float(model.session.run(image).logits[0, 0]))
+    assert explanation.evidence["completeness_gap"] < 1e-5
 
 
 def test_a_unit_that_nothing_hears_has_no_effect(model: Model, image: np.ndarray) -> None:
-    deaf = next(each for each in report(model, image, units=4).units if each.unit == 1)
+    deaf = next(unit for unit in report(model, image, units=4).units if unit.unit == 1)
     assert deaf.contribution == 0
     assert deaf.ablation == 0
 
 
 def test_ablation_is_the_change_with_the_unit_at_its_mean(model: Model, image: np.ndarray) -> None:
-    found = report(model, image).units[0]
-    mean = np.mean([model.session.run(each.x).features[0, 0] for each in detectors.references()])
-    assert found.ablation == pytest.approx(-(found.contribution - float(detectors.HEAD[0, 0]) * mean), abs=1e-4)
-    assert abs(found.ablation) > 0.1
+    unit = report(model, image).units[0]
+    mean = np.mean([model.session.run(reference.x).features[0, 0] for reference in detectors.references()])
+    assert unit.ablation == pytest.approx(-(unit.contribution - float(detectors.HEAD[0, 0]) * mean), abs=1e-4)
+    assert abs(unit.ablation) > 0.1
 
 
 def test_percentiles_lie_between_the_references(model: Model) -> None:
     dark, bright = np.full((1, 1, 32, 32), 0.3, np.float32), np.full((1, 1, 32, 32), 1.0, np.float32)
-    unit = {each.unit: each for each in report(model, dark, units=4).units}[0]
+    unit = {unit.unit: unit for unit in report(model, dark, units=4).units}[0]
     assert unit.percentile == 0
-    assert {each.unit: each for each in report(model, bright, units=4).units}[0].percentile == 100
+    assert {unit.unit: unit for unit in report(model, bright, units=4).units}[0].percentile == 100
 
 
 def test_the_detector_is_named_by_dissection_and_shows_what_excites_it(model: Model, image: np.ndarray) -> None:
@@ -108,9 +110,9 @@ def test_the_detector_is_named_by_dissection_and_shows_what_excites_it(model: Mo
 def test_contributions_equal_a_torch_hooks_gradient_times_activation(name: str, tmp_path: Path) -> None:
     model = load_package(nets.pack(tmp_path, name), options=RuntimeOptions(intra_op_threads=1))
     net, x = nets.make(name), nets.image(name)
-    targets = [model.target_index(each) for each in explainable(explained_image(model, x.numpy()))]
+    targets = [model.target_index(target) for target in explainable(explained_image(model, x.numpy()))]
     case = Case(model, x.numpy(), targets, context=NOTHING)
-    found = contributions(case, layer_named(model, None), np.zeros(1, np.float32))
+    contributed = contributions(case, layer_named(model, None), np.zeros(1, np.float32))
     taken: list[torch.Tensor] = []
 
     def hook(module: torch.nn.Module, given: object, answer: torch.Tensor) -> None:
@@ -124,20 +126,20 @@ def test_contributions_equal_a_torch_hooks_gradient_times_activation(name: str, 
         score = logits if case.regions is None else (logits * torch.from_numpy(case.regions[row])).sum()
         score.backward()
         theirs = (taken[0].grad * taken[0]).flatten(2).sum(dim=2)[0].detach().numpy()
-        np.testing.assert_allclose(found.values[row], theirs, atol=1e-4 * np.abs(theirs).max())
-        if found.base is not None:
-            assert float(found.base[row] + found.values[row].sum()) == pytest.approx(float(score), abs=1e-3)
-    assert (found.base is None) == (name == "flatten")
+        np.testing.assert_allclose(contributed.values[row], theirs, atol=1e-4 * np.abs(theirs).max())
+        if contributed.base is not None:
+            assert float(contributed.base[row] + contributed.values[row].sum()) == pytest.approx(float(score), abs=1e-3)
+    assert (contributed.base is None) == (name == "flatten")
 
 
 def test_ablation_ranks_where_the_head_has_no_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An earlier layer has no closed form and no gradient of its own: ablation by re-running what follows it."""
     model = detectors.load(detectors.package(tmp_path, hidden=True))
     case = Case(model, detectors.picture(5)[0][None, None], [0], context=NOTHING)
-    found = contributions(case, layer_named(model, "shifted"), np.full(4, -1.0, np.float32))
-    assert found.how == "ablation"
-    assert int(np.abs(found.values[0]).argmax()) == 0
-    assert found.values[0, 1] == 0
+    contributed = contributions(case, layer_named(model, "shifted"), np.full(4, -1.0, np.float32))
+    assert contributed.how == "ablation"
+    assert int(np.abs(contributed.values[0]).argmax()) == 0
+    assert contributed.values[0, 1] == 0
 
 
 def test_without_the_artefact_it_is_refused_by_name_with_the_command(tmp_path: Path) -> None:
@@ -167,13 +169,13 @@ def test_a_true_report_is_graded_better_than_forged_ones(model: Model, image: np
 
     true = report(model, image, units=2)
     card = assess_typed(model, image, true, context=NOTHING)
-    graded = {each.name: each.grade for each in card.measurements}
+    graded = {measurement.name: measurement.grade for measurement in card.measurements}
     assert not card.withheld, card.reasons
     assert graded["engine parity"] is graded["contributions add up"] is graded["numbers re-derived"] is Grade.GREEN
     first, *rest = true.units
     forged = replace(true, units=(replace(first, contribution=first.contribution + 0.5), *rest))
     assert assess_typed(model, image, forged, context=NOTHING).withheld
-    silent = next(each for each in report(model, image, units=4).units if each.unit == 1)
+    silent = next(unit for unit in report(model, image, units=4).units if unit.unit == 1)
     empty = replace(true, units=(silent,))
     assert assess_typed(model, image, empty, context=NOTHING).withheld
 
@@ -186,12 +188,12 @@ def test_the_report_keeps_the_models_maps_on_real_radiographs(shared_data: Path,
     path = copy_package(find_package("cxr-findings@1", ()), tmp_path)
     bundled = load_package(path, options=RuntimeOptions(intra_op_threads=1))
     files = sorted((shared_data / "nih-cxr" / "images").glob("*.png"))[8:20]
-    pictures = [np.asarray(Image.open(each).convert("L").resize((224, 224)), np.float32) / 255 for each in files]
-    with_units(bundled, [UnitImage(each[None, None], each) for each in pictures[:10]], units_with_patches=8)
-    found = report(bundled, pictures[11][None, None], "Effusion")
-    assert found.evidence["completeness_gap"] < 1e-3
-    card = assess_typed(bundled, pictures[11][None, None], found, context=NOTHING)
-    named = {each.name: each for each in card.measurements}
+    pictures = [np.asarray(Image.open(file).convert("L").resize((224, 224)), np.float32) / 255 for file in files]
+    with_units(bundled, [UnitImage(picture[None, None], picture) for picture in pictures[:10]], units_with_patches=8)
+    explanation = report(bundled, pictures[11][None, None], "Effusion")
+    assert explanation.evidence["completeness_gap"] < 1e-3
+    card = assess_typed(bundled, pictures[11][None, None], explanation, context=NOTHING)
+    named = {measurement.name: measurement for measurement in card.measurements}
     assert named["units needed"].value > (named["units needed"].baseline or 0)
     assert named["changes with the weights"].value <= 0.5
     assert not card.withheld, card.reasons

@@ -43,8 +43,8 @@ def list_jobs(
             oldest_first=sort == "created",
         )
         part = part_of(session, listing, paging)
-        found = backend.findings.of_jobs(session, part.rows)
-        return paged(part, [job_out(row, found[row.id]) for row in part.rows], paging.limit)
+        summaries = backend.findings.of_jobs(session, part.rows)
+        return paged(part, [job_out(row, summaries[row.id]) for row in part.rows], paging.limit)
 
 
 @router.get("/jobs/{job_id}", summary="Show a job")

@@ -47,8 +47,8 @@ def list_results(
             superseded=superseded,
         )
         part = part_of(session, listing, paging)
-        found = backend.findings.of_results(session, part.rows)
-        return paged(part, [result_out(row, found[row.id]) for row in part.rows], paging.limit)
+        summaries = backend.findings.of_results(session, part.rows)
+        return paged(part, [result_out(row, summaries[row.id]) for row in part.rows], paging.limit)
 
 
 @router.get("/results/{sop_instance_uid}", summary="Show a result")

@@ -118,7 +118,7 @@ def _newer(session: Session, study_id: int, waiting: Sequence[Conflict]) -> Newe
 
 
 def _keywords(lists: Iterable[str]) -> list[str]:
-    return sorted({keyword for each in lists for keyword in each.split(", ") if keyword})
+    return sorted({keyword for keywords in lists for keyword in keywords.split(", ") if keyword})
 
 
 def _lines(session: Session, rows: Sequence[Study]) -> list[StudyOut]:

@@ -33,7 +33,7 @@ def shrunk(mask: BoolArray, size: tuple[int, int]) -> BoolArray | None:
         windows.append((first[reached], behind[reached]))
     rows, columns = windows
     box = mask[:, columns[0][0] : columns[1][-1]].view(np.uint8)
-    counts = _sums(_sums(box, *rows).T, *(each - columns[0][0] for each in columns)).T
+    counts = _sums(_sums(box, *rows).T, *(edges - columns[0][0] for edges in columns)).T
     half = 2 * counts >= np.outer(rows[1] - rows[0], columns[1] - columns[0])
     inside[pages[0], pages[1]] = half if half.any() else counts > 0
     return inside

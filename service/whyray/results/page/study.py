@@ -52,8 +52,8 @@ def findings_of_study(parts: Sequence[StudyPart]) -> list[StudyFinding]:
         for one in part.shown:
             together.setdefault((one.finding.target.name, _side(part)), []).append((part, one))
     made = [StudyFinding(target, side, tuple(on)) for (target, side), on in together.items()]
-    order: list[Finding] = by_probability(each.clearest.finding for each in made)
-    return sorted(made, key=lambda each: next(n for n, one in enumerate(order) if one is each.clearest.finding))
+    order: list[Finding] = by_probability(finding.clearest.finding for finding in made)
+    return sorted(made, key=lambda finding: next(n for n, one in enumerate(order) if one is finding.clearest.finding))
 
 
 def study_page(answer: Answer, parts: Sequence[StudyPart], layout: Layout, wording: Wording) -> Page:
@@ -67,13 +67,15 @@ def study_page(answer: Answer, parts: Sequence[StudyPart], layout: Layout, wordi
         The images, in their order.
     """
     findings = findings_of_study(parts)
-    sides = {each.side for each in findings}
-    called = [_row(each, wording) for each in findings if each.is_called]
-    found = {each.target for each in findings if each.is_called}
+    sides = {finding.side for finding in findings}
+    called = [_row(finding, wording) for finding in findings if finding.is_called]
+    called_targets = {finding.target for finding in findings if finding.is_called}
     absent = [
-        _name(each, wording) if len(sides) > 1 and each.target in found else name_of(each.clearest.finding, wording)
-        for each in findings
-        if not each.is_called
+        _name(finding, wording)
+        if len(sides) > 1 and finding.target in called_targets
+        else name_of(finding.clearest.finding, wording)
+        for finding in findings
+        if not finding.is_called
     ]
     refused = [
         (method, reason, image_in_words(part.answer.in_study, wording))
@@ -91,22 +93,22 @@ def study_page(answer: Answer, parts: Sequence[StudyPart], layout: Layout, wordi
     return summary_of(answer, called, list(dict.fromkeys(absent)), told, silent, layout, wording)
 
 
-def _row(each: StudyFinding, wording: Wording) -> SummaryRow:
-    seen = tuple(_seen(part, one, each, wording) for part, one in each.on)
-    return SummaryRow(_name(each, wording), each.clearest, seen)
+def _row(finding: StudyFinding, wording: Wording) -> SummaryRow:
+    seen = tuple(_seen(part, one, finding, wording) for part, one in finding.on)
+    return SummaryRow(_name(finding, wording), finding.clearest, seen)
 
 
-def _seen(part: StudyPart, one: Summarised, each: StudyFinding, wording: Wording) -> str:
+def _seen(part: StudyPart, one: Summarised, finding: StudyFinding, wording: Wording) -> str:
     """What is seen on one image; the image is left unnamed where the finding's side alone tells which it is."""
     words, place = wording.pages.study, part.answer.in_study
     said = (place_of(one, wording) or words.found) if is_called(one.finding) else words.absent
-    if len(each.on) == 1 and each.side and place is not None and not place.view:
+    if len(finding.on) == 1 and finding.side and place is not None and not place.view:
         return said
     return words.on_image.format(image=image_in_words(place, wording, with_side=False), said=said)
 
 
-def _name(each: StudyFinding, wording: Wording) -> str:
-    name, (part, _) = name_of(each.clearest.finding, wording), each.on[0]
+def _name(finding: StudyFinding, wording: Wording) -> str:
+    name, (part, _) = name_of(finding.clearest.finding, wording), finding.on[0]
     side = side_in_words(part.answer.in_study, wording)
     return wording.pages.study.on_side.format(name=name, side=side) if side else name
 

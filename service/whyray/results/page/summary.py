@@ -84,7 +84,7 @@ def summary_page(
     rows = [SummaryRow(name_of(one.finding, wording), one, (place_of(one, wording),)) for one in ordered]
     absent = [row.name for row in rows if not row.is_called]
     called = [row for row in rows if row.is_called]
-    refused = [(*each, None) for one in ordered for each in refusals_of(one, wording)]
+    refused = [(*refusal, None) for one in ordered for refusal in refusals_of(one, wording)]
     return summary_of(answer, called, absent, refused, (), layout, wording)
 
 

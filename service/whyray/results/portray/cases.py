@@ -118,12 +118,12 @@ def _with_lines(picture: Picture, lines: Sequence[str], look: Look) -> Picture:
     layout, width = look.layout, picture.shape[1]
     written = [fitted(line, max(LEAST_TEXT, width // 15), width, layout) for line in lines]
     edge = LEAST_TEXT // 3
-    height = picture.shape[0] + 2 * edge + sum(each.height for each in written)
+    height = picture.shape[0] + 2 * edge + sum(block.height for block in written)
     canvas = Image.new("RGB", (width, height), layout.colours.background)
     canvas.paste(Image.fromarray(picture), (0, 0))
     draw, top = ImageDraw.Draw(canvas), float(picture.shape[0] + edge)
-    for each in written:
-        top = draw_lines(draw, (0, top), each, layout.colours.text, layout)
+    for block in written:
+        top = draw_lines(draw, (0, top), block, layout.colours.text, layout)
     return np.asarray(canvas)
 
 

@@ -79,7 +79,7 @@ def _scatter(
 
 def _in_language(axis: str, numbers: Numbers) -> str:
     """An axis's name, as methods give it ('PC 1 (41%)'), with its percentage as the language writes it."""
-    return re.sub(r"(\d+) ?%", lambda found: numbers.percent.format(value=found[1]), axis)
+    return re.sub(r"(\d+) ?%", lambda match: numbers.percent.format(value=match[1]), axis)
 
 
 def _bars(
