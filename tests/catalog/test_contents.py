@@ -30,6 +30,7 @@ from whyray.catalog import (
     contents,
     deliveries,
     jobs,
+    removal,
     studies,
 )
 from whyray.catalog.conflicts import Difference
@@ -332,6 +333,14 @@ def test_a_corrected_study_that_no_route_takes_has_stopped(catalog: Catalog, tic
         session.refresh(study)
         studies.settle(session, study.id, study.received_sequence, "no route matched")
         session.flush()
+        assert studies.tally(session) == {"stopped": 1}
+        assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
+        for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
+            assert len(session.scalars(select(Study).where(condition)).all()) == 1
+        removal.remove_instances(session, study.id)  # retention takes what was said of contents along
+        session.flush()
+        session.expire_all()
+        assert session.scalars(select(Conflict)).all() == []
         assert studies.tally(session) == {"stopped": 1}
         assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
         for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
