@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
@@ -209,6 +209,28 @@ def test_jobs_on_other_series_of_the_study_stay_in_force(catalog: Catalog, ticks
         assert contents.use_newest(session, UID, ticks(), actor="eva").jobs == 1
         states = {uid: job.state for uid, job in made.items() if job is not None}
         assert states == {"1.2.1.1": JobState.SUPERSEDED, "1.2.1.2": JobState.QUEUED}
+
+
+def test_contents_of_a_study_of_any_size_wait_for_one_decision(catalog: Catalog, ticks: Ticks) -> None:
+    """PostgreSQL takes 65,535 parameters in a statement: what grows with a study comes to its limit."""
+    most: dict[int, int] = {}
+    with catalog.begin() as session:
+        for number in (5, 25):
+            come(session, ticks, *range(number))
+            come(session, ticks, *range(number), content="B")
+            compare(session, ticks)
+            seen: list[int] = []
+
+            def noted(*call: object, seen: list[int] = seen) -> None:
+                seen.append(len(call[3]))  # type: ignore[arg-type]
+
+            event.listen(catalog.engine, "before_cursor_execute", noted)
+            assert len(conflicts.undecided(session, 1)) == number
+            (waiting,) = conflicts.waiting(session).values()
+            event.remove(catalog.engine, "before_cursor_execute", noted)
+            assert (waiting.instances, waiting.compared) == (number, number)
+            most[number] = max(seen)
+    assert most[5] == most[25]
 
 
 def test_part_of_a_study_is_not_put_under_another_patient_unless_somebody_insists(
