@@ -20,7 +20,7 @@ OTHER_PATIENT = Difference(("PatientID", "PatientName"), ("StudyDescription",))
 
 
 def correct(scene: Scene, name: str, *, count: int = 2, difference: Difference | None = OTHER_PATIENT) -> str:
-    """The instances of a study come again, and are compared unless `found` is None."""
+    """The instances of a study come again, and are compared unless `difference` is None."""
     uid = scene.receive(name, count=count, content="corrected")
     if difference is not None:
         with scene.catalog.begin() as session:
@@ -107,7 +107,7 @@ def test_a_study_that_would_name_two_patients_is_refused_unless_somebody_insists
 
 
 def test_what_is_not_compared_yet_is_not_decided_about(scene: Scene, client: TestClient) -> None:
-    uid = correct(scene, "done", found=None)
+    uid = correct(scene, "done", difference=None)
     assert get(client, f"studies/{uid}")["newer"]["comparing"] == 2
     assert client.post(f"/api/v1/studies/{uid}/use-newest").status_code == 409
     assert client.post("/api/v1/studies/1.2.3/use-newest").status_code == 404
