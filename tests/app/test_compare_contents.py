@@ -15,7 +15,7 @@ from sqlalchemy import select
 from site_under_test import ROUTE, Site, film
 from whyray.app.compare_contents import ContentComparer
 from whyray.base.errors import PeerUnreachable
-from whyray.catalog import Conflict, Event, Job, JobState, PixelComparison, ResultRow, conflicts, contents, jobs
+from whyray.catalog import Conflict, Event, Job, JobState, PixelComparison, ResultRow, conflicts, contents, revisions
 from whyray.jobs.worker import run_job
 
 SECRETS = ("DOE", "JANE", "P-77", "A-1", "WRONG")
@@ -227,7 +227,7 @@ def test_a_job_that_waits_for_a_worker_is_not_run_on_the_former_patient(site: Si
     with site.catalog.read() as session:
         states = [job.state for job in session.scalars(select(Job).order_by(Job.revision))]
         assert states == [JobState.SUPERSEDED, JobState.QUEUED]
-        assert jobs.earlier_results(session, site.jobs()[1]) == []
+        assert revisions.earlier_results(session, site.jobs()[1]) == []
 
 
 def test_a_study_of_many_instances_is_compared_in_several_steps(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from whyray.catalog import (
     contents,
     deliveries,
     jobs,
+    revisions,
     studies,
 )
 from whyray.catalog.conflicts import Difference
@@ -107,7 +108,7 @@ def test_the_newest_content_is_used_and_the_study_is_routed_anew(catalog: Catalo
         assert (first.state, second.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
         taken = [instance.sha256 for group in jobs.inputs(session, second).values() for instance in group]
         assert taken == [sha256(1, "B"), sha256(2, "B")]
-        assert [row.sop_instance_uid for row in jobs.earlier_results(session, second)] == ["2.25.1", "2.25.2"]
+        assert [row.sop_instance_uid for row in revisions.earlier_results(session, second)] == ["2.25.1", "2.25.2"]
 
 
 def test_to_use_the_newest_content_twice_is_to_use_it_once(catalog: Catalog, ticks: Ticks) -> None:
