@@ -252,6 +252,20 @@ def test_an_administrator_may_keep_what_is_in_use(catalog: Catalog, ticks: Ticks
         assert len(conflicts.to_compare(session, 9)) == 1
 
 
+def test_a_decision_is_remembered_when_the_contents_come_again(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        assert not conflicts.is_decided(session, 1)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        contents.keep(session, UID, ticks(), actor="eva")
+        for content in ("", "B"):
+            come(session, ticks, 1, content=content)
+            session.expire_all()
+            assert conflicts.is_decided(session, 1)
+        assert len(conflicts.undecided(session, 1)) == 1  # it asks again, for the sender insists
+
+
 def test_a_sender_that_sends_what_is_in_use_again_has_decided(catalog: Catalog, ticks: Ticks) -> None:
     with catalog.begin() as session:
         come(session, ticks, 1)

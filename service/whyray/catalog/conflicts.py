@@ -154,10 +154,8 @@ def compared(session: Session, instance_id: int, difference: Difference, now: da
 
 def is_decided(session: Session, study_id: int) -> bool:
     """Whether anything was decided about contents of this study before, by whomever."""
-    decided = Conflict.decision.in_((ConflictDecision.USED, ConflictDecision.KEPT_APART))
-    return (
-        session.scalar(select(Conflict.instance_id).where(Conflict.study_id == study_id, decided).limit(1)) is not None
-    )
+    # not of the conflicts: one is entered anew where its content comes again
+    return session.scalar(select(Study.content_decided_at).where(Study.id == study_id)) is not None
 
 
 def in_use_alone(session: Session, study_id: int) -> int:

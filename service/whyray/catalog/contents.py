@@ -68,6 +68,7 @@ def use_newest(
         is_routed = is_routed or newest.routed
         conflict.decision = ConflictDecision.USED
         former_series.add(former.series.series_instance_uid)
+    study.content_decided_at = now
     session.flush()
     used = _withdraw(session, study, former_series, len(waiting), now, actor)
     if is_routed:
@@ -98,6 +99,7 @@ def keep(session: Session, study_uid: str, now: datetime, *, actor: str) -> int:
     for conflict, _ in waiting:
         conflict.decision = ConflictDecision.KEPT_APART
     if waiting:
+        study.content_decided_at = now
         which = conflicts.instances_in_words(len(waiting))
         words = f"{which} came again with other content, kept apart: what is in use stays so"
         events.record(session, now, "info", "content.kept", words, study=study_uid, actor=actor)

@@ -20,6 +20,7 @@ def upgrade() -> None:
     """Apply."""
     op.add_column("instances", sa.Column("set_aside", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.execute(f"UPDATE instances SET set_aside = true WHERE variant > 0 AND {_EARLIER_IN_STUDY}")  # nosec B608
+    op.add_column("studies", sa.Column("content_decided_at", sa.DateTime(), nullable=True))
     op.add_column("results", sa.Column("withdrawn_at", sa.DateTime(), nullable=True))
     op.create_table(
         "conflicts",
@@ -47,4 +48,5 @@ def downgrade() -> None:
     op.drop_table("conflicts")
     # as in 0014: Alembic's batch would take the rows of other tables with it
     op.execute("ALTER TABLE results DROP COLUMN withdrawn_at")
+    op.execute("ALTER TABLE studies DROP COLUMN content_decided_at")
     op.execute("ALTER TABLE instances DROP COLUMN set_aside")
