@@ -274,9 +274,34 @@ def test_a_sender_that_sends_what_is_in_use_again_has_decided(catalog: Catalog, 
         come(session, ticks, 1)
         session.expire_all()
         assert conflicts.unidentified(session) == []
+        assert conflicts.is_decided(session, 1)
+        (event,) = session.scalars(select(Event).where(Event.kind == "content.kept"))
+        assert (event.actor, event.study_instance_uid) == ("whyray", UID)  # an AE title is no log-in name
+        assert event.message.startswith("PACS sent what is in use")
         assert contents.use_newest(session, UID, ticks(), actor="eva") == contents.Used()
         rows = session.execute(select(Instance.sha256, Instance.variant, Instance.set_aside).order_by(Instance.variant))
         assert [tuple(row) for row in rows] == [(sha256(1, "B"), 0, True), (sha256(1), 1, False)]
+    with catalog.read() as session:
+        assert any('"content.kept"' in content for content in session.scalars(select(AuditRecord.content)))
+
+
+@pytest.mark.parametrize(("sender", "is_compared"), [("MODALITY", True), ("PACS", False)])
+def test_what_another_sent_or_was_not_compared_stays_undecided_when_what_is_in_use_comes_again(
+    catalog: Catalog, ticks: Ticks, sender: str, is_compared: bool
+) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        if is_compared:
+            compare(session, ticks)
+        come(session, ticks, 1, ae=sender)
+        session.expire_all()
+        if not is_compared:
+            compare(session, ticks)
+        ((_, pair),) = conflicts.undecided(session, 1)
+        assert not pair.is_newest
+        assert len(conflicts.unidentified(session)) == 1
+        assert (kinds(session), conflicts.is_decided(session, 1)) == ([], False)
 
 
 def test_a_correction_that_is_taken_back_is_a_revision_of_its_own(catalog: Catalog, ticks: Ticks) -> None:

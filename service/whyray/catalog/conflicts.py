@@ -19,7 +19,7 @@ from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.states import ConflictDecision, PixelComparison
 from whyray.catalog.tables import Instance, Series, Study
 
-_CONFLICTS, _INSTANCES = (cast(Table, table.__table__) for table in (Conflict, Instance))
+_CONFLICTS, _INSTANCES, _STUDIES = (cast(Table, table.__table__) for table in (Conflict, Instance, Study))
 _UNDECIDED = Conflict.decision.is_(None)
 _USED, _ITS_SERIES = aliased(Instance), aliased(Series)
 
@@ -55,6 +55,8 @@ class Pair:
     calling_ae_in_use: str
     size: int
     """Bytes of both."""
+    is_newest: bool
+    """False where the one in use came once more since."""
 
 
 def came(session: Session, study_id: int, instance_id: int, former: Collection[int], now: datetime) -> None:
@@ -66,10 +68,25 @@ def came(session: Session, study_id: int, instance_id: int, former: Collection[i
     session.execute(insert(_CONFLICTS), values)
 
 
-def came_again(session: Session, study_id: int, known: Known, in_study: Sequence[Known], now: datetime) -> bool:
+def came_again(
+    session: Session,
+    study: tuple[int, str],
+    known: Known,
+    in_study: Sequence[Known],
+    calling_ae: str,
+    now: datetime,
+) -> bool:
     """A content that the study has came once more: it is the newest now. Says whether it waits to be compared.
 
-    A sender that sends again what is in use has decided by that: whatever it had sent since is kept apart.
+    A sender that sends again what is in use has decided by that about what it had sent since, once that was compared:
+    it is kept apart. What another sender had sent stays undecided about.
+
+    Parameters
+    ----------
+    study
+        Its id, and its Study Instance UID.
+    in_study
+        All contents of the instance that the study has.
     """
     in_order = sorted(in_study, key=lambda row: row.variant)
     if in_order[-1].id == known.id:
@@ -82,12 +99,19 @@ def came_again(session: Session, study_id: int, known: Known, in_study: Sequence
     _number(session, known.id, variants[-1])
     if known.own_result:
         return False
+    study_id, study_uid = study
     others = [row.id for row in in_study if row.id != known.id]
     if known.set_aside:
         came(session, study_id, known.id, others, now)
         return True
-    kept = update(_CONFLICTS).where(_CONFLICTS.c.instance_id.in_(others), _CONFLICTS.c.decision.is_(None))
-    session.execute(kept.values(decision=ConflictDecision.KEPT_APART))
+    its_own = select(Instance.id).where(Instance.id.in_(others), Instance.calling_ae == calling_ae)
+    kept = update(_CONFLICTS).where(
+        _CONFLICTS.c.instance_id.in_(its_own), _CONFLICTS.c.decision.is_(None), _CONFLICTS.c.compared_at.is_not(None)
+    )
+    if session.connection().execute(kept.values(decision=ConflictDecision.KEPT_APART)).rowcount:
+        session.execute(update(_STUDIES).where(_STUDIES.c.id == study_id).values(content_decided_at=now))
+        words = f"{calling_ae} sent what is in use of 1 instance again, and what it had sent since is kept apart"
+        events.record(session, now, "info", "content.kept", words, study=study_uid)
     return False
 
 
@@ -127,6 +151,7 @@ def _pairs(session: Session, which: object, *, most: int | None = None) -> list[
             _USED.key,
             _USED.calling_ae,
             Instance.size + _USED.size,
+            Instance.variant > _USED.variant,
         )
         .select_from(Conflict)
         .join(Study, Study.id == Conflict.study_id)

@@ -156,7 +156,8 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
             connection.execute(update(_INSTANCES).where(_INSTANCES.c.id == same.id).values(routed=True))
             connection.execute(_OPEN, {"study": study_id, "now": now})
         in_study = [row for row in same_uid if row.study_id == study_id]
-        if len(in_study) > 1 and conflicts.came_again(session, study_id, same, in_study, now):
+        study = (study_id, received.study_instance_uid)
+        if len(in_study) > 1 and conflicts.came_again(session, study, same, in_study, received.calling_ae, now):
             conflicts.tell(session, received.study_instance_uid, received.sop_instance_uid, received.calling_ae, now)
         return Arrival.DUPLICATE
     known_in_study = any(row.study_id == study_id for row in same_uid)
