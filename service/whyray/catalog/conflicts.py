@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, cast
 
-from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from whyray.catalog import events
@@ -21,6 +21,14 @@ from whyray.catalog.tables import Instance, Series, Study
 
 _CONFLICTS, _INSTANCES, _STUDIES = (cast(Table, table.__table__) for table in (Conflict, Instance, Study))
 _UNDECIDED = Conflict.decision.is_(None)
+IS_ASKED: ColumnElement[bool] = (
+    exists()
+    .where(
+        Conflict.study_id == Study.id, _UNDECIDED, or_(Conflict.identification != "", Conflict.compared_at.is_(None))
+    )
+    .correlate(Study)
+)
+"""Whether a study has contents that name another patient or order, or may, and that nobody has decided about."""
 _USED, _ITS_SERIES = aliased(Instance), aliased(Series)
 
 
