@@ -6,12 +6,13 @@ import logging
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from alembic import command
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
 from catalog.rows import NOON, received, result
-from migrated import down_and_up
+from migrated import down_and_up, migrations_on
 from whyray.base.errors import Cancelled, InputChanged, NotFound, TransitionError
 from whyray.catalog import (
     AuditRecord,
@@ -34,6 +35,7 @@ from whyray.catalog import (
     studies,
 )
 from whyray.catalog.conflicts import Difference
+from whyray.catalog.database import upgrade
 
 UID = "1.2.1"
 OTHER_PATIENT = Difference(("PatientID", "PatientName"))
@@ -401,6 +403,37 @@ def test_a_catalog_of_before_has_the_first_content_in_use(catalog: Catalog, tick
         come(session, ticks, 1, content="C")
         compare(session, ticks, Difference())
         assert contents.use_newest(session, UID, ticks(), actor="eva").instances == 1
+
+
+@pytest.mark.parametrize("order", [("", "B", ""), ("", "B", "C", "used"), ("", "B", "used", "", "B")])
+def test_what_is_in_use_stays_so_in_a_catalog_that_was_taken_back(
+    catalog: Catalog, ticks: Ticks, order: tuple[str, ...]
+) -> None:
+    with catalog.begin() as session:
+        moved = replace(
+            received(1, content="X"), study_instance_uid="1.2.2", series_instance_uid="1.2.2.1", key="moved"
+        )
+        for content in order:
+            if content == "used":
+                compare(session, ticks)
+                contents.use_newest(session, UID, ticks(), actor="eva")
+            else:
+                come(session, ticks, 1, 2, content=content)
+            session.expire_all()
+        studies.add_instance(session, moved, ticks())
+        before = in_use(session)
+    with catalog.engine.begin() as connection:
+        command.downgrade(migrations_on(connection), "0025")
+        rows = connection.execute(
+            text("SELECT sha256 FROM instances WHERE variant = 0 ORDER BY sop_instance_uid")
+        ).scalars()
+        assert list(rows) == before
+    upgrade(catalog.engine)
+    with catalog.begin() as session:
+        assert in_use(session) == before
+        assert len({(row.sop_instance_uid, row.variant) for row in session.scalars(select(Instance))}) == len(
+            session.scalars(select(Instance)).all()
+        )
 
 
 def test_what_a_study_leaves_takes_its_conflicts_with_it(catalog: Catalog, ticks: Ticks) -> None:

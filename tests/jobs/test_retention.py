@@ -132,7 +132,9 @@ def test_a_study_that_may_be_under_the_wrong_patient_stays_until_somebody_decide
     assert kept(site)[:2] == (1, 2)
     with site.catalog.read() as session:
         assert [study.study_instance_uid for study in conflicts.unidentified(session)] == [uid]
-    site.configure(listener={"corrected": "ask"}, retention={"source": "7d", "results": "90d", "purge_below": "1000000TB"})
+    site.configure(
+        listener={"corrected": "ask"}, retention={"source": "7d", "results": "90d", "purge_below": "1000000TB"}
+    )
     retention.step()
     assert kept(site)[:2] == (1, 0)
     with site.catalog.read() as session:

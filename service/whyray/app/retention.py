@@ -106,9 +106,7 @@ class Retention:
         self._delete(freed)
         return len(settled)
 
-    def _instances(
-        self, due: ColumnElement[bool], asked: Sequence[str], why: str, *, undecided: bool = False
-    ) -> int:
+    def _instances(self, due: ColumnElement[bool], asked: Sequence[str], why: str, *, undecided: bool = False) -> int:
         """Remove what was received of studies, and leave their results; says of how many studies."""
         freed: list[str] = []
         with self.catalog.begin() as session:

@@ -3,6 +3,8 @@
 Contents that came before this are set aside as they were, and not compared: they were told of on their day.
 """
 
+from itertools import groupby
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -14,6 +16,27 @@ _EARLIER_IN_STUDY = (
     "WHERE earlier.sop_instance_uid = instances.sop_instance_uid AND earlier.variant < instances.variant "
     "AND its_series.study_id = (SELECT study_id FROM series WHERE series.id = instances.series_id))"
 )
+
+
+_NOT_FIRST = (
+    "SELECT instances.id, instances.sop_instance_uid, series.study_id, instances.variant "
+    "FROM instances JOIN series ON series.id = instances.series_id WHERE instances.sop_instance_uid IN "
+    f"(SELECT sop_instance_uid FROM instances WHERE NOT set_aside AND {_EARLIER_IN_STUDY}) "  # nosec B608
+    "ORDER BY instances.sop_instance_uid, series.study_id, instances.set_aside, instances.variant"
+)
+"""All contents of instances of which another than the first is in use; the one in use before the others."""
+
+
+def _number_in_use_first(connection: sa.Connection) -> None:
+    numbered: list[dict[str, int]] = []
+    for _, contents in groupby(connection.execute(sa.text(_NOT_FIRST)).all(), key=lambda row: (row[1], row[2])):
+        rows = list(contents)
+        variants = sorted(row.variant for row in rows)
+        numbered += [{"id": row.id, "number": number} for row, number in zip(rows, variants, strict=True)]
+    if numbered:
+        # no two of an instance have the same at any time
+        connection.execute(sa.text("UPDATE instances SET variant = -id WHERE id = :id"), numbered)
+        connection.execute(sa.text("UPDATE instances SET variant = :number WHERE id = :id"), numbered)
 
 
 def upgrade() -> None:
@@ -44,7 +67,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back; the first content of each instance is in use again."""
+    """Take back; the content that is in use becomes the first of its study, which is what was in use before."""
+    _number_in_use_first(op.get_bind())
     op.drop_table("conflicts")
     # as in 0014: Alembic's batch would take the rows of other tables with it
     op.execute("ALTER TABLE results DROP COLUMN withdrawn_at")
