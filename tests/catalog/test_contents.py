@@ -254,6 +254,31 @@ def test_an_administrator_may_keep_what_is_in_use(catalog: Catalog, ticks: Ticks
         assert len(conflicts.to_compare(session, 9)) == 1
 
 
+def test_nothing_is_kept_before_it_was_compared_nor_what_came_after_it_was_shown(
+    catalog: Catalog, ticks: Ticks
+) -> None:
+    def shown() -> str:
+        return conflicts.version(conflict for conflict, _ in conflicts.undecided(session, 1))
+
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        with pytest.raises(TransitionError, match="still being compared"):
+            contents.keep(session, UID, ticks(), actor="eva")
+        uncompared = shown()
+        compare(session, ticks)
+        compared = shown()
+        come(session, ticks, 1, content="C")
+        compare(session, ticks)
+        for version in (uncompared, compared):
+            with pytest.raises(TransitionError, match="since it was shown"):
+                contents.keep(session, UID, ticks(), actor="eva", shown=version)
+            with pytest.raises(TransitionError, match="since it was shown"):
+                contents.use_newest(session, UID, ticks(), actor="eva", anyway=True, shown=version)
+        assert (in_use(session), conflicts.is_decided(session, 1)) == ([sha256(1)], False)
+        assert contents.keep(session, UID, ticks(), actor="eva", shown=shown()) == 1
+
+
 def test_a_decision_is_remembered_when_the_contents_come_again(catalog: Catalog, ticks: Ticks) -> None:
     with catalog.begin() as session:
         come(session, ticks, 1)

@@ -55,7 +55,7 @@ class Retention:
     Instances and results go by their own age, and the study's row once it has neither. A study with a job or delivery
     that is queued, running, waiting or failed stays whole, whatever its age, as do results that a destination has not
     committed to keep where it is asked to: a failed one waits for an administrator. So does a study that may be under
-    the wrong patient, as long as nobody has decided: of these, instances go where the disk runs short, after all others.
+    the wrong patient, until somebody decides; where the disk runs short its instances go after those of all others.
     """
 
     catalog: Catalog

@@ -6,7 +6,8 @@ with the one in use, and for somebody's decision (see `catalog.contents`); intak
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, cast
@@ -146,6 +147,12 @@ def undecided(session: Session, study_id: int) -> list[tuple[Conflict, Pair]]:
     pairs = {pair.instance_id: pair for pair in _pairs(session, Conflict.study_id == study_id)}
     rows = session.scalars(select(Conflict).where(_UNDECIDED, Conflict.instance_id.in_(pairs)))
     return [(row, pairs[row.instance_id]) for row in rows]
+
+
+def version(waiting: Iterable[Conflict]) -> str:
+    """What changes (64 hex digits) where other contents wait than before, or more is known of them."""
+    lines = sorted(f"{conflict.instance_id} {conflict.came_at} {conflict.compared_at}" for conflict in waiting)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _pairs(session: Session, which: object, *, most: int | None = None) -> list[Pair]:

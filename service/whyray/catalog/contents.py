@@ -32,7 +32,14 @@ class Used:
 
 
 def use_newest(
-    session: Session, study_uid: str, now: datetime, *, actor: str, anyway: bool = False, why: str = ""
+    session: Session,
+    study_uid: str,
+    now: datetime,
+    *,
+    actor: str,
+    anyway: bool = False,
+    shown: str | None = None,
+    why: str = "",
 ) -> Used:
     """Take the newest content of each instance of a study into use, and have the study routed anew.
 
@@ -42,6 +49,8 @@ def use_newest(
     ----------
     anyway
         Also where not all of the study came again, so that it would name two patients, and without comparing.
+    shown
+        The `conflicts.version` of what the actor saw; None where nobody was shown anything.
     why
         What is said of it in the event.
 
@@ -50,14 +59,18 @@ def use_newest(
     NotFound
         If there is no such study.
     TransitionError
-        If contents are not compared yet, or name another patient or order and not all instances came again.
+        If contents are not compared yet, or name another patient or order and not all instances came again; or if
+        another came since what was `shown`.
     """
     study = _locked(session, study_uid)
     waiting = conflicts.undecided(session, study.id)
     if not waiting:
         return Used()
+    conflicting = [conflict for conflict, _ in waiting]
     if not anyway:
-        _check_whole(session, study, [conflict for conflict, _ in waiting])
+        _check_compared(study, conflicting)
+        _check_whole(session, study, conflicting)
+    _check_shown(study, conflicting, shown)
     former_series: set[str] = set()
     is_routed = False
     for conflict, pair in waiting:
@@ -86,17 +99,22 @@ def use_newest(
     return used
 
 
-def keep(session: Session, study_uid: str, now: datetime, *, actor: str) -> int:
+def keep(session: Session, study_uid: str, now: datetime, *, actor: str, shown: str | None = None) -> int:
     """Let what is in use of a study stay so, and stop asking; says of how many instances newer contents waited.
 
     Raises
     ------
     NotFound
         If there is no such study.
+    TransitionError
+        If contents are not compared yet, or another came since what was `shown` (see `use_newest`).
     """
     study = _locked(session, study_uid)
-    waiting = conflicts.undecided(session, study.id)
-    for conflict, _ in waiting:
+    waiting = [conflict for conflict, _ in conflicts.undecided(session, study.id)]
+    if waiting:
+        _check_compared(study, waiting)
+        _check_shown(study, waiting, shown)
+    for conflict in waiting:
         conflict.decision = ConflictDecision.KEPT_APART
     if waiting:
         study.content_decided_at = now
@@ -113,12 +131,23 @@ def _locked(session: Session, study_uid: str) -> Study:
     return study
 
 
-def _check_whole(session: Session, study: Study, waiting: list[Conflict]) -> None:
+def _check_compared(study: Study, waiting: list[Conflict]) -> None:
     if any(conflict.compared_at is None for conflict in waiting):
         raise TransitionError(
             f"contents of study {study.study_instance_uid} are still being compared",
             advice="Wait some seconds and try again. If it stays so, see whether all roles run (`whyray status`).",
         )
+
+
+def _check_shown(study: Study, waiting: list[Conflict], shown: str | None) -> None:
+    if shown is not None and shown != conflicts.version(waiting):
+        raise TransitionError(
+            f"something of study {study.study_instance_uid} came or was decided since it was shown",
+            advice="Load the study's page anew and look at what differs now.",
+        )
+
+
+def _check_whole(session: Session, study: Study, waiting: list[Conflict]) -> None:
     alone = conflicts.in_use_alone(session, study.id)
     if alone and any(conflict.identification for conflict in waiting):
         raise TransitionError(

@@ -113,7 +113,7 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "content.kept": ("info", "what is in use of a study's instances stays so: somebody, or the sender, decided"),
     "content.removed": (
         "error",
-        "a study's instances went, for the disk ran short, before anybody decided whether it is under the wrong patient",
+        "a study's instances went as the disk ran short, before anybody decided whether it is under the wrong patient",
     ),
     "content.used": (
         "warning",
