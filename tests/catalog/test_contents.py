@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from alembic import command
+from pydicom.uid import SegmentationStorage
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
@@ -25,6 +27,7 @@ from whyray.catalog import (
     Instance,
     Job,
     JobState,
+    PixelComparison,
     ResultRow,
     Study,
     conflicts,
@@ -211,6 +214,49 @@ def test_jobs_on_other_series_of_the_study_stay_in_force(catalog: Catalog, ticks
         assert contents.use_newest(session, UID, ticks(), actor="eva").jobs == 1
         states = {uid: job.state for uid, job in made.items() if job is not None}
         assert states == {"1.2.1.1": JobState.SUPERSEDED, "1.2.1.2": JobState.QUEUED}
+
+
+def test_jobs_that_took_a_corrected_segmentation_of_another_series_are_withdrawn(
+    catalog: Catalog, ticks: Ticks
+) -> None:
+    def route(session: Session) -> Job | None:
+        study = session.scalars(select(Study)).one()
+        images = {"1.2.1.1": studies.routable(session, study.id)["1.2.1.1"]}
+        ticks.pass_by(timedelta(minutes=1))
+        made = jobs.create(
+            session, study=study, route="route", package="package@1", instances=images, priority=2, now=ticks()
+        )
+        session.flush()
+        return made
+
+    def segment(session: Session, content: str) -> str:
+        ticks.pass_by(timedelta(minutes=1))
+        segmentation = replace(
+            received(1, series=2, content=content),
+            sop_class_uid=str(SegmentationStorage),
+            key=f"segmentation {content}",
+        )
+        studies.add_instance(session, segmentation, ticks())
+        return segmentation.sha256
+
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        before = route(session)
+        segment(session, "")
+        # a job of another route, which was there before the segmentation, took none
+        assert before is not None
+        session.expire_all()
+        before.route = "earlier"
+        first = run(session, ticks, route(session), "1")
+        corrected = segment(session, "B")
+        compare(session, ticks, Difference((), (), PixelComparison.OTHER))
+        used = contents.use_newest(session, UID, ticks(), actor="eva")
+        assert (used.jobs, used.results) == (1, 1)
+        session.expire_all()
+        second = route(session)
+        assert second is not None
+        assert (first.state, before.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
+        assert [row.sha256 for row in jobs.segmentations(session, second)] == [corrected]
 
 
 def test_part_of_a_study_is_not_put_under_another_patient_unless_somebody_insists(

@@ -15,7 +15,7 @@ from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, TransitionError
-from whyray.catalog import conflicts, events, replacement
+from whyray.catalog import conflicts, events, jobs, replacement
 from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.states import ConflictDecision, JobState, job_after
 from whyray.catalog.tables import Instance, Job, Study
@@ -71,7 +71,7 @@ def use_newest(
         _check_compared(study, conflicting)
         _check_whole(session, study, conflicting)
     _check_shown(study, conflicting, shown)
-    former_series: set[str] = set()
+    formers: list[Instance] = []
     is_routed = False
     for conflict, pair in waiting:
         former = session.scalars(select(Instance).where(Instance.key == pair.key_in_use).with_for_update()).one()
@@ -80,10 +80,10 @@ def use_newest(
         newest.routed = newest.routed or former.routed
         is_routed = is_routed or newest.routed
         conflict.decision = ConflictDecision.USED
-        former_series.add(former.series.series_instance_uid)
+        formers.append(former)
     study.content_decided_at = now
     session.flush()
-    used = _withdraw(session, study, former_series, len(waiting), now, actor)
+    used = _withdraw(session, study, formers, now, actor)
     if is_routed:
         _open(session, study.id, now)
     keywords = sorted({word for conflict, _ in waiting for word in conflict.identification.split(", ") if word})
@@ -158,14 +158,15 @@ def _check_whole(session: Session, study: Study, waiting: list[Conflict]) -> Non
         )
 
 
-def _withdraw(session: Session, study: Study, series_uids: set[str], instances: int, now: datetime, actor: str) -> Used:
-    """Supersede the jobs that took instances of these series, and take back their results."""
+def _withdraw(session: Session, study: Study, formers: list[Instance], now: datetime, actor: str) -> Used:
+    """Supersede the jobs that took these instances' series, or one as a segmentation; take back their results."""
+    series_uids = {former.series.series_instance_uid for former in formers}
     affected = [
         job
         for job in session.scalars(
             select(Job).where(Job.study_id == study.id).order_by(Job.created_at, Job.id).with_for_update()
         )
-        if series_uids.intersection(job.series_uids)
+        if series_uids.intersection(job.series_uids) or any(jobs.is_segmentation_for(job, former) for former in formers)
     ]
     stopped = 0
     for job in affected:
@@ -180,7 +181,7 @@ def _withdraw(session: Session, study: Study, series_uids: set[str], instances: 
             session, now, "info", "job.superseded", words, study=study.study_instance_uid, job=job.id, actor=actor
         )
     results, deliveries = replacement.withdraw(session, [job.id for job in affected], now)
-    return Used(instances, stopped, results, deliveries)
+    return Used(len(formers), stopped, results, deliveries)
 
 
 def _open(session: Session, study_id: int, now: datetime) -> None:
