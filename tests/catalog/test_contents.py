@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import replace
 from datetime import timedelta
@@ -474,6 +475,38 @@ def test_a_catalog_of_before_has_the_first_content_in_use(catalog: Catalog, tick
         come(session, ticks, 1, content="C")
         compare(session, ticks, Difference())
         assert contents.use_newest(session, UID, ticks(), actor="eva").instances == 1
+
+
+def test_instances_that_another_study_had_first_are_routed_from_now_on(catalog: Catalog, ticks: Ticks) -> None:
+    other, moved = received(9, study=2), received(2)
+    moved = replace(moved, study_instance_uid="1.2.2", series_instance_uid="1.2.2.1", sha256="f" * 64, key="moved")
+    with catalog.begin() as session:
+        come(session, ticks, 1, 2)
+        routed(session, ticks)
+        for instance in (other, moved):
+            studies.add_instance(session, instance, ticks())
+        session.flush()
+        study = session.scalars(select(Study).where(Study.study_instance_uid == "1.2.2")).one()
+        studies.settle(session, study.id, study.received_sequence, "routed", expires_at=ticks())
+        # what was in use then, and something that is here no more
+        of_before = {"valid": [other.sha256], "of lost instances": [other.sha256, "d" * 64]}
+        ids = {}
+        for route, digests in of_before.items():
+            group = studies.routable(session, study.id)
+            job = jobs.create(
+                session, study=study, route=route, package="p@1", instances=group, priority=2, now=ticks()
+            )
+            assert job is not None
+            job.input_digest = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+            ids[route] = job.id
+    down_and_up(catalog.engine, "0025")
+    with catalog.begin() as session:
+        (study,) = studies.unsettled(session)
+        assert (study.study_instance_uid, study.expires_at) == ("1.2.2", None)
+        (taken,) = jobs.inputs(session, jobs.get(session, ids["valid"])).values()
+        assert [instance.sha256 for instance in taken] == [other.sha256, moved.sha256]
+        with pytest.raises(InputChanged):
+            jobs.inputs(session, jobs.get(session, ids["of lost instances"]))
 
 
 @pytest.mark.parametrize("order", [("", "B", ""), ("", "B", "C", "used"), ("", "B", "used", "", "B")])
