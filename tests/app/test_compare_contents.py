@@ -198,6 +198,32 @@ def test_a_sender_that_goes_to_and_fro_between_two_headers_makes_one_job_more(si
     assert made == 2
 
 
+def test_what_an_administrator_kept_is_not_overruled_when_both_contents_come_again(site: Site) -> None:
+    asking(site)
+    uid = site.receive([film()])
+    site.receive([of_another_patient(film())])
+    compare = comparer(site)
+    compare.step()
+    with site.catalog.begin() as session:
+        contents.keep(session, uid, site.clock(), actor="eva")
+    site.configure(listener={"corrected": "use"})
+    for image in (film(), of_another_patient(film())):
+        site.receive([image])
+        compare.step()
+    assert events(site, "content.used") == []
+    with site.catalog.read() as session:
+        assert len(conflicts.unidentified(session)) == 1
+
+
+def test_a_content_that_was_taken_back_before_it_was_compared_is_not_used_without_asking(site: Site) -> None:
+    for image in (film(), of_another_patient(film()), film()):
+        site.receive([image])
+    comparer(site).step()
+    assert events(site, "content.used") == []
+    with site.catalog.read() as session:
+        assert len(conflicts.unidentified(session)) == 1
+
+
 def test_several_schedules_use_a_correction_once(site: Site) -> None:
     site.receive([film()])
     site.receive([of_another_patient(film())])

@@ -1,6 +1,6 @@
 // A study that came again with other content: how it differs, what to do about it, and what an archive still has.
 
-import { post } from "./api.js";
+import { post, query } from "./api.js";
 import { ask, doing, say } from "./acting.js";
 import { h, may, number } from "./dom.js";
 
@@ -21,17 +21,17 @@ export function newer(it) {
     h("p", {}, h("strong", {}, "What to do: "), wrong ? "Look up in the PACS which of the two is right." : "Ask the sender why one SOP Instance UID names two contents."),
     may("steer") ? h("p", { class: "buttons" },
       wrong && contents.alone
-        ? decision(it, "use-newest?anyway=true", "Use the newest anyway", `The study may name two patients or orders then, for part of it did not come again. ${ANEW}`)
+        ? decision(it, "use-newest", "Use the newest anyway", `The study may name two patients or orders then, for part of it did not come again. ${ANEW}`, { anyway: true })
         : decision(it, "use-newest", "Use the newest", ANEW),
       decision(it, "keep", "Keep what is in use", "What came last stays apart, and nobody is asked about it any more.")) : null);
 }
 
-function decision(it, action, label, effect) {
+function decision(it, action, label, effect, values = {}) {
   return h("button", {
     type: "button", "data-key": `${action}-${it.study_instance_uid}`, "data-action": action,
     onclick: (event) => doing(event.currentTarget, async () => {
       if (!(await ask(`${label}?`, effect, label))) return;
-      const done = await post(`studies/${encodeURIComponent(it.study_instance_uid)}/${action}`);
+      const done = await post(`studies/${encodeURIComponent(it.study_instance_uid)}/${action}${query({ ...values, shown: it.newer.version })}`);
       say(action === "keep" ? `What is in use stays so for ${counted(done.instances, "instance")}.`
         : `The newest content of ${counted(done.instances, "instance")} is in use; ${counted(done.jobs, "job")} and ${counted(done.results, "result")} were withdrawn.`);
     }),
