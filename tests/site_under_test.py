@@ -77,9 +77,15 @@ class Site:
         self.config = configured(self.folder, **sections)
 
     def receive(
-        self, instances: Sequence[Dataset], *, released: bool = True, own: bool = False, calling_ae: str = "PACS"
+        self,
+        instances: Sequence[Dataset],
+        *,
+        released: bool = True,
+        own: bool = False,
+        calling_ae: str = "PACS",
+        routed: bool = True,
     ) -> str:
-        """Enter instances as intake does; gives the Study Instance UID."""
+        """Enter instances as intake does, or, not `routed`, as what fetches for a workitem; gives the study's UID."""
         for instance in instances:
             buffer = DicomBytesIO()
             instance.save_as(buffer, enforce_file_format=True)
@@ -96,6 +102,7 @@ class Site:
                 key=stored.key,
                 calling_ae=calling_ae,
                 own_result=own,
+                routed=routed,
             )
             with self.catalog.begin() as session:
                 studies.add_instance(session, received, self.clock())

@@ -13,6 +13,7 @@ from cli.conftest import packages, planted, site
 from whyray.app import checked_source
 from whyray.app.checked_source import CHECKED_BY_SUPERVISOR, fingerprint
 from whyray.app.context import Context
+from whyray.app.kept_config import STATE_OF_SUPERVISOR
 from whyray.app.supervisor import supervisor_of
 from whyray.base.errors import ConfigError
 
@@ -74,3 +75,18 @@ def test_a_configuration_without_routes_needs_no_check(site: Path, monkeypatch: 
     monkeypatch.setattr(checked_source.sys, "executable", "/bin/false")
     site.write_text(f"state: {site.parent / 'state'}\n")
     Context.open(site, check_apart=True).close()
+
+
+def test_a_port_of_intake_and_admin_is_refused_by_the_roles_of_one_machine_alone(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = site.read_text()
+    site.write_text(good + "\nadmin: {port: 11112}\n" if "admin:" not in good else good)
+    Context.open(site).close()  # as a role in a container of its own does
+    for folder in site.parent.glob("*/config"):
+        shutil.rmtree(folder)
+    with pytest.raises(ConfigError, match="port '11112' of the admin page is that of the DICOM listener too, on this"):
+        Context.open(site, one_machine=True)
+    monkeypatch.setenv(STATE_OF_SUPERVISOR, str(site.parent / "elsewhere"))
+    with pytest.raises(ConfigError, match="run intake and admin on machines of their own"):
+        Context.open(site)

@@ -11,6 +11,7 @@ from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from site_under_test import ROUTE, Site, film
 from whyray.app.compare_contents import ContentComparer
@@ -248,6 +249,43 @@ def test_a_storage_that_is_away_is_asked_again_and_a_file_that_is_gone_is_said(s
     site.storage.delete(pair.key_in_use)
     assert comparer(site).step() == 1
     assert the_conflict(site).pixels is PixelComparison.UNREADABLE
+
+
+def test_what_is_left_to_an_administrator_is_looked_at_again_only_when_something_else_waits(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.receive([film(1), film(2)])
+    site.receive([of_another_patient(film(1))])
+    compare, looked_at = comparer(site), []
+    undecided = conflicts.undecided
+
+    def noted(session: Session, study_id: int) -> list[tuple[Conflict, conflicts.Pair]]:
+        looked_at.append(study_id)
+        return undecided(session, study_id)
+
+    monkeypatch.setattr(conflicts, "undecided", noted)
+    for _ in range(5):
+        compare.step()
+    assert len(looked_at) == 1, "the rows of what waits are not loaded again and again"
+    site.clock.tick(1)
+    site.receive([of_another_patient(film(2))])
+    compare.step()
+    assert len(events(site, "content.used")) == 1
+
+
+def test_a_file_that_is_gone_once_all_was_compared_is_said_once(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.receive([film(1), film(2)])
+    site.receive([of_another_patient(film(1))])
+    compare = comparer(site)
+    compare.step()
+    with site.catalog.read() as session:
+        ((_, pair),) = conflicts.undecided(session, 1)
+    site.storage.delete(pair.key)
+    site.receive([of_another_patient(film(2))])
+    for _ in range(5):
+        compare.step()
+    assert events(site, "content.used") == []
+    assert [record.name for record in caplog.records].count("whyray.contents") == 1
 
 
 def test_a_job_that_waits_for_a_worker_is_not_run_on_the_former_patient(site: Site) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from alembic import command
 from pydicom.uid import SegmentationStorage
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
@@ -35,6 +35,7 @@ from whyray.catalog import (
     contents,
     deliveries,
     jobs,
+    removal,
     revisions,
     studies,
 )
@@ -260,6 +261,28 @@ def test_jobs_that_took_a_corrected_segmentation_of_another_series_are_withdrawn
         assert [row.sha256 for row in jobs.segmentations(session, second)] == [corrected]
 
 
+def test_contents_of_a_study_of_any_size_wait_for_one_decision(catalog: Catalog, ticks: Ticks) -> None:
+    """PostgreSQL takes 65,535 parameters in a statement: what grows with a study comes to its limit."""
+    most: dict[int, int] = {}
+    with catalog.begin() as session:
+        for number in (5, 25):
+            come(session, ticks, *range(number))
+            come(session, ticks, *range(number), content="B")
+            compare(session, ticks)
+            seen: list[int] = []
+
+            def noted(*call: object, seen: list[int] = seen) -> None:
+                seen.append(len(call[3]))  # type: ignore[arg-type]
+
+            event.listen(catalog.engine, "before_cursor_execute", noted)
+            assert len(conflicts.undecided(session, 1)) == number
+            (waiting,) = conflicts.waiting(session).values()
+            event.remove(catalog.engine, "before_cursor_execute", noted)
+            assert (waiting.instances, waiting.compared) == (number, number)
+            most[number] = max(seen)
+    assert most[5] == most[25]
+
+
 def test_part_of_a_study_is_not_put_under_another_patient_unless_somebody_insists(
     catalog: Catalog, ticks: Ticks
 ) -> None:
@@ -446,6 +469,14 @@ def test_a_corrected_study_that_no_route_takes_has_stopped(catalog: Catalog, tic
         session.refresh(study)
         studies.settle(session, study.id, study.received_sequence, "no route matched")
         session.flush()
+        assert studies.tally(session) == {"stopped": 1}
+        assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
+        for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
+            assert len(session.scalars(select(Study).where(condition)).all()) == 1
+        removal.remove_instances(session, study.id)  # retention takes what was said of contents along
+        session.flush()
+        session.expire_all()
+        assert session.scalars(select(Conflict)).all() == []
         assert studies.tally(session) == {"stopped": 1}
         assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
         for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):

@@ -1,13 +1,20 @@
-"""Two of WhyRay's own services on one port are refused, and a listener that lets nobody in is remarked on."""
+"""Two of WhyRay's own services on one port of one machine are refused; what is seldom meant is remarked on."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from whyray.config import Problem, read_config, remarks
+from whyray.base.errors import ConfigError
+from whyray.base.http_server import listen
+from whyray.config import Problem, problems_on_one_machine, read_config, remarks
+from whyray.config.own_listener import overlap
 
+WEB_AND_ADMIN = """listener: {dicomweb: {address: 0.0.0.0, port: 8443, api_tokens: true}}
+admin: {address: 0.0.0.0, port: 8443}
+"""
 TLS = "tls: {certificate: a.pem, key: a.key"
 
 
@@ -18,21 +25,45 @@ def problems(text: str) -> tuple[Problem, ...]:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("listener: {port: 8080}\n", "listener.port: port '8080' of the DICOM listener is that of the admin page too"),
-        ("admin: {port: 11112}\n", "admin.port: port '11112' of the admin page is that of the DICOM listener too"),
-        ("listener: {port: 104}\nadmin: {port: 104}\n", "admin.port: port '104'"),
-        ("listener: {dicomweb: {port: 8080}}\n", "listener.dicomweb.port: port '8080' of STOW-RS"),
-        ("listener: {port: 8081, dicomweb: {}}\n", "that of STOW-RS too"),
+        ("listener: {dicomweb: {port: 11112}}\n", "listener.dicomweb.port: port '11112' of STOW-RS"),
+        ("listener: {port: 8081, dicomweb: {port: 8081, api_tokens: true}}\n", "that of STOW-RS too"),
         (f"listener: {{{TLS}, port: 11112}}}}\n", "listener.tls.port: port '11112'"),
         (f"listener: {{port: 2762, {TLS}}}}}\n", "the DICOM listener's TLS too"),
+        (
+            "listener: {address: '::', port: 104, dicomweb: {address: 10.0.0.7, port: 104, api_tokens: true}}\n",
+            "that of the DICOM",
+        ),
     ],
 )
-def test_a_port_that_two_services_have_is_refused_where_the_file_says_it(text: str, words: str) -> None:
+def test_a_port_that_two_services_of_a_role_have_is_refused_where_the_file_says_it(text: str, words: str) -> None:
     (problem,) = problems(text)
     assert words in str(problem)
     assert problem.line == text.count("\n")
     assert problem.suggestion is not None
     assert "another port, e.g." in problem.suggestion
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("listener: {port: 8080}\n", "listener.port: port '8080' of the DICOM listener is that of the admin page too"),
+        ("admin: {port: 11112}\n", "admin.port: port '11112' of the admin page is that of the DICOM listener too"),
+        ("listener: {port: 104}\nadmin: {port: 104}\n", "admin.port: port '104'"),
+        ("listener: {dicomweb: {port: 8080}}\n", "listener.dicomweb.port: port '8080' of STOW-RS"),
+        (WEB_AND_ADMIN, "admin.port: port '8443' of the admin page is that of STOW-RS too"),
+    ],
+)
+def test_a_port_of_intake_and_admin_is_refused_where_both_are_on_one_machine_alone(text: str, words: str) -> None:
+    config, reported = read_config(text, folder=Path("/nowhere"), environ={})
+    assert reported == ()
+    assert config is not None
+    (remark,) = [remark for remark in remarks(config) if "port" in remark.place]
+    (problem,) = problems_on_one_machine(config)
+    for told in (remark, problem):
+        assert words in str(told)
+        assert told.line == text.count("\n")
+        assert "another port, e.g." in str(told)
+    assert "`whyray serve`, which runs both on one machine, refuses it" in remark.message
 
 
 @pytest.mark.parametrize(
@@ -42,10 +73,32 @@ def test_a_port_that_two_services_have_is_refused_where_the_file_says_it(text: s
         "listener: {port: 8081}\n",
         f"listener: {{port: 8080, {TLS}, only: true}}}}\n",
         "listener: {port: 104}\nadmin: {port: 105}\n",
+        "listener: {port: 104, dicomweb: {address: '::1', port: 104}}\n",
+        "listener: {port: 104}\nadmin: {address: '::1', port: 104}\n",
+        "listener: {address: 10.0.0.7, port: 104}\nadmin: {address: 10.0.0.8, port: 104}\n",
     ],
 )
 def test_ports_of_other_addresses_and_of_services_that_are_off_are_free(text: str) -> None:
-    assert problems(text) == ()
+    config, reported = read_config(text, folder=Path("/nowhere"), environ={})
+    assert reported == ()
+    assert config is not None
+    assert problems_on_one_machine(config) == ()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("0.0.0.0", "127.0.0.1"), ("0.0.0.0", "::1"), ("::", "127.0.0.1"), ("::", "0.0.0.0"), ("::1", "127.0.0.1")],
+)
+def test_addresses_overlap_as_sockets_of_this_machine_do(one: str, other: str) -> None:
+    with closing(listen(one, 0, what="first")) as first:
+        port = int(first.getsockname()[1])
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(closing(listen(other, port, what="second")))
+                both = True
+            except ConfigError:
+                both = False
+    assert overlap(one, other) == overlap(other, one) == (not both)
 
 
 @pytest.mark.parametrize(

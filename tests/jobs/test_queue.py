@@ -67,6 +67,31 @@ def test_a_schedule_that_is_stirred_steps_at_once_and_one_that_is_stopped_ends_a
     assert not running.is_alive()
 
 
+def test_contents_that_come_again_are_compared_after_the_jobs_are_sent_and_hold_up_none(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[str] = []
+    retention = Retention(site.catalog, site.storage, lambda: site.config)
+
+    def fails() -> int:
+        assert sent, "the job of the study was sent before"
+        raise ValueError("a file of which nobody knew")
+
+    schedule = Schedule(
+        site.catalog,
+        site.router(),
+        retention,
+        send=lambda job_id, _priority: sent.append(job_id),
+        backlog=lambda: 0,
+        compare=fails,
+    )
+    site.receive([film(1)])
+    schedule.step()
+    assert len(sent) == 1
+    assert "comparing contents that came again" in caplog.text
+    assert schedule._kept_house_at is not None
+
+
 def test_urgent_work_is_taken_before_routine_work_that_came_first(
     shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

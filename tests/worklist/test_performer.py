@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from pydicom.uid import generate_uid
 from sqlalchemy import select
 
 from site_under_test import ROUTE, Site
+from whyray.app.compare_contents import ContentComparer
 from whyray.base.errors import PeerRefused
-from whyray.catalog import Event, JobState, ResultRow, WorkitemStage, deliveries, jobs, workitems
+from whyray.catalog import Event, JobState, ResultRow, WorkitemStage, contents, deliveries, jobs, workitems
 from whyray.jobs.worker import run_job
 from whyray.worklist import Performer
 from worklist.conftest import PATIENT, MakePerformer, Served, code, film, workitem
@@ -47,6 +49,16 @@ def worked(site: Site) -> None:
     for job in site.jobs():
         if job.state is JobState.QUEUED:
             assert run_job(job.id, "worker", site.tools()) is JobState.DONE
+
+
+def correct(site: Site, image: Dataset, *, routed: bool = True, **changes: str) -> None:
+    """What happens where a PACS sends an image again with other attributes of its patient or order."""
+    corrected = copy.deepcopy(image)
+    for keyword, value in changes.items():
+        setattr(corrected, keyword, value)
+    site.receive([corrected], routed=routed, released=False)
+    ContentComparer(site.catalog, lambda: site.config, site.storage.open).step()
+    site.router().step()
 
 
 def told(served: Served, uid: str) -> Dataset:
@@ -220,6 +232,55 @@ def test_a_job_that_fails_and_a_pacs_that_refuses_give_the_workitem_back_with_th
     steps(site, one, 2)
     assert served.state(second) == "CANCELED"
     assert "pacs takes no such objects" in reason(served, second)[1]
+
+
+@pytest.mark.parametrize("routed", [True, False], ids=["sent by the PACS", "fetched for the workitem"])
+def test_what_was_ordered_of_images_that_are_corrected_meanwhile_is_done_of_the_corrected_ones(
+    site: Site, served: Served, performer: MakePerformer, routed: bool
+) -> None:
+    image = film()
+    site.receive([image], routed=routed, released=False)
+    uid, one = served.create(workitem(image)), performer()
+    steps(site, one)
+    worked(site)
+    correct(site, image, routed=routed, PatientID="P-77")
+    steps(site, one, 2)
+    assert served.state(uid) == "IN PROGRESS"
+    former, anew = site.jobs()
+    assert (former.state, anew.state, anew.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
+    correct(site, image, routed=routed, PatientID="P-78")  # nobody takes a second one into use without asking
+    with site.catalog.begin() as session:
+        contents.use_newest(session, str(image.StudyInstanceUID), site.clock(), actor="eva")
+    site.router().step()
+    steps(site, one, 2)
+    assert len(site.jobs()) == 3
+    worked(site)
+    deliver(site)
+    steps(site, one)
+    assert served.state(uid) == "COMPLETED"
+    with site.catalog.read() as session:
+        named = {
+            reference.ReferencedSOPInstanceUID
+            for output in told(served, uid).OutputInformationSequence
+            for reference in output.ReferencedSOPSequence
+        }
+        in_force = select(ResultRow.sop_instance_uid).where(~ResultRow.superseded)
+        assert named == set(session.scalars(in_force))
+        assert named
+
+
+def test_images_that_are_corrected_out_of_their_route_give_the_workitem_back_with_the_clause(
+    site: Site, served: Served, performer: MakePerformer
+) -> None:
+    image = film()
+    site.receive([image], routed=False, released=False)
+    uid, one = served.create(workitem(image)), performer()
+    steps(site, one)
+    correct(site, image, routed=False, PatientID="P-77", Modality="OT")
+    steps(site, one, 2)
+    assert served.state(uid) == "CANCELED"
+    assert "no series of the workitem" in reason(served, uid)[1]
+    assert [job.state for job in site.jobs()] == [JobState.SUPERSEDED]
 
 
 def test_a_request_to_cancel_stops_the_job(site: Site, served: Served, performer: MakePerformer) -> None:

@@ -17,16 +17,16 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from whyray.app.kept_config import KeptConfig
+from whyray.app.kept_config import STATE_OF_SUPERVISOR, KeptConfig
 from whyray.base.child_process import end_with_parent, how_ended
-from whyray.config import Config, ConfigSource, Problem, read_config
+from whyray.config import Config, ConfigSource, Problem, problems_on_one_machine, read_config
 
 _PROGRAM = "whyray.app.checked_source"
 CHECKED_BY_SUPERVISOR = "WHYRAY_CHECKED_CONFIG"
 """Environment variable in which `whyray serve` tells its roles the `fingerprint` of what it has checked."""
 
 
-def checked_source(path: Path, *, apart: bool) -> ConfigSource:
+def checked_source(path: Path, *, apart: bool, one_machine: bool = False) -> ConfigSource:
     """The file as a source that is read anew when it changes, and refused whole when it can't be met.
 
     Where it can't be met from the start, the one that was last in force and is kept with the state is.
@@ -35,13 +35,17 @@ def checked_source(path: Path, *, apart: bool) -> ConfigSource:
     ----------
     apart
         Whether the check is made in a process of its own; not where the runtimes are needed anyway.
+    one_machine
+        Whether all roles run on this machine, as those that `whyray serve` has started know without being told.
     """
     folder = path.absolute().parent
+    beside_others = one_machine or STATE_OF_SUPERVISOR in os.environ
 
     def check(config: Config) -> Sequence[Problem]:
         if os.environ.get(CHECKED_BY_SUPERVISOR) == fingerprint(config, folder):
             return ()
-        return problems_found_apart(config, folder) if apart else _problems(config)
+        shared = problems_on_one_machine(config) if beside_others else ()
+        return (*shared, *(problems_found_apart(config, folder) if apart else _problems(config)))
 
     return ConfigSource(path, check=check, keeper=KeptConfig(path))
 

@@ -47,25 +47,34 @@ class ContentComparer:
     catalog: Catalog
     config: Callable[[], Config]
     open_file: Callable[[str], BinaryIO]
-    _left_alone: dict[int, frozenset[int]] = field(default_factory=dict)
-    """Studies whose contents are not taken into use without asking: the instances that were looked at."""
+    _left_alone: dict[int, conflicts.Waiting] = field(default_factory=dict)
+    """Studies whose contents are not taken into use without asking: what waited there when they were looked at."""
 
     def step(self) -> int:
         """Compare what can be read now, and take into use what is safe; says how many contents were compared."""
         number = self._compare()
         if self.config().listener.corrected == "use":
             with self.catalog.read() as session:
-                studies = [study.study_id for study in conflicts.unidentified(session)]
-            for study_id in studies:
-                try:
-                    self._use(study_id)
-                except TransitionError:
-                    continue  # something came meanwhile
-                except Exception as error:  # whatever it was, the other studies go on
-                    if isinstance(error, SQLAlchemyError):
-                        raise
-                    logged(_log, error, "looking at contents that came again")
+                waiting = conflicts.waiting(session)
+            self._left_alone = {study: known for study, known in self._left_alone.items() if study in waiting}
+            for study_id, now_waiting in waiting.items():
+                if now_waiting.compared == now_waiting.instances and self._left_alone.get(study_id) != now_waiting:
+                    self._look_at(study_id, now_waiting)
         return number
+
+    def _look_at(self, study_id: int, waiting: conflicts.Waiting) -> None:
+        """Use it or leave it alone, until something else waits; a storage that is away is asked again."""
+        try:
+            self._use(study_id)
+        except TransitionError:
+            return  # something came meanwhile
+        except Exception as error:  # whatever it was, the other studies go on
+            if isinstance(error, SQLAlchemyError):
+                raise
+            if isinstance(error, WhyRayError) and error.retriable:
+                return
+            logged(_log, error, "looking at contents that came again")
+        self._left_alone[study_id] = waiting
 
     def _compare(self) -> int:
         with self.catalog.read() as session:
@@ -111,12 +120,10 @@ class ContentComparer:
             events.record(session, self.catalog.clock(), severity, kind, words, study=uid)
 
     def _use(self, study_id: int) -> None:
+        """Take into use what waits in a study, where that is beyond doubt."""
         with self.catalog.read() as session:
             waiting = conflicts.undecided(session, study_id)
-            looked_at = frozenset(pair.instance_id for _, pair in waiting)
-            if any(conflict.compared_at is None for conflict, _ in waiting):
-                return
-            if not waiting or self._left_alone.get(study_id) == looked_at:
+            if not waiting or any(conflict.compared_at is None for conflict, _ in waiting):
                 return
             safe = (
                 all(_is_safe(conflict, pair) for conflict, pair in waiting)
@@ -124,8 +131,8 @@ class ContentComparer:
                 and not conflicts.is_decided(session, study_id)
             )
         if not safe or not self._name_one(waiting):
-            self._left_alone[study_id] = looked_at
             return
+        looked_at = {pair.instance_id for _, pair in waiting}
         with self.catalog.begin() as session:
             now_waiting = {pair.instance_id for _, pair in conflicts.undecided(session, study_id)}
             if now_waiting == looked_at:

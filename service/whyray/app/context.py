@@ -44,7 +44,12 @@ class Context:
 
     @classmethod
     def open(
-        cls, path: Path, *, check_apart: bool = False, agree: Callable[[Config], None] = lambda _: None
+        cls,
+        path: Path,
+        *,
+        check_apart: bool = False,
+        one_machine: bool = False,
+        agree: Callable[[Config], None] = lambda _: None,
     ) -> Context:
         """Read the configuration and open catalog and storage; the schema is brought up to date.
 
@@ -53,6 +58,8 @@ class Context:
         check_apart
             Whether packages and methods are looked up, and the schema is brought up to date, in processes of their own,
             so that this one does not hold what that takes.
+        one_machine
+            Whether all roles are to run on this machine.
         agree
             Raises what keeps this process from working by a configuration, before anything of it is opened.
 
@@ -61,7 +68,7 @@ class Context:
         ConfigError
             If the file can't be obeyed, and no configuration that was in force before is kept.
         """
-        source = checked_source(path, apart=check_apart)
+        source = checked_source(path, apart=check_apart, one_machine=one_machine)
         config = source.current
         agree(config)
         if source.refusal:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
-from whyray.base.failures import logged
+from whyray.base.failures import logged, typed_error
 from whyray.catalog import Catalog, jobs, tallies
 
 _log = logging.getLogger("whyray.schedule")
@@ -44,8 +44,7 @@ class Schedule:
     _stirred: threading.Event = field(default_factory=threading.Event)
 
     def step(self) -> None:
-        """Compare what came again, route, wake jobs, send their messages and, every few minutes, forget what is old."""
-        self.compare()
+        """Route, wake jobs, send their messages, compare what came again and, every few minutes, forget what is old."""
         self.router.step()
         now = self.catalog.clock()
         with self.catalog.read() as session:
@@ -54,12 +53,22 @@ class Schedule:
             with self.catalog.begin() as session:
                 jobs.wake(session, now)
             self.dispatch()
+        self._compare()
         if self._folded_at is None or now - self._folded_at >= self.fold_every:
             self._folded_at = now
             self._fold()
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now
             self.retention.step()
+
+    def _compare(self) -> None:
+        """After the studies that wait for a job: reading contents may take its time, or fail, and holds up none."""
+        try:
+            self.compare()
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and typed_error(error).retriable:
+                raise  # the catalog is away, for all
+            logged(_log, error, "comparing contents that came again")
 
     def _fold(self) -> None:
         with self.catalog.read() as session:

@@ -147,8 +147,8 @@ def to_compare(session: Session, most: int) -> list[Pair]:
 def undecided(session: Session, study_id: int) -> list[tuple[Conflict, Pair]]:
     """What a study has in the way of newest contents that nobody has decided about."""
     pairs = {pair.instance_id: pair for pair in _pairs(session, Conflict.study_id == study_id)}
-    rows = session.scalars(select(Conflict).where(_UNDECIDED, Conflict.instance_id.in_(pairs)))
-    return [(row, pairs[row.instance_id]) for row in rows]
+    rows = session.scalars(select(Conflict).where(_UNDECIDED, Conflict.study_id == study_id))
+    return [(row, pairs[row.instance_id]) for row in rows if row.instance_id in pairs]
 
 
 def version(waiting: Iterable[Conflict]) -> str:
@@ -241,3 +241,36 @@ def unidentified(session: Session) -> list[Unidentified]:
         names = former.identification | set(keywords.split(", "))
         unidentified[study_id] = Unidentified(study_id, uid, former.instances + number, names, former.since)
     return list(unidentified.values())
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits in a study for a decision, in few numbers: equal as long as nothing comes and nothing is compared."""
+
+    instances: int
+    compared: int
+    sum_of_ids: int
+    last_came_at: datetime
+    last_compared_at: datetime | None
+
+
+def waiting(session: Session) -> dict[int, Waiting]:
+    """By study id, of studies with contents that name another patient or order: counted, so that no row is loaded."""
+    rows = session.execute(
+        select(
+            Conflict.study_id,
+            func.count(),
+            func.count(Conflict.compared_at),
+            func.sum(Conflict.instance_id),
+            func.max(Conflict.came_at),
+            func.max(Conflict.compared_at),
+        )
+        .where(_UNDECIDED)
+        .group_by(Conflict.study_id)
+        .having(func.max(Conflict.identification) != "")
+        .order_by(func.min(Conflict.came_at), Conflict.study_id)
+    )
+    return {
+        study_id: Waiting(number, compared, int(ids), came, last)
+        for study_id, number, compared, ids, came, last in rows
+    }

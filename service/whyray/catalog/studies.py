@@ -17,7 +17,6 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    and_,
     bindparam,
     case,
     distinct,
@@ -25,7 +24,6 @@ from sqlalchemy import (
     false,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -33,10 +31,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from whyray.catalog import conflicts, events, headers, tallies
-from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
-from whyray.catalog.states import ConflictDecision, JobState
+from whyray.catalog.states import JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
@@ -62,8 +59,8 @@ STUDY_STATE: ColumnElement[str] = case(
 FEW: dict[StudyState, tuple[JobState, ...]] = {
     "failed": (JobState.FAILED,),
     "working": _WORKING,
-    # a job is superseded by a newer one: where all have stopped, the newest was cancelled, or see `_of_few`
-    "stopped": (JobState.CANCELLED,),
+    # a job is superseded by a newer one, unless its images were corrected and no route takes them: then it is the last
+    "stopped": (JobState.CANCELLED, JobState.SUPERSEDED),
 }
 """States of studies that few are in, each with the states of jobs of which such a study has one."""
 NEWEST = 10_000
@@ -359,12 +356,7 @@ def _count_of_few(state: StudyState) -> Select[int]:
 
 def _of_few(state: StudyState) -> tuple[ColumnElement[bool], ...]:
     """Jobs whose study is in one of the states `FEW`, unless it is receiving."""
-    in_state: ColumnElement[bool] = Job.state.in_(FEW[state])
-    if state == "stopped":
-        # superseded by a corrected content, of which no route has made a newer job
-        corrected = select(Conflict.study_id).where(Conflict.decision == ConflictDecision.USED)
-        in_state = or_(in_state, and_(Job.state == JobState.SUPERSEDED, Job.study_id.in_(corrected)))
-    conditions: list[ColumnElement[bool]] = [in_state]
+    conditions: list[ColumnElement[bool]] = [Job.state.in_(FEW[state])]
     if _STRONGER[state]:
         other = aliased(Job)
         conditions.append(~exists().where(other.study_id == Job.study_id, other.state.in_(_STRONGER[state])))

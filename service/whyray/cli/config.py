@@ -22,11 +22,11 @@ def check(
     """Tell everything that is wrong with the file, with line numbers and suggestions.
 
     Packages and methods that routes ask for are looked up, too. What is seldom meant, such as a listener that lets
-    nobody in, is told as a warning.
+    nobody in, is told as a warning; so is a port that intake and admin have both, which `whyray serve` refuses.
 
     Example: `whyray config check whyray.yaml`.
 
-    Exit code 0: `whyray serve` can obey it; 2: something is wrong.
+    Exit code 0: it can be obeyed; 2: something is wrong.
     """
     from whyray.app.checked_config import load_checked_config
     from whyray.config import remarks

@@ -38,7 +38,8 @@ def serve(
     from whyray.app.supervisor import supervisor_of
 
     path = file or config
-    context = Context.open(path, check_apart=True)  # faults of the file are told once, here, not by every role
+    # faults of the file are told once, here, not by every role
+    context = Context.open(path, check_apart=True, one_machine=True)
     typer.echo(f"admin page: {admin_url(context.config())}")
     if (words := first_start_words(context)) is not None:
         typer.echo(words)

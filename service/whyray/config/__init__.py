@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from whyray.config.schema import config_schema
     from whyray.config.secrets import Secret
-    from whyray.config.seldom_meant import remarks
+    from whyray.config.seldom_meant import problems_on_one_machine, remarks
     from whyray.config.services import Login
     from whyray.config.single_sign_on import Oidc, may_be_asked
     from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
@@ -75,7 +75,7 @@ _LATE = {
     "load": "example_config load_config read_config",
     "model": "Config",
     "network": "DicomWebListener Listener ListenerLimits ListenerTls Peer",
-    "seldom_meant": "remarks",
+    "seldom_meant": "problems_on_one_machine remarks",
     "routes": "Budget Completion ExpectedCount MethodRequest Otherwise "
     "PackageReference Priority Route Send TargetRequest",
     "schema": "config_schema",
@@ -178,6 +178,7 @@ __all__ = [
     "parse_share",
     "parse_size",
     "pattern_validator",
+    "problems_on_one_machine",
     "read_config",
     "read_yaml",
     "reader_of",

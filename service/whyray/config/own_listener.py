@@ -92,11 +92,24 @@ def _leads_to(host: str, listened: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two local addresses to listen on can't both be listened on at one port."""
+    """Whether two local addresses to listen on can't both be listened on at one port.
+
+    0.0.0.0 takes the port on all IPv4 addresses, and :: on all there are: a socket for it takes IPv4 too, unless told
+    otherwise (RFC 3493 section 5.3), which no service of WhyRay does.
+    """
     here, there = _addresses(one), _addresses(other)
     if not here or not there:  # names that DNS has to tell of
         return _plain(one) == _plain(other)
-    return any(address.is_unspecified for address in here | there) or not here.isdisjoint(there)
+    return any(_both(address, beside) for address in here for beside in there)
+
+
+def _both(one: IPv4Address | IPv6Address, other: IPv4Address | IPv6Address) -> bool:
+    """Whether sockets for these two addresses want one in common."""
+    if IPv6Address("::") in (one, other):
+        return True
+    if one.is_unspecified or other.is_unspecified:
+        return one.version == other.version
+    return one == other
 
 
 def _addresses(host: str) -> set[IPv4Address | IPv6Address]:

@@ -1,4 +1,7 @@
-"""Ports of WhyRay's own services that another of them has too: only one of the two could be opened."""
+"""Ports of WhyRay's own services that another of them has too: on one machine only one of the two could be opened.
+
+Services of one role are on one machine always. Intake and admin may have one each, or a container each, and one file.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ class _Service:
     """One of WhyRay's own, and where it listens. `written`: whether its port is none that it has by itself."""
 
     name: str
+    role: str
     place: Place
     address: str
     port: int
@@ -33,10 +37,29 @@ class SharedPort:
     other: str
     suggestion: str
 
+    @property
+    def message(self) -> str:
+        """What is the matter, in words."""
+        return f"port '{self.port}' of {self.service} is that of {self.other} too"
 
-def shared_ports(data: Mapping[str, object]) -> Iterator[SharedPort]:
-    """Each pair of services on one port of addresses that overlap. Whatever has another type is passed over."""
+
+def shared_within_a_role(data: Mapping[str, object]) -> Iterator[SharedPort]:
+    """Each pair of services of one role on one port of addresses that overlap.
+
+    Whatever has another type than it should is passed over: it is told of as such.
+    """
+    return _shared(data, within_a_role=True)
+
+
+def shared_between_roles(data: Mapping[str, object]) -> Iterator[SharedPort]:
+    """Each such pair of services of different roles, which only roles on one machine can't both open."""
+    return _shared(data, within_a_role=False)
+
+
+def _shared(data: Mapping[str, object], *, within_a_role: bool) -> Iterator[SharedPort]:
     for one, other in combinations(_services(data), 2):
+        if (one.role == other.role) is not within_a_role:
+            continue
         if one.port != other.port or not overlap(one.address, other.address):
             continue
         told, beside = (one, other) if one.written and not other.written else (other, one)
@@ -50,17 +73,18 @@ def _services(data: Mapping[str, object]) -> list[_Service]:
     address = listener.get("address", Listener.model_fields["address"].default)
     services = []
     if _section(tls).get("only") is not True:
-        services.append(_service("the DICOM listener", ("listener",), listener, Listener, address))
+        services.append(_service("the DICOM listener", "intake", ("listener",), listener, Listener, address))
     if isinstance(tls, Mapping):
-        services.append(_service("the DICOM listener's TLS", ("listener", "tls"), tls, ListenerTls, address))
+        services.append(_service("the DICOM listener's TLS", "intake", ("listener", "tls"), tls, ListenerTls, address))
     if isinstance(web, Mapping):
-        services.append(_service("STOW-RS", ("listener", "dicomweb"), web, DicomWebListener))
-    services.append(_service("the admin page", ("admin",), admin, Admin))
+        services.append(_service("STOW-RS", "intake", ("listener", "dicomweb"), web, DicomWebListener))
+    services.append(_service("the admin page", "admin", ("admin",), admin, Admin))
     return [service for service in services if service is not None]
 
 
 def _service(
     name: str,
+    role: str,
     place: Place,
     section: Mapping[str, object],
     kind: type[Listener | ListenerTls | DicomWebListener | Admin],
@@ -72,7 +96,7 @@ def _service(
         address = section.get("address", kind.model_fields["address"].default)
     if not isinstance(port, int) or not isinstance(address, str):
         return None
-    return _Service(name, (*place, "port"), address, port, port != usual)
+    return _Service(name, role, (*place, "port"), address, port, port != usual)
 
 
 def _free(data: Mapping[str, object], port: int) -> int:

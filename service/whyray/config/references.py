@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from whyray.config.own_listener import own_addresses
-from whyray.config.own_ports import shared_ports
+from whyray.config.own_ports import shared_within_a_role
 from whyray.config.problems import Place, did_you_mean
 
 
@@ -42,9 +42,8 @@ def reference_faults(data: object) -> list[ReferenceFault]:
             faults.append(ReferenceFault(("routes", index, "name"), message, name, "give each route its own name"))
         faults += _of_route(route, ("routes", index), destinations)
     faults += _addresses_of_this_listener(data, destinations)
-    for shared in shared_ports(data):
-        message = f"port '{shared.port}' of {shared.service} is that of {shared.other} too"
-        faults.append(ReferenceFault(shared.place, message, shared.port, shared.suggestion))
+    for shared in shared_within_a_role(data):
+        faults.append(ReferenceFault(shared.place, shared.message, shared.port, shared.suggestion))
     for place, orders in _orders(data):
         faults += _of_orders(orders, place, {str(route.get("name")): route for _, route in routes}, destinations)
     return faults

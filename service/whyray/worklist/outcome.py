@@ -42,6 +42,8 @@ class Standing:
     finished: bool = False
     failure: str | None = None
     """'CLASS: words', why it can't be finished."""
+    withdrawn: bool = False
+    """Whether it can't be finished because images were corrected and no job took the place of one on the former."""
 
 
 def here(session: Session, wanted: Input) -> bool:
@@ -73,6 +75,9 @@ def standing(session: Session, job_ids: Sequence[str]) -> Standing:
             return Standing(ids, 0.0, "", failure=f"{job.error_code}: {job.error_message}")
         if job.state in (JobState.CANCELLED, JobState.CANCELLING):
             return Standing(ids, 0.0, "", failure="Cancelled: an administrator cancelled the job")
+    if any(job.state is JobState.SUPERSEDED and _is_settled(job) for job in remaining):
+        words = "InputChanged: the images were corrected, and no job took the place of the former one; order again"
+        return Standing(ids, 0.0, "", failure=words, withdrawn=True)
     share = _WORK_SHARE * sum(1.0 if job.state is JobState.DONE else job.progress for job in remaining) / len(remaining)
     working = [job for job in remaining if job.state is not JobState.DONE]
     if working:
@@ -92,13 +97,19 @@ def standing(session: Session, job_ids: Sequence[str]) -> Standing:
 
 
 def _in_force(session: Session, job_id: str) -> Job | None:
+    """The job, or the last of those that took its place: superseded itself, where its images were corrected."""
     job = session.get(Job, job_id)
     while job is not None and job.state is JobState.SUPERSEDED:
         following = revisions.successor(session, job)
-        if following is None and job.study.received_sequence > job.study.routed_sequence:
-            return job  # its images were corrected, and routing makes its successor
+        if following is None:
+            return job
         job = following
     return job
+
+
+def _is_settled(job: Job) -> bool:
+    """Whether routing has looked at its study since: until then it may make the successor of a superseded job."""
+    return job.study.received_sequence <= job.study.routed_sequence
 
 
 def stop_jobs(session: Session, job_ids: Iterable[str], now: datetime, *, since: datetime) -> None:

@@ -296,6 +296,11 @@ class Performer:
         with self.catalog.read() as session:
             now: Standing = standing(session, row.job_ids)
         row.job_ids = list(now.job_ids)
+        if now.withdrawn:  # routing orders nothing: what was fetched for a workitem, or a route that runs by order
+            anew = self.make_jobs(str(row.route), read_order(self._workitem(row, source)))
+            if anew != row.job_ids:
+                row.job_ids = anew
+                return S.WORKING
         if now.failure is not None:
             row.reason = now.failure
             return S.CANCELLING
