@@ -430,7 +430,7 @@ def test_a_dropped_file_shows_which_routes_match_which_clause_refused_and_is_not
     assert not verdicts["head CT"]["matches"]
     (refused,) = [clause for clause in verdicts["head CT"]["clauses"] if not clause["held"]]
     assert "Modality" in refused["clause"]
-    assert refused["found"] == "DX"
+    assert refused["value"] == "DX"
     assert list(spool.rglob("*")) == []
     assert "Doe" not in str(answer)
 
@@ -440,7 +440,7 @@ def test_a_dropped_result_of_whyray_matches_no_route(scene: Scene, client: TestC
     content = client.get(result["dicom"]).content
     for verdict in client.post("/api/v1/routes/test", files={"files": content}).json()["verdicts"]:
         assert not verdict["matches"]
-        assert "a result of WhyRay" in verdict["clauses"][0]["found"]
+        assert "a result of WhyRay" in verdict["clauses"][0]["value"]
 
 
 def test_a_dropped_file_that_is_no_dicom_is_refused(client: TestClient) -> None:

@@ -19,9 +19,16 @@ from whyray.catalog.conflicts import Difference
 OTHER_PATIENT = Difference(("PatientID", "PatientName"), ("StudyDescription",))
 
 
-def correct(scene: Scene, name: str, *, count: int = 2, difference: Difference | None = OTHER_PATIENT) -> str:
-    """The instances of a study come again, and are compared unless `found` is None."""
-    uid = scene.receive(name, count=count, content="corrected")
+def correct(
+    scene: Scene,
+    name: str,
+    *,
+    count: int = 2,
+    difference: Difference | None = OTHER_PATIENT,
+    content: str = "corrected",
+) -> str:
+    """The instances of a study come again, and are compared unless `difference` is None."""
+    uid = scene.receive(name, count=count, content=content)
     if difference is not None:
         with scene.catalog.begin() as session:
             pairs = conflicts.to_compare(session, 100)
@@ -39,6 +46,7 @@ def post(client: TestClient, path: str, **query: object) -> dict[str, object]:
 def test_a_study_says_how_what_came_again_differs(scene: Scene, client: TestClient) -> None:
     uid = correct(scene, "done")
     study = get(client, f"studies/{uid}")
+    assert len(study["newer"].pop("version")) == 64
     assert study["newer"] == {
         "instances": 2,
         "comparing": 0,
@@ -107,10 +115,22 @@ def test_a_study_that_would_name_two_patients_is_refused_unless_somebody_insists
 
 
 def test_what_is_not_compared_yet_is_not_decided_about(scene: Scene, client: TestClient) -> None:
-    uid = correct(scene, "done", found=None)
+    uid = correct(scene, "done", difference=None)
     assert get(client, f"studies/{uid}")["newer"]["comparing"] == 2
     assert client.post(f"/api/v1/studies/{uid}/use-newest").status_code == 409
+    assert client.post(f"/api/v1/studies/{uid}/keep").status_code == 409
     assert client.post("/api/v1/studies/1.2.3/use-newest").status_code == 404
+
+
+@pytest.mark.parametrize("action", ["keep", "use-newest"])
+def test_what_came_after_a_study_was_shown_is_not_decided_about(scene: Scene, client: TestClient, action: str) -> None:
+    uid = correct(scene, "done")
+    version = get(client, f"studies/{uid}")["newer"]["version"]
+    correct(scene, "done", content="corrected again")
+    refused = client.post(f"/api/v1/studies/{uid}/{action}", params={"shown": version})
+    assert (refused.status_code, "since it was shown" in refused.text) == (409, True)
+    version = get(client, f"studies/{uid}")["newer"]["version"]
+    assert post(client, f"studies/{uid}/{action}", shown=version)["instances"] == 2
 
 
 def test_who_steers_work_decides(scene: Scene) -> None:
@@ -127,4 +147,14 @@ def test_an_administrator_corrects_a_study_on_its_page(scene: Scene, page: Page)
     page.press("#ask-yes")
     page.shows("The newest content of 2 instances is in use; 1 job and 5 results were withdrawn.", "#said")
     page.shows("Other content of this study is in use since results were sent:")
+    assert page.complaints() == []
+
+
+@pytest.mark.timeout(120)
+def test_an_administrator_keeps_what_is_in_use_on_the_page(scene: Scene, page: Page) -> None:  # noqa: F811
+    uid = correct(scene, "done", count=1)
+    page.open(f"studies/{uid}").shows("Use the newest anyway")
+    page.press('[data-action="keep"]')
+    page.press("#ask-yes")
+    page.shows("What is in use stays so for 1 instance.", "#said")
     assert page.complaints() == []

@@ -16,7 +16,17 @@ from sqlalchemy.orm import Session
 from site_under_test import ROUTE, Site, film
 from whyray.app.compare_contents import ContentComparer
 from whyray.base.errors import PeerUnreachable
-from whyray.catalog import Conflict, Event, Job, JobState, PixelComparison, ResultRow, conflicts, contents, jobs
+from whyray.catalog import (
+    Conflict,
+    Event,
+    Job,
+    JobState,
+    PixelComparison,
+    ResultRow,
+    conflicts,
+    contents,
+    revisions,
+)
 from whyray.jobs.worker import run_job
 
 SECRETS = ("DOE", "JANE", "P-77", "A-1", "WRONG")
@@ -189,6 +199,32 @@ def test_a_sender_that_goes_to_and_fro_between_two_headers_makes_one_job_more(si
     assert made == 2
 
 
+def test_what_an_administrator_kept_is_not_overruled_when_both_contents_come_again(site: Site) -> None:
+    asking(site)
+    uid = site.receive([film()])
+    site.receive([of_another_patient(film())])
+    compare = comparer(site)
+    compare.step()
+    with site.catalog.begin() as session:
+        contents.keep(session, uid, site.clock(), actor="eva")
+    site.configure(listener={"corrected": "use"})
+    for image in (film(), of_another_patient(film())):
+        site.receive([image])
+        compare.step()
+    assert events(site, "content.used") == []
+    with site.catalog.read() as session:
+        assert len(conflicts.unidentified(session)) == 1
+
+
+def test_a_content_that_was_taken_back_before_it_was_compared_is_not_used_without_asking(site: Site) -> None:
+    for image in (film(), of_another_patient(film()), film()):
+        site.receive([image])
+    comparer(site).step()
+    assert events(site, "content.used") == []
+    with site.catalog.read() as session:
+        assert len(conflicts.unidentified(session)) == 1
+
+
 def test_several_schedules_use_a_correction_once(site: Site) -> None:
     site.receive([film()])
     site.receive([of_another_patient(film())])
@@ -265,7 +301,7 @@ def test_a_job_that_waits_for_a_worker_is_not_run_on_the_former_patient(site: Si
     with site.catalog.read() as session:
         states = [job.state for job in session.scalars(select(Job).order_by(Job.revision))]
         assert states == [JobState.SUPERSEDED, JobState.QUEUED]
-        assert jobs.earlier_results(session, site.jobs()[1]) == []
+        assert revisions.earlier_results(session, site.jobs()[1]) == []
 
 
 def test_a_study_of_many_instances_is_compared_in_several_steps(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +70,13 @@ def test_text_is_the_number_nearest_to_it_in_so_many_digits(value: float) -> Non
 )
 def test_marks_stand_where_a_language_wants_them(text: str, shown: str) -> None:
     assert with_marks(text, ",", " ") == shown
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int32, np.int64])
+def test_numbers_of_numpy_are_written_as_others_are(kind: type) -> None:
+    assert (fixed(kind(3), 1), significant(kind(3), 2), fixed(kind(-3), 0, signed=True)) == ("3.0", "3", "-3")
+    assert fixed(np.float32(0.5), 2) == "0.50"
+    assert fixed(2**70, 0) == str(2**70)
 
 
 def test_what_is_no_number_is_said_as_such() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, select
+from alembic import command
+from pydicom.uid import SegmentationStorage
+from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
 from catalog.rows import NOON, received, result
-from migrated import down_and_up
+from migrated import down_and_up, migrations_on
 from whyray.base.errors import Cancelled, InputChanged, NotFound, TransitionError
 from whyray.catalog import (
     AuditRecord,
@@ -24,6 +28,7 @@ from whyray.catalog import (
     Instance,
     Job,
     JobState,
+    PixelComparison,
     ResultRow,
     Study,
     conflicts,
@@ -31,9 +36,11 @@ from whyray.catalog import (
     deliveries,
     jobs,
     removal,
+    revisions,
     studies,
 )
 from whyray.catalog.conflicts import Difference
+from whyray.catalog.database import upgrade
 
 UID = "1.2.1"
 OTHER_PATIENT = Difference(("PatientID", "PatientName"))
@@ -108,7 +115,7 @@ def test_the_newest_content_is_used_and_the_study_is_routed_anew(catalog: Catalo
         assert (first.state, second.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
         taken = [instance.sha256 for group in jobs.inputs(session, second).values() for instance in group]
         assert taken == [sha256(1, "B"), sha256(2, "B")]
-        assert [row.sop_instance_uid for row in jobs.earlier_results(session, second)] == ["2.25.1", "2.25.2"]
+        assert [row.sop_instance_uid for row in revisions.earlier_results(session, second)] == ["2.25.1", "2.25.2"]
 
 
 def test_to_use_the_newest_content_twice_is_to_use_it_once(catalog: Catalog, ticks: Ticks) -> None:
@@ -211,6 +218,49 @@ def test_jobs_on_other_series_of_the_study_stay_in_force(catalog: Catalog, ticks
         assert states == {"1.2.1.1": JobState.SUPERSEDED, "1.2.1.2": JobState.QUEUED}
 
 
+def test_jobs_that_took_a_corrected_segmentation_of_another_series_are_withdrawn(
+    catalog: Catalog, ticks: Ticks
+) -> None:
+    def route(session: Session) -> Job | None:
+        study = session.scalars(select(Study)).one()
+        images = {"1.2.1.1": studies.routable(session, study.id)["1.2.1.1"]}
+        ticks.pass_by(timedelta(minutes=1))
+        made = jobs.create(
+            session, study=study, route="route", package="package@1", instances=images, priority=2, now=ticks()
+        )
+        session.flush()
+        return made
+
+    def segment(session: Session, content: str) -> str:
+        ticks.pass_by(timedelta(minutes=1))
+        segmentation = replace(
+            received(1, series=2, content=content),
+            sop_class_uid=str(SegmentationStorage),
+            key=f"segmentation {content}",
+        )
+        studies.add_instance(session, segmentation, ticks())
+        return segmentation.sha256
+
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        before = route(session)
+        segment(session, "")
+        # a job of another route, which was there before the segmentation, took none
+        assert before is not None
+        session.expire_all()
+        before.route = "earlier"
+        first = run(session, ticks, route(session), "1")
+        corrected = segment(session, "B")
+        compare(session, ticks, Difference((), (), PixelComparison.OTHER))
+        used = contents.use_newest(session, UID, ticks(), actor="eva")
+        assert (used.jobs, used.results) == (1, 1)
+        session.expire_all()
+        second = route(session)
+        assert second is not None
+        assert (first.state, before.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
+        assert [row.sha256 for row in jobs.segmentations(session, second)] == [corrected]
+
+
 def test_contents_of_a_study_of_any_size_wait_for_one_decision(catalog: Catalog, ticks: Ticks) -> None:
     """PostgreSQL takes 65,535 parameters in a statement: what grows with a study comes to its limit."""
     most: dict[int, int] = {}
@@ -274,6 +324,45 @@ def test_an_administrator_may_keep_what_is_in_use(catalog: Catalog, ticks: Ticks
         assert len(conflicts.to_compare(session, 9)) == 1
 
 
+def test_nothing_is_kept_before_it_was_compared_nor_what_came_after_it_was_shown(
+    catalog: Catalog, ticks: Ticks
+) -> None:
+    def shown() -> str:
+        return conflicts.version(conflict for conflict, _ in conflicts.undecided(session, 1))
+
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        with pytest.raises(TransitionError, match="still being compared"):
+            contents.keep(session, UID, ticks(), actor="eva")
+        uncompared = shown()
+        compare(session, ticks)
+        compared = shown()
+        come(session, ticks, 1, content="C")
+        compare(session, ticks)
+        for version in (uncompared, compared):
+            with pytest.raises(TransitionError, match="since it was shown"):
+                contents.keep(session, UID, ticks(), actor="eva", shown=version)
+            with pytest.raises(TransitionError, match="since it was shown"):
+                contents.use_newest(session, UID, ticks(), actor="eva", anyway=True, shown=version)
+        assert (in_use(session), conflicts.is_decided(session, 1)) == ([sha256(1)], False)
+        assert contents.keep(session, UID, ticks(), actor="eva", shown=shown()) == 1
+
+
+def test_a_decision_is_remembered_when_the_contents_come_again(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        assert not conflicts.is_decided(session, 1)
+        come(session, ticks, 1, content="B")
+        compare(session, ticks)
+        contents.keep(session, UID, ticks(), actor="eva")
+        for content in ("", "B"):
+            come(session, ticks, 1, content=content)
+            session.expire_all()
+            assert conflicts.is_decided(session, 1)
+        assert len(conflicts.undecided(session, 1)) == 1  # it asks again, for the sender insists
+
+
 def test_a_sender_that_sends_what_is_in_use_again_has_decided(catalog: Catalog, ticks: Ticks) -> None:
     with catalog.begin() as session:
         come(session, ticks, 1)
@@ -282,9 +371,34 @@ def test_a_sender_that_sends_what_is_in_use_again_has_decided(catalog: Catalog, 
         come(session, ticks, 1)
         session.expire_all()
         assert conflicts.unidentified(session) == []
+        assert conflicts.is_decided(session, 1)
+        (event,) = session.scalars(select(Event).where(Event.kind == "content.kept"))
+        assert (event.actor, event.study_instance_uid) == ("whyray", UID)  # an AE title is no log-in name
+        assert event.message.startswith("PACS sent what is in use")
         assert contents.use_newest(session, UID, ticks(), actor="eva") == contents.Used()
         rows = session.execute(select(Instance.sha256, Instance.variant, Instance.set_aside).order_by(Instance.variant))
         assert [tuple(row) for row in rows] == [(sha256(1, "B"), 0, True), (sha256(1), 1, False)]
+    with catalog.read() as session:
+        assert any('"content.kept"' in content for content in session.scalars(select(AuditRecord.content)))
+
+
+@pytest.mark.parametrize(("sender", "is_compared"), [("MODALITY", True), ("PACS", False)])
+def test_what_another_sent_or_was_not_compared_stays_undecided_when_what_is_in_use_comes_again(
+    catalog: Catalog, ticks: Ticks, sender: str, is_compared: bool
+) -> None:
+    with catalog.begin() as session:
+        come(session, ticks, 1)
+        come(session, ticks, 1, content="B")
+        if is_compared:
+            compare(session, ticks)
+        come(session, ticks, 1, ae=sender)
+        session.expire_all()
+        if not is_compared:
+            compare(session, ticks)
+        ((_, pair),) = conflicts.undecided(session, 1)
+        assert not pair.is_newest
+        assert len(conflicts.unidentified(session)) == 1
+        assert (kinds(session), conflicts.is_decided(session, 1)) == ([], False)
 
 
 def test_a_correction_that_is_taken_back_is_a_revision_of_its_own(catalog: Catalog, ticks: Ticks) -> None:
@@ -392,6 +506,69 @@ def test_a_catalog_of_before_has_the_first_content_in_use(catalog: Catalog, tick
         come(session, ticks, 1, content="C")
         compare(session, ticks, Difference())
         assert contents.use_newest(session, UID, ticks(), actor="eva").instances == 1
+
+
+def test_instances_that_another_study_had_first_are_routed_from_now_on(catalog: Catalog, ticks: Ticks) -> None:
+    other, moved = received(9, study=2), received(2)
+    moved = replace(moved, study_instance_uid="1.2.2", series_instance_uid="1.2.2.1", sha256="f" * 64, key="moved")
+    with catalog.begin() as session:
+        come(session, ticks, 1, 2)
+        routed(session, ticks)
+        for instance in (other, moved):
+            studies.add_instance(session, instance, ticks())
+        session.flush()
+        study = session.scalars(select(Study).where(Study.study_instance_uid == "1.2.2")).one()
+        studies.settle(session, study.id, study.received_sequence, "routed", expires_at=ticks())
+        # what was in use then, and something that is here no more
+        of_before = {"valid": [other.sha256], "of lost instances": [other.sha256, "d" * 64]}
+        ids = {}
+        for route, digests in of_before.items():
+            group = studies.routable(session, study.id)
+            job = jobs.create(
+                session, study=study, route=route, package="p@1", instances=group, priority=2, now=ticks()
+            )
+            assert job is not None
+            job.input_digest = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+            ids[route] = job.id
+    down_and_up(catalog.engine, "0025")
+    with catalog.begin() as session:
+        (study,) = studies.unsettled(session)
+        assert (study.study_instance_uid, study.expires_at) == ("1.2.2", None)
+        (taken,) = jobs.inputs(session, jobs.get(session, ids["valid"])).values()
+        assert [instance.sha256 for instance in taken] == [other.sha256, moved.sha256]
+        with pytest.raises(InputChanged):
+            jobs.inputs(session, jobs.get(session, ids["of lost instances"]))
+
+
+@pytest.mark.parametrize("order", [("", "B", ""), ("", "B", "C", "used"), ("", "B", "used", "", "B")])
+def test_what_is_in_use_stays_so_in_a_catalog_that_was_taken_back(
+    catalog: Catalog, ticks: Ticks, order: tuple[str, ...]
+) -> None:
+    with catalog.begin() as session:
+        moved = replace(
+            received(1, content="X"), study_instance_uid="1.2.2", series_instance_uid="1.2.2.1", key="moved"
+        )
+        for content in order:
+            if content == "used":
+                compare(session, ticks)
+                contents.use_newest(session, UID, ticks(), actor="eva")
+            else:
+                come(session, ticks, 1, 2, content=content)
+            session.expire_all()
+        studies.add_instance(session, moved, ticks())
+        before = in_use(session)
+    with catalog.engine.begin() as connection:
+        command.downgrade(migrations_on(connection), "0025")
+        rows = connection.execute(
+            text("SELECT sha256 FROM instances WHERE variant = 0 ORDER BY sop_instance_uid")
+        ).scalars()
+        assert list(rows) == before
+    upgrade(catalog.engine)
+    with catalog.begin() as session:
+        assert in_use(session) == before
+        assert len({(row.sop_instance_uid, row.variant) for row in session.scalars(select(Instance))}) == len(
+            session.scalars(select(Instance)).all()
+        )
 
 
 def test_what_a_study_leaves_takes_its_conflicts_with_it(catalog: Catalog, ticks: Ticks) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from local_evidence import CELL, SIZE, evidence_package, loaded, spot
 from whyray.base.errors import ArtefactMissing, ConfigError, PackageError
 from whyray.explain import Heatmap, explain, method_named, preferred_map, why_not
-from whyray.inference import Model
+from whyray.inference import AxisPlacement, MapPlacement, Model
+from whyray.inference.network import Network
 from whyray.onboarding import OnboardingImage, onboard
 from whyray.onboarding.normal_maps import keep_normal_maps
+from whyray.packages import read_artefact, write_artefact
 
 DAY = date(2026, 1, 2)
 NORMALS = 20
@@ -92,6 +95,51 @@ def test_references_of_another_graph_are_refused(model: Model, tmp_path: Path) -
     (other / "onboarding" / "normal-maps.npz").write_bytes(artefact.read_bytes())
     with pytest.raises(PackageError, match="made with another graph"):
         explain(loaded(other), film(1), target="bright", method="normal-contrast")
+
+
+def _with_places(model: Model, tmp_path: Path, places: dict[str, object] | None) -> Model:
+    """The package with references that say this of where their maps lay."""
+    folder = tmp_path / "planted" / "1.0.0"
+    shutil.copytree(model.package.folder, folder)
+    path = folder / "onboarding" / "normal-maps.npz"
+    artefact = read_artefact(path)
+    details = {key: value for key, value in artefact.facts.details.items() if key != "places"}
+    if places is not None:
+        details["places"] = places
+    write_artefact(path, artefact.facts.model_copy(update={"details": details}), artefact.arrays)
+    return loaded(folder)
+
+
+def _moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps half a cell before their image's edge, as strided windows that pad both sides have them."""
+    lies = MapPlacement((AxisPlacement(-CELL / SIZE / 2, CELL / SIZE),) * 2)
+    monkeypatch.setattr(Network, "placement", lambda *_: lies)
+
+
+@pytest.mark.parametrize("places", [None, {"local-evidence": {"layer": "evidence", "axes": [None, None]}}])
+def test_references_of_maps_that_lay_elsewhere_are_refused(
+    model: Model, places: dict[str, object] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = _with_places(model, tmp_path, places)
+    assert explain(old, film(1), target="bright", method="normal-contrast")  # they lie edge to edge, as before
+    _moved(monkeypatch)
+    old = loaded(old.package.folder)
+    with pytest.raises(PackageError, match="made with maps at another place") as refused:
+        explain(old, film(1), target="bright", method="normal-contrast")
+    assert "whyray package onboard" in refused.value.advice
+
+
+def test_references_say_where_their_maps_lay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _moved(monkeypatch)
+    model = loaded(evidence_package(tmp_path))
+    keep_normal_maps(model, [film(seed) for seed in range(NORMALS)], [method_named("local-evidence")], DAY)
+    assert explain(model, film(1), target="bright", method="normal-contrast")
+    places = read_artefact(model.package.folder / "onboarding" / "normal-maps.npz").facts.details["places"]
+    at = [-CELL / SIZE / 2, CELL / SIZE]
+    assert places == {"local-evidence": {"layer": "evidence", "axes": [at, at]}}
+    monkeypatch.undo()
+    with pytest.raises(PackageError, match="made with maps at another place"):
+        explain(loaded(model.package.folder), film(1), target="bright", method="normal-contrast")
 
 
 def test_onboarding_makes_the_references_finds_that_the_contrast_hits_more_and_prefers_it(tmp_path: Path) -> None:

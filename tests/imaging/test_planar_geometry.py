@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from pydicom import Dataset
 import synthetic
 from whyray.base.errors import GeometryError, ImageError
 from whyray.imaging import (
+    SourceFrame,
     SourceImage,
     frame_orientation,
     frame_pixel_to_patient,
@@ -213,18 +213,64 @@ def test_spacing_at_the_detector_is_divided_by_the_magnification() -> None:
     assert image.frames[0].spacing == pytest.approx((0.16, 0.24))
 
 
-def test_spacing_of_ultrasound_comes_from_its_regions_where_they_agree() -> None:
-    data = synthetic.radiograph(np.zeros((8, 8)), spacing=None)
-    region = Dataset()
-    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
-    region.PhysicalDeltaX, region.PhysicalDeltaY = 0.05, -0.04
-    data.SequenceOfUltrasoundRegions = [region]
+def region(**attributes: object) -> Dataset:
+    """A 2D region in cm that covers a frame of 8 x 8 pixels."""
+    made = Dataset()
+    made.RegionSpatialFormat = 1
+    made.RegionLocationMinX0 = made.RegionLocationMinY0 = 0
+    made.RegionLocationMaxX1 = made.RegionLocationMaxY1 = 7
+    made.PhysicalUnitsXDirection = made.PhysicalUnitsYDirection = 3
+    made.PhysicalDeltaX, made.PhysicalDeltaY = 0.05, -0.04
+    for keyword, value in attributes.items():
+        setattr(made, keyword, value)
+    return made
+
+
+def ultrasound_frame(*regions: Dataset, spacing: tuple[float, float] | None = None) -> SourceFrame:
+    data = synthetic.radiograph(np.zeros((8, 8)), spacing=spacing, spacing_keyword="PixelSpacing")
+    data.SequenceOfUltrasoundRegions = list(regions)
     (image,) = read_images([data]).or_raise()
-    assert image.frames[0].spacing == pytest.approx((0.4, 0.5))
-    other = deepcopy(region)
-    other.PhysicalDeltaX = 0.06
-    data.SequenceOfUltrasoundRegions = [region, other]
-    assert read_images([data]).or_raise()[0].frames[0].spacing is None
+    return image.frames[0]
+
+
+def test_spacing_of_ultrasound_comes_from_its_regions_where_they_agree() -> None:
+    assert ultrasound_frame(region()).spacing == pytest.approx((0.4, 0.5))
+    assert ultrasound_frame(region(), region(RegionLocationMinX0=2)).spacing == pytest.approx((0.4, 0.5))
+    assert ultrasound_frame(region(), region(PhysicalDeltaX=0.06)).spacing is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"RegionSpatialFormat": 2},
+        {"RegionSpatialFormat": 3, "PhysicalUnitsXDirection": 4, "PhysicalUnitsYDirection": 7},
+        {"RegionSpatialFormat": 5, "PhysicalUnitsXDirection": 0, "PhysicalUnitsYDirection": 0},
+        {"PhysicalUnitsXDirection": 4},
+        {"PhysicalUnitsYDirection": 0},
+        {"PhysicalDeltaX": 0},
+    ],
+)
+@pytest.mark.parametrize("spacing", [None, (0.4, 0.5)])
+def test_a_frame_with_another_region_beside_the_2d_image_has_no_spacing_of_its_own(
+    other: dict[str, object], spacing: tuple[float, float] | None
+) -> None:
+    half = region(RegionLocationMaxX1=3)
+    beside = region(RegionLocationMinX0=4, **other)
+    assert ultrasound_frame(half, beside, spacing=spacing).spacing is None
+    assert ultrasound_frame(beside, half, spacing=spacing).spacing is None
+
+
+@pytest.mark.parametrize("missing", ["RegionSpatialFormat", "RegionLocationMaxX1", "PhysicalDeltaY"])
+def test_a_region_that_does_not_say_what_or_where_it_is_gives_no_spacing(missing: str) -> None:
+    incomplete = region()
+    delattr(incomplete, missing)
+    assert ultrasound_frame(incomplete).spacing is None
+
+
+def test_a_frame_that_is_larger_than_its_region_has_proportions_and_no_spacing() -> None:
+    frame = ultrasound_frame(region(RegionLocationMaxX1=5))
+    assert frame.spacing is None
+    assert frame.pixel_shape == pytest.approx((0.8, 1.0)), "no length that a result could state in mm"
 
 
 def letters(image: SourceImage, index: int = 0) -> tuple[str, str] | None:

@@ -182,6 +182,42 @@ def test_a_sum_stays_wherever_the_cells_lie(cells: int, size: int, first: float,
     np.testing.assert_allclose(drawn.sum(axis=0).reshape(4, 2).sum(), values.sum(), atol=1e-3)
 
 
+placements = st.builds(AxisPlacement, st.floats(-0.4, 0.4), st.floats(0.05, 0.5))
+
+
+@given(
+    cells=st.integers(1, 9), size=st.integers(20, 40), lies=st.none() | placements, value=st.sampled_from([3.0, -2.0])
+)
+@settings(max_examples=200, deadline=None)
+def test_equal_terms_are_an_even_map_wherever_the_cells_lie(
+    cells: int, size: int, lies: AxisPlacement | None, value: float
+) -> None:
+    drawn = upsample_sum(np.full((cells, 2), value, np.float32), (size, 8), MapPlacement((lies, None)))
+    np.testing.assert_allclose(drawn, np.full((size, 8), value * cells * 2 / (size * 8)), rtol=1e-4)
+
+
+@given(first=st.floats(-0.08, 0.08), largest=st.integers(0, 6), seed=st.integers(0, 1000), below=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_the_largest_term_keeps_the_maximum_wherever_the_cells_lie(
+    first: float, largest: int, seed: int, below: bool
+) -> None:
+    lies = MapPlacement((AxisPlacement(first, 1 / 7),))
+    values = np.random.default_rng(seed).uniform(-0.7 if below else 0, 0.7, 7).astype(np.float32)
+    values[largest] = 1
+    peak = (int(upsample_sum(values, (224,), lies).argmax()) + 0.5) / 224
+    assert abs(peak - np.clip(lies.centre(0, largest, 7), 0, 1)) < 0.5 / 7 + abs(first)
+
+
+def test_a_sum_stays_where_terms_cancel_and_each_map_of_several_keeps_its_own() -> None:
+    lies = MapPlacement((AxisPlacement(-0.5 / 7, 1 / 7), AxisPlacement(0.5 / 7, 1 / 7)))
+    values = np.random.default_rng(3).normal(size=(4, 7, 7)).astype(np.float32)
+    values -= values.mean(axis=(1, 2), keepdims=True)
+    values[0, 0, 0] += 5
+    drawn = upsample_sum(values, (224, 224), lies)
+    np.testing.assert_allclose(drawn.sum(axis=(1, 2), dtype=np.float64), values.sum(axis=(1, 2)), atol=1e-3)
+    assert np.abs(drawn).max() * 1024 < 2 * np.abs(values).max()
+
+
 @given(cells=st.integers(2, 9), first=st.floats(-0.2, 0.2), step=st.floats(0.05, 0.3))
 @settings(max_examples=200, deadline=None)
 def test_beyond_the_outermost_cells_the_nearest_is_shown(cells: int, first: float, step: float) -> None:

@@ -277,6 +277,125 @@ def test_labels_that_do_not_exclude_each_other_share_no_probability_by_a_softmax
     assert "task to classification" in refused.value.advice
 
 
+PAIRS = {
+    "a pair a label": (
+        6,
+        ending_of(
+            node("Reshape", [Z, "shape"], "r"),
+            node("Softmax", ["r"], "p", axis=2),
+            node("Gather", ["p", "one"], "logits", axis=2),
+            shape=[-1, 3, 2],
+            one=1,
+        ),
+    ),
+    "pairs along the first axis": (
+        6,
+        ending_of(
+            node("Reshape", [Z, "shape"], "r"),
+            node("Softmax", ["r"], "p", axis=1),
+            node("Gather", ["p", "one"], "logits", axis=1),
+            shape=[-1, 2, 3],
+            one=1,
+        ),
+    ),
+    "sliced and squeezed": (
+        6,
+        ending_of(
+            node("Reshape", [Z, "shape"], "r"),
+            node("Softmax", ["r"], "p", axis=2),
+            node("Slice", ["p", "from", "to", "axes"], "q"),
+            node("Squeeze", ["q", "axes"], "logits"),
+            shape=[-1, 3, 2],
+            axes=[2],
+            **{"from": [1], "to": [2]},
+        ),
+    ),
+    "two labels": (
+        4,
+        ending_of(
+            node("Reshape", [Z, "shape"], "r"),
+            node("Softmax", ["r"], "p", axis=2),
+            node("Gather", ["p", "one"], "logits", axis=2),
+            shape=[-1, 2, 2],
+            one=1,
+        ),
+    ),
+    "heads of two classes": (
+        6,
+        ending_of(
+            helper.make_node("Split", [Z, "sizes"], ["a", "b", "c"], axis=1),
+            *(
+                made
+                for head in "abc"
+                for made in (
+                    node("Softmax", [head], f"p{head}", axis=1),
+                    node("Slice", [f"p{head}", "from", "to", "axes"], f"q{head}"),
+                )
+            ),
+            node("Concat", ["qa", "qb", "qc"], "logits", axis=1),
+            sizes=[2, 2, 2],
+            axes=[1],
+            **{"from": [1], "to": [2]},
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_softmax_over_absent_and_present_of_each_label_is_a_sigmoid_of_their_difference(
+    tmp_path: Path, name: str
+) -> None:
+    classes, ending = PAIRS[name]
+    folder = write(tmp_path, ending, activation="none", classes=classes, targets=classes // 2, task="multi-label")
+    model, x = loaded(folder), image()
+    close(model.predict(x), answer(folder, x))
+    heatmap = explain(model, x, target="t0", method="occlusion", window=8, stride=8)
+    assert heatmap.unit == "logit"
+
+
+def test_a_softmax_of_three_for_each_label_shares_out_nothing_among_labels(tmp_path: Path) -> None:
+    ending = ending_of(
+        node("Reshape", [Z, "shape"], "r"),
+        node("Softmax", ["r"], "p", axis=2),
+        node("Gather", ["p", "one"], "logits", axis=2),
+        shape=[-1, 3, 3],
+        one=1,
+    )
+    folder = write(tmp_path, ending, activation="none", classes=9, targets=3, task="multi-label")
+    model, x = loaded(folder), image()
+    close(model.predict(x), answer(folder, x))
+
+
+SHARED = {
+    "none sliced off": (
+        4,
+        3,
+        ending_of(P, node("Slice", ["p", "from", "to", "axes"], "logits"), axes=[1], **{"from": [1], "to": [4]}),
+    ),
+    "two targets": (2, 2, ending_of(node("Softmax", [Z], "logits", axis=1))),
+    "a thousand classes": (1000, 1000, ending_of(node("Softmax", [Z], "logits", axis=1))),
+    "of pairs both sides": (
+        6,
+        6,
+        ending_of(
+            node("Reshape", [Z, "pairs"], "r"),
+            node("Softmax", ["r"], "p", axis=2),
+            node("Reshape", ["p", "flat"], "logits"),
+            pairs=[-1, 3, 2],
+            flat=[-1, 6],
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_labels_out_of_one_softmax_are_refused_also_where_it_has_a_class_more(tmp_path: Path, name: str) -> None:
+    classes, targets, ending = SHARED[name]
+    folder = write(tmp_path, ending, activation="none", classes=classes, targets=targets, task="multi-label")
+    with pytest.raises(PackageError, match="shares out one probability"):
+        loaded(folder).predict(image())
+
+
 def test_a_softmax_over_one_target_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path, ending_of(node("Identity", [Z], "logits")), activation="softmax", classes=1)
     with pytest.raises(PackageError, match="softmax over one target is 1 for every image"):

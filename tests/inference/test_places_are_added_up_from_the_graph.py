@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -28,7 +29,7 @@ def _spec(size: int, layout: str) -> InputSpec:
     return InputSpec.model_validate({**given, "channels": 1, "intensity": intensity})
 
 
-def _graph(folder: Path, layers: Layers, size: int, layout: str = "NCHW") -> tuple[Graph, InputSpec]:
+def _graph(folder: Path, layers: Layers, size: int, layout: str = "NCHW", opset: int = 18) -> tuple[Graph, InputSpec]:
     nodes, weights = layers
     shape = [1, size, size, 1] if layout == "NHWC" else [1, 1, size, size]
     graph = helper.make_graph(
@@ -38,7 +39,7 @@ def _graph(folder: Path, layers: Layers, size: int, layout: str = "NCHW") -> tup
         [helper.make_tensor_value_info("f", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(value), key) for key, value in weights.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.save(onnx.shape_inference.infer_shapes(model, data_prop=True), folder / "model.onnx")
     spec = _spec(size, layout)
     return read_graph(folder / "model.onnx", spec), spec
@@ -265,6 +266,7 @@ def test_numbers_that_are_computed_from_the_size_of_the_image_are_told(
         ({"mode": "linear", "coordinate_transformation_mode": "align_corners"}, 0.5 - 0.5 * 63 / 31, 63 / 31),
         ({"mode": "linear", "coordinate_transformation_mode": "asymmetric"}, -0.5, 2.0),
         ({"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}, -0.5, 2.0),
+        ({"mode": "nearest"}, -0.5, 2.0),
     ],
 )
 def test_a_resize_puts_its_cells_where_its_rule_says(
@@ -277,3 +279,70 @@ def test_a_resize_puts_its_cells_where_its_rule_says(
     for place in placed.places:
         assert place is not None
         assert (place.first, place.step) == pytest.approx((first, step))
+
+
+RULES: list[tuple[int, str, dict[str, str]]] = [
+    *((9, "Upsample", {"mode": mode}) for mode in ("nearest", "linear")),
+    *((10, "Resize", {"mode": mode}) for mode in ("nearest", "linear")),
+    *(
+        (opset, "Resize", {"mode": "linear", "coordinate_transformation_mode": rule})
+        for opset, rule in [
+            *((opset, rule) for opset in (11, 13, 18) for rule in ("half_pixel", "pytorch_half_pixel")),
+            *((opset, rule) for opset in (11, 13, 18) for rule in ("align_corners", "asymmetric")),
+            (19, "half_pixel_symmetric"),
+        ]
+    ),
+    *(
+        (13, "Resize", {"mode": "nearest", "coordinate_transformation_mode": rule, "nearest_mode": rounding})
+        for rule in ("half_pixel", "asymmetric", "align_corners")
+        for rounding in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+    ),
+    (11, "Resize", {"mode": "nearest"}),
+    (11, "Resize", {"mode": "linear"}),
+]
+KNOWN = {2, 3, 4, 0.5, 0.25}
+"""Scales at which nearest cells repeat."""
+
+
+RESIZES = [
+    (*rule, by_sizes, scale)
+    for rule in RULES
+    for by_sizes in ([False, True] if rule[0] > 10 else [False])
+    for scale in (2, 3, 4, 0.5, 0.25, 0.3, 1.37)
+    if scale > 1 or rule[1] == "Resize"
+]
+
+
+@pytest.mark.parametrize(("opset", "kind", "options", "by_sizes", "scale"), RESIZES)
+def test_a_resize_looks_where_onnx_runtime_does(
+    opset: int, kind: str, options: dict[str, str], by_sizes: bool, scale: float, tmp_path: Path
+) -> None:
+    length, modern = 48, opset > 10
+    weights: dict[str, Any] = {"s": np.array([1, 1, scale, scale], np.float32)}
+    given = ["x", "s"]
+    if by_sizes:
+        weights, given = {"s": np.array([1, 1, *[int(length * scale)] * 2])}, ["x", "none", "none", "s"]
+    elif modern:
+        given = ["x", "none", "s"]
+    if modern:
+        weights["none"] = np.zeros(0, np.float32)
+    nodes = [node(kind, given, ["f"], **options)]
+    graph, spec = _graph(tmp_path, (nodes, weights), length, opset=opset)
+    placed = places_in(graph, spec, "f")
+    if options["mode"] == "nearest" and placed is None:
+        assert scale not in KNOWN or options.get("coordinate_transformation_mode") == "align_corners"
+        return
+    assert placed is not None
+    ramp = np.broadcast_to(np.arange(length, dtype=np.float32) + 0.5, (1, 1, length, length))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    looked = session.run(["f"], {"x": np.ascontiguousarray(ramp)})[0][0, 0, 0]
+    place, cells = placed.places[1], len(looked)
+    assert place is not None
+    told = place.first + (np.arange(cells) + 0.5) * place.step
+    inner = (told > 2 * place.step + 1) & (told < length - 2 * place.step - 1)
+    off = (told - looked)[inner]
+    if options["mode"] == "linear":
+        assert np.abs(off).max() < 1e-3
+    else:  # whole cells are taken: in the mean of those that are repeated
+        off = off[: len(off) // int(max(scale, 1)) * int(max(scale, 1))]
+        assert abs(off.mean()) < 1e-3

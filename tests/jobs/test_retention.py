@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 
 from site_under_test import ROUTE, Site, film
+from whyray.app.compare_contents import ContentComparer
 from whyray.app.retention import Retention
 from whyray.catalog import (
     Delivery,
@@ -14,6 +15,8 @@ from whyray.catalog import (
     JobState,
     ResultRow,
     Study,
+    conflicts,
+    contents,
     jobs,
     processes,
     revisions,
@@ -111,6 +114,51 @@ def test_a_disk_that_runs_short_costs_the_oldest_finished_studies_their_instance
     with site.catalog.read() as session:
         row = session.scalars(select(Study).where(Study.study_instance_uid != unfinished)).one()
     assert row.note == "instances removed: the disk ran short (retention.purge_below)"
+
+
+def test_a_study_that_may_be_under_the_wrong_patient_stays_until_somebody_decides_or_the_disk_runs_short(
+    site: Site,
+) -> None:
+    site.configure(listener={"corrected": "ask"}, retention={"source": "7d", "results": "7d"})
+    retention = retention_of(site)
+    uid = a_delivered_study(site)
+    site.clock.tick(6 * DAY)
+    corrected = film(1)
+    corrected.PatientID = "corrected"
+    site.receive([corrected])
+    ContentComparer(site.catalog, lambda: site.config, site.storage.open).step()
+    site.clock.tick(60 * DAY)
+    retention.step()
+    assert kept(site)[:2] == (1, 2)
+    with site.catalog.read() as session:
+        assert [study.study_instance_uid for study in conflicts.unidentified(session)] == [uid]
+    site.configure(
+        listener={"corrected": "ask"}, retention={"source": "7d", "results": "90d", "purge_below": "1000000TB"}
+    )
+    retention.step()
+    assert kept(site)[:2] == (1, 0)
+    with site.catalog.read() as session:
+        (told,) = session.scalars(select(Event).where(Event.kind == "content.removed"))
+    assert (told.severity, told.study_instance_uid) == ("error", uid)
+
+
+def test_a_study_that_was_decided_about_goes_in_its_time(site: Site) -> None:
+    site.configure(listener={"corrected": "ask"}, retention={"source": "7d", "results": "7d"})
+    retention = retention_of(site)
+    uid = a_delivered_study(site)
+    site.clock.tick(6 * DAY)
+    corrected = film(1)
+    corrected.PatientID = "corrected"
+    site.receive([corrected])
+    ContentComparer(site.catalog, lambda: site.config, site.storage.open).step()
+    with site.catalog.begin() as session:
+        contents.keep(session, uid, site.clock(), actor="eva")
+    site.clock.tick(6 * DAY)
+    retention.step()
+    assert kept(site)[:2] == (1, 2)  # something came since the first
+    site.clock.tick(2 * DAY)
+    retention.step()
+    assert kept(site)[0] == 0
 
 
 def test_a_job_that_is_retried_after_its_instances_went_says_so(site: Site) -> None:

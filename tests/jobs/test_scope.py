@@ -158,11 +158,24 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def test_the_raw_image_of_a_detector_is_none_to_be_looked_at(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("sop_class", "intent"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.1.1.1", "FOR PROCESSING"),
+        ("1.2.840.10008.5.1.4.1.1.1.1.1", ""),
+        ("1.2.840.10008.5.1.4.1.1.1.2.1", None),
+        ("1.2.840.10008.5.1.4.1.1.1.3.1", None),
+        ("1.2.840.10008.5.1.4.1.1.1.1", "FOR PROCESSING"),
+    ],
+)
+def test_the_raw_image_of_a_detector_is_none_to_be_looked_at(site: Site, sop_class: str, intent: str | None) -> None:
     """It comes beside the one for presentation, or alone; what such an image shows has no meaning for a reader."""
     raw = film(2, modality="DX", series="raw", study="both")
-    raw.SOPClassUID = raw.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1.1"
-    raw.PresentationIntentType = "FOR PROCESSING"
+    raw.SOPClassUID = raw.file_meta.MediaStorageSOPClassUID = sop_class
+    if intent is None:
+        raw.pop("PresentationIntentType", None)
+    else:
+        raw.PresentationIntentType = intent
     shown = film(1, modality="DX", study="both")
     job = worked_on(site, [shown, raw])
     assert job.state is JobState.DONE

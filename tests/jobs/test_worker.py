@@ -391,7 +391,9 @@ def next_revision(site: Site) -> Job:
     return job
 
 
-def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Site) -> None:
+def test_late_instances_make_a_new_revision_that_names_the_reports_that_it_replaces(site: Site) -> None:
+    """And nothing else: Key Object Selections have SOP Classes beside those of reports, and are none."""
+    site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sc", "sr", "ko"]}}])
     run_job(queued(site), "worker-1", site.tools())
     second = next_revision(site)
     results = rows(site, ResultRow)
@@ -408,6 +410,7 @@ def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Si
         }
         earlier = [result for result in results if result.job_id != second.id and result.kind == "sr"]
         assert replaced == {result.sop_instance_uid for result in earlier}
+    assert [result for result in results if result.job_id != second.id and result.kind == "ko"]
 
 
 def test_a_new_revision_says_which_run_of_the_one_before_it_replaces(

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pydicom import Dataset
+from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from results.answers import AT, CARDIOMEGALY, FOUR_KINDS, NODULE, a_map, answer_about, blob, centre_of
 from results.sources import image_named, read
@@ -216,8 +217,12 @@ def test_a_probability_says_for_which_prevalence_it_holds_and_who_set_it(image, 
 
 
 def test_a_report_that_replaces_another_names_it_as_predecessor(image, templates):
-    earlier = [EarlierResult(SR, "1.2.3.4", "1.2.3"), EarlierResult("1.2.840.10008.5.1.4.1.1.7", "1.2.3.5", "1.2.6")]
-    answer = answer_about(image, revision=2, supersedes=("1.2.3.4", "1.2.3.5"))
+    earlier = [
+        EarlierResult(SR, "1.2.3.4", "1.2.3"),
+        EarlierResult("1.2.840.10008.5.1.4.1.1.7", "1.2.3.5", "1.2.6"),
+        EarlierResult(KeyObjectSelectionDocumentStorage, "1.2.3.6", "1.2.7"),
+    ]
+    answer = answer_about(image, revision=2, supersedes=("1.2.3.4", "1.2.3.5", "1.2.3.6"))
     report = report_of(answer, templates, previous=earlier)
     (study,) = report.PredecessorDocumentsSequence
     assert study.StudyInstanceUID == image.header.StudyInstanceUID

@@ -43,7 +43,7 @@ CT = header(Modality="CT")
 def test_a_match_says_which_clause_refused_and_what_was_found() -> None:
     match = match_series(configuration().routes[0], header(Modality="MR", BodyPartExamined="CHEST"))
     assert not match.matched
-    assert [(clause.text, clause.matched, clause.found) for clause in match.clauses] == [
+    assert [(clause.text, clause.matched, clause.value) for clause in match.clauses] == [
         ("Modality in [CR, DX]", False, "MR"),
         ("BodyPartExamined contains chest", True, "CHEST"),
         ("ViewPosition absent or ViewPosition in [PA, AP]", True, "absent"),
@@ -63,7 +63,7 @@ def test_what_was_found_never_names_the_patient() -> None:
     shown = str(match_series(config.routes[0], series_header))
     for word in ("Rossi", "Anna", "4711", "19600202", "Weiss"):
         assert word not in shown
-    assert "found='M'" in shown
+    assert "value='M'" in shown
 
 
 def test_each_series_goes_where_its_clauses_say() -> None:
@@ -77,7 +77,7 @@ def test_a_study_clause_refuses_the_whole_study() -> None:
     config = configuration()
     with_pet = [Series("1", CT, 40), Series("2", header(Modality="PT"), 40)]
     assert routes_for(config, with_pet).otherwise
-    assert [refusal.found for refusal in match_study(config.routes[1], with_pet).refusals] == ["CT, PT"]
+    assert [refusal.value for refusal in match_study(config.routes[1], with_pet).refusals] == ["CT, PT"]
     many = [Series(str(number), CT, 40) for number in range(4)]
     assert routes_for(config, many).otherwise
     assert not routes_for(config, many[:3]).otherwise

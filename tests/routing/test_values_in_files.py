@@ -219,7 +219,7 @@ def test_a_name_that_is_not_in_its_character_set_decides_nothing_and_is_named(
         match = asked({"PatientName": condition}, header)
         assert not match.matched
         assert match.unread == ("PatientName",)
-        assert [clause.found for clause in match.clauses] == ["can't be read"]
+        assert [clause.value for clause in match.clauses] == ["can't be read"]
     assert holds({"PatientName": {"present": True}}, header)
     assert holds({"any": [{"SOPInstanceUID": "1.2.3"}, {"PatientName": "A"}]}, header)
 

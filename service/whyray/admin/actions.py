@@ -80,7 +80,7 @@ def _guard(own: str | None) -> list[ClauseVerdict]:
 
 
 def _clauses(match: Match, prefix: str) -> list[ClauseVerdict]:
-    return [ClauseVerdict(prefix + clause.text, clause.matched, clause.found) for clause in match.clauses]
+    return [ClauseVerdict(prefix + clause.text, clause.matched, clause.value) for clause in match.clauses]
 
 
 def all_methods(folders: Sequence[Path]) -> list[MethodInfo]:

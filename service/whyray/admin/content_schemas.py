@@ -19,6 +19,7 @@ class NewerContentOut(Answer):
     )
     others: list[str] = Field(description="Some of the other attributes in which they differ.")
     pixels: list[PixelComparison] = Field(description="How their pixel data compare.")
+    version: str = Field(description="Of what is said here: sent with a decision, it is refused where this changed.")
 
 
 class ContentDecided(Answer):

@@ -379,7 +379,7 @@ class ClauseOut(Answer):
 
     clause: str = Field(examples=["Modality in [CR, DX]"])
     held: bool
-    found: str = Field(examples=["CT"])
+    value: str = Field(examples=["CT"])
 
 
 class VerdictOut(Answer):

@@ -152,7 +152,7 @@ class ClauseVerdict:
 
     clause: str
     held: bool
-    found: str
+    value: str
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ Without asking (`listener.corrected: use`, the default) only where all of this i
 * they name another patient or order, and the pixel data are the same: results under a wrong patient are worse than a
   job too many, and another image under a known UID is a fault that somebody has to look at;
 * all instances in use of the study came again, and name one patient and order: a study never names two;
-* each came from the sender whose content is in use: a modality and a PACS that name patients in different ways, and
-  both send here, don't take turns;
+* each came from the sender whose content is in use, which did not come once more since: a modality and a PACS that
+  name patients in different ways, and both send here, don't take turns;
 * nothing was decided about the study before: a sender that goes to and fro between two headers moves it once.
 """
 
@@ -149,8 +149,8 @@ class ContentComparer:
 
 
 def _is_safe(conflict: Conflict, pair: conflicts.Pair) -> bool:
-    same_sender = pair.calling_ae == pair.calling_ae_in_use
-    return bool(conflict.identification) and conflict.pixels is PixelComparison.SAME and same_sender
+    last_of_one_sender = pair.is_newest and pair.calling_ae == pair.calling_ae_in_use
+    return bool(conflict.identification) and conflict.pixels is PixelComparison.SAME and last_of_one_sender
 
 
 def _words(difference: conflicts.Difference) -> str:

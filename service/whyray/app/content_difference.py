@@ -20,18 +20,10 @@ from pydicom.uid import (
 )
 
 from whyray.base.errors import DecodeError
+from whyray.base.identification import IDENTIFICATION, identification_value
 from whyray.catalog import PixelComparison, conflicts
 from whyray.routing import read_header
 
-IDENTIFICATION = (
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-)
-"""What says whose images they are, and for which order."""
 _DESCRIBES_PIXELS = frozenset(
     (
         "BitsAllocated",
@@ -65,7 +57,9 @@ def difference_between(newest: BinaryIO, in_use: BinaryIO) -> conflicts.Differen
     """
     first, second = (read_header(file, called="a stored instance") for file in (newest, in_use))
     identification = tuple(
-        keyword for keyword in IDENTIFICATION if _identity(first, keyword) != _identity(second, keyword)
+        keyword
+        for keyword in IDENTIFICATION
+        if identification_value(first, keyword) != identification_value(second, keyword)
     )
     others = [
         keyword
@@ -81,16 +75,7 @@ def difference_between(newest: BinaryIO, in_use: BinaryIO) -> conflicts.Differen
 def identification_of(file: BinaryIO) -> tuple[str | None, ...]:
     """The values of `IDENTIFICATION`, to be compared and for nothing else. Raises DecodeError."""
     header = read_header(file, called="a stored instance")
-    return tuple(_identity(header, keyword) for keyword in IDENTIFICATION)
-
-
-def _identity(header: Dataset, keyword: str) -> str | None:
-    """A value without what says nothing: padding, and empty components of a name. None where it can't be decoded."""
-    try:
-        text = str(header.get(keyword) or "")
-    except Exception:  # pydicom raises what it likes on nonsense
-        return None
-    return "=".join(group.rstrip("^ ").strip() for group in text.split("=")).rstrip("=")
+    return tuple(identification_value(header, keyword) for keyword in IDENTIFICATION)
 
 
 def _equal(first: Dataset, second: Dataset, tag: BaseTag) -> bool:

@@ -70,7 +70,7 @@ class OrderedJobs:
             match = match_series(route, self.read_header(grouped[uid][0].key), instances=len(grouped[uid]))
             if match.matched:
                 taken[uid] = grouped[uid]
-            refusals += [f"{refusal.text} (found: {refusal.found})" for refusal in match.refusals]
+            refusals += [f"{refusal.text} (found: {refusal.value})" for refusal in match.refusals]
         if not taken:
             why = "; ".join(dict.fromkeys(refusals)) or "none of them is here"
             raise ImageError(

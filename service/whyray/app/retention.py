@@ -28,6 +28,7 @@ from whyray.catalog import (
     Series,
     Study,
     audit,
+    conflicts,
     drift,
     events,
     keys,
@@ -53,7 +54,8 @@ class Retention:
 
     Instances and results go by their own age, and the study's row once it has neither. A study with a job or delivery
     that is queued, running, waiting or failed stays whole, whatever its age, as do results that a destination has not
-    committed to keep where it is asked to: a failed one waits for an administrator.
+    committed to keep where it is asked to: a failed one waits for an administrator. So does a study that may be under
+    the wrong patient, until somebody decides; where the disk runs short its instances go after those of all others.
     """
 
     catalog: Catalog
@@ -104,12 +106,14 @@ class Retention:
         self._delete(freed)
         return len(settled)
 
-    def _instances(self, due: ColumnElement[bool], asked: Sequence[str], why: str) -> int:
+    def _instances(self, due: ColumnElement[bool], asked: Sequence[str], why: str, *, undecided: bool = False) -> int:
         """Remove what was received of studies, and leave their results; says of how many studies."""
         freed: list[str] = []
         with self.catalog.begin() as session:
-            settled = list(session.scalars(_settled(and_(due, _HAS_INSTANCES), asked)))
+            settled = list(session.scalars(_settled(and_(due, _HAS_INSTANCES), asked, undecided=undecided)))
             for study in settled:
+                if undecided:
+                    self._tell_undecided(session, study)
                 freed += _instance_keys(session, study.id)
                 self._audit(session, study, f"its instances: {why}")
                 removal.remove_instances(session, study.id)
@@ -139,9 +143,11 @@ class Retention:
     def _make_room(self, asked: Sequence[str]) -> None:
         """Below the free space that is wanted, remove instances of settled studies before their time, oldest first."""
         wanted = self.config().retention.purge_below
-        while self.storage.free_bytes() < wanted:
-            if not self._instances(true(), asked, "the disk ran short (retention.purge_below)"):
-                return
+        why = "the disk ran short (retention.purge_below)"
+        for undecided in (False, True):
+            while self.storage.free_bytes() < wanted:
+                if not self._instances(true(), asked, why, undecided=undecided):
+                    break
 
     def _audit(self, session: Session, study: Study, why: str) -> None:
         """A study was removed from here. Whose it was is not known any more where its instances went before."""
@@ -165,6 +171,14 @@ class Retention:
             words = f"{count} {what}, {files} files"
             events.record(session, self.catalog.clock(), "info", "retention.removed", words)
 
+    def _tell_undecided(self, session: Session, study: Study) -> None:
+        words = (
+            "what came again with other content was removed with the study's other instances, for the disk ran short, "
+            "before anybody decided: the study's results may be under the wrong patient"
+        )
+        uid = study.study_instance_uid
+        events.record(session, self.catalog.clock(), "error", "content.removed", words, study=uid)
+
     def _delete(self, freed: Sequence[str]) -> None:
         for key in freed:
             self.storage.delete(key)
@@ -173,13 +187,14 @@ class Retention:
 _HAS_INSTANCES = exists().where(Series.study_id == Study.id)
 
 
-def _settled(due: ColumnElement[bool], asked: Sequence[str]) -> Select[Study]:
-    """Studies that are due and have nothing to do, the longest untouched first."""
+def _settled(due: ColumnElement[bool], asked: Sequence[str], *, undecided: bool = False) -> Select[Study]:
+    """Studies that are due and have nothing to do, the longest untouched first; those that wait for somebody apart."""
     working = exists().where(Job.study_id == Study.id, Job.state.in_(_JOBS_AT_WORK))
     undelivered = exists().where(ResultRow.job_id == Job.id, Job.study_id == Study.id, _undelivered(asked))
     return (
         select(Study)
         .where(Study.received_sequence == Study.routed_sequence, due, ~working, ~undelivered)
+        .where(conflicts.IS_ASKED if undecided else ~conflicts.IS_ASKED)
         .order_by(Study.last_received_at)
         .limit(_BATCH)
         .with_for_update(skip_locked=True)

@@ -220,6 +220,15 @@ class InputChanged(PermanentError):  # noqa: N818
     default_advice = "Send the study again from the PACS."
 
 
+class PatientMismatch(PermanentError):  # noqa: N818 - the field's word for it
+    """Instances of one study name two patients: nothing is made of it, for it would be filed under one of them."""
+
+    default_advice = (
+        "Look up in the PACS whose images these are. Have those under the wrong patient corrected, or moved to a study "
+        "of their own, and the study sent again."
+    )
+
+
 class SealBroken(PermanentError):  # noqa: N818
     """What was encrypted at rest can't be opened: damaged, changed, or sealed with a key that is not named."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_HALF_UP, Context, Decimal
+from numbers import Integral
 
 _WHOLE_UP_TO = 7
 """Digits of whole numbers that are written out; longer ones are powers of ten, as in Python's `g`."""
@@ -34,7 +35,7 @@ def significant(value: float, digits: int) -> str:
     """
     if not math.isfinite(value) or value == 0:
         return "0" if value == 0 else str(value)
-    rounded = _rounded(value, Decimal(value).adjusted() - digits + 1)
+    rounded = _rounded(value, _exact(value).adjusted() - digits + 1)
     power = rounded.adjusted()
     if _SMALLEST <= power < _WHOLE_UP_TO:
         return _without_zeros(f"{rounded:f}")
@@ -54,8 +55,13 @@ def with_marks(text: str, decimal_mark: str, thousands: str) -> str:
 
 def _rounded(value: float, power: int) -> Decimal:
     """To a multiple of that power of ten; zero has no sign."""
-    rounded = Decimal(value).quantize(Decimal(1).scaleb(power), context=_EXACT)
+    rounded = _exact(value).quantize(Decimal(1).scaleb(power), context=_EXACT)
     return rounded if rounded else abs(rounded)
+
+
+def _exact(value: float) -> Decimal:
+    """The number itself; those of numpy become Python's first, which alone Decimal takes."""
+    return Decimal(int(value) if isinstance(value, Integral) else float(value))
 
 
 def _without_zeros(text: str) -> str:

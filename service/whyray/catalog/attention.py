@@ -60,7 +60,7 @@ def attention(
     *,
     destinations: Iterable[str],
     free_bytes: int | None,
-    stuck_work: stuck.Found | None = None,
+    stuck_work: stuck.StuckGroups | None = None,
 ) -> tuple[Attention, ...]:
     """All that needs somebody, errors first.
 

@@ -6,12 +6,13 @@ with the one in use, and for somebody's decision (see `catalog.contents`); intak
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, cast
 
-from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from whyray.catalog import events
@@ -19,8 +20,16 @@ from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.states import ConflictDecision, PixelComparison
 from whyray.catalog.tables import Instance, Series, Study
 
-_CONFLICTS, _INSTANCES = (cast(Table, table.__table__) for table in (Conflict, Instance))
+_CONFLICTS, _INSTANCES, _STUDIES = (cast(Table, table.__table__) for table in (Conflict, Instance, Study))
 _UNDECIDED = Conflict.decision.is_(None)
+IS_ASKED: ColumnElement[bool] = (
+    exists()
+    .where(
+        Conflict.study_id == Study.id, _UNDECIDED, or_(Conflict.identification != "", Conflict.compared_at.is_(None))
+    )
+    .correlate(Study)
+)
+"""Whether a study has contents that name another patient or order, or may, and that nobody has decided about."""
 _USED, _ITS_SERIES = aliased(Instance), aliased(Series)
 
 
@@ -55,9 +64,11 @@ class Pair:
     calling_ae_in_use: str
     size: int
     """Bytes of both."""
+    is_newest: bool
+    """False where the one in use came once more since."""
 
 
-def came(session: Session, study_id: int, instance_id: int, former: Collection[int], now: datetime) -> None:
+def enter_conflict(session: Session, study_id: int, instance_id: int, former: Collection[int], now: datetime) -> None:
     """Another content of an instance came: it waits to be compared. `former` are those that its study had."""
     overtaken = update(_CONFLICTS).where(_CONFLICTS.c.instance_id.in_(former), _CONFLICTS.c.decision.is_(None))
     session.execute(overtaken.values(decision=ConflictDecision.OVERTAKEN))
@@ -66,10 +77,25 @@ def came(session: Session, study_id: int, instance_id: int, former: Collection[i
     session.execute(insert(_CONFLICTS), values)
 
 
-def came_again(session: Session, study_id: int, known: Known, in_study: Sequence[Known], now: datetime) -> bool:
+def reenter(
+    session: Session,
+    study: tuple[int, str],
+    known: Known,
+    in_study: Sequence[Known],
+    calling_ae: str,
+    now: datetime,
+) -> bool:
     """A content that the study has came once more: it is the newest now. Says whether it waits to be compared.
 
-    A sender that sends again what is in use has decided by that: whatever it had sent since is kept apart.
+    A sender that sends again what is in use has decided by that about what it had sent since, once that was compared:
+    it is kept apart. What another sender had sent stays undecided about.
+
+    Parameters
+    ----------
+    study
+        Its id, and its Study Instance UID.
+    in_study
+        All contents of the instance that the study has.
     """
     in_order = sorted(in_study, key=lambda row: row.variant)
     if in_order[-1].id == known.id:
@@ -82,12 +108,19 @@ def came_again(session: Session, study_id: int, known: Known, in_study: Sequence
     _number(session, known.id, variants[-1])
     if known.own_result:
         return False
+    study_id, study_uid = study
     others = [row.id for row in in_study if row.id != known.id]
     if known.set_aside:
-        came(session, study_id, known.id, others, now)
+        enter_conflict(session, study_id, known.id, others, now)
         return True
-    kept = update(_CONFLICTS).where(_CONFLICTS.c.instance_id.in_(others), _CONFLICTS.c.decision.is_(None))
-    session.execute(kept.values(decision=ConflictDecision.KEPT_APART))
+    its_own = select(Instance.id).where(Instance.id.in_(others), Instance.calling_ae == calling_ae)
+    kept = update(_CONFLICTS).where(
+        _CONFLICTS.c.instance_id.in_(its_own), _CONFLICTS.c.decision.is_(None), _CONFLICTS.c.compared_at.is_not(None)
+    )
+    if session.connection().execute(kept.values(decision=ConflictDecision.KEPT_APART)).rowcount:
+        session.execute(update(_STUDIES).where(_STUDIES.c.id == study_id).values(content_decided_at=now))
+        words = f"{calling_ae} sent what is in use of 1 instance again, and what it had sent since is kept apart"
+        events.record(session, now, "info", "content.kept", words, study=study_uid)
     return False
 
 
@@ -95,7 +128,9 @@ def _number(session: Session, instance_id: int, variant: int) -> None:
     session.execute(update(_INSTANCES).where(_INSTANCES.c.id == instance_id).values(variant=variant))
 
 
-def tell(session: Session, study_uid: str, sop_instance_uid: str, calling_ae: str, now: datetime) -> None:
+def record_conflict_event(
+    session: Session, study_uid: str, sop_instance_uid: str, calling_ae: str, now: datetime
+) -> None:
     """The event of another content."""
     words = (
         f"instance {sop_instance_uid} came again with other bytes from {calling_ae}; "
@@ -116,6 +151,12 @@ def undecided(session: Session, study_id: int) -> list[tuple[Conflict, Pair]]:
     return [(row, pairs[row.instance_id]) for row in rows if row.instance_id in pairs]
 
 
+def version(waiting: Iterable[Conflict]) -> str:
+    """What changes (64 hex digits) where other contents wait than before, or more is known of them."""
+    lines = sorted(f"{conflict.instance_id} {conflict.came_at} {conflict.compared_at}" for conflict in waiting)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def _pairs(session: Session, which: object, *, most: int | None = None) -> list[Pair]:
     rows = session.execute(
         select(
@@ -127,6 +168,7 @@ def _pairs(session: Session, which: object, *, most: int | None = None) -> list[
             _USED.key,
             _USED.calling_ae,
             Instance.size + _USED.size,
+            Instance.variant > _USED.variant,
         )
         .select_from(Conflict)
         .join(Study, Study.id == Conflict.study_id)
@@ -154,10 +196,8 @@ def compared(session: Session, instance_id: int, difference: Difference, now: da
 
 def is_decided(session: Session, study_id: int) -> bool:
     """Whether anything was decided about contents of this study before, by whomever."""
-    decided = Conflict.decision.in_((ConflictDecision.USED, ConflictDecision.KEPT_APART))
-    return (
-        session.scalar(select(Conflict.instance_id).where(Conflict.study_id == study_id, decided).limit(1)) is not None
-    )
+    # not of the conflicts: one is entered anew where its content comes again
+    return session.scalar(select(Study.content_decided_at).where(Study.id == study_id)) is not None
 
 
 def in_use_alone(session: Session, study_id: int) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, TransitionError
-from whyray.catalog import conflicts, events, replacement
+from whyray.catalog import conflicts, events, jobs, replacement
 from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.states import ConflictDecision, JobState, job_after
 from whyray.catalog.tables import Instance, Job, Study
@@ -32,7 +32,14 @@ class Used:
 
 
 def use_newest(
-    session: Session, study_uid: str, now: datetime, *, actor: str, anyway: bool = False, why: str = ""
+    session: Session,
+    study_uid: str,
+    now: datetime,
+    *,
+    actor: str,
+    anyway: bool = False,
+    shown: str | None = None,
+    why: str = "",
 ) -> Used:
     """Take the newest content of each instance of a study into use, and have the study routed anew.
 
@@ -42,6 +49,8 @@ def use_newest(
     ----------
     anyway
         Also where not all of the study came again, so that it would name two patients, and without comparing.
+    shown
+        The `conflicts.version` of what the actor saw; None where nobody was shown anything.
     why
         What is said of it in the event.
 
@@ -50,15 +59,19 @@ def use_newest(
     NotFound
         If there is no such study.
     TransitionError
-        If contents are not compared yet, or name another patient or order and not all instances came again.
+        If contents are not compared yet, or name another patient or order and not all instances came again; or if
+        another came since what was `shown`.
     """
     study = _locked(session, study_uid)
     waiting = conflicts.undecided(session, study.id)
     if not waiting:
         return Used()
+    conflicting = [conflict for conflict, _ in waiting]
     if not anyway:
-        _check_whole(session, study, [conflict for conflict, _ in waiting])
-    former_series: set[str] = set()
+        _check_compared(study, conflicting)
+        _check_whole(session, study, conflicting)
+    _check_shown(study, conflicting, shown)
+    formers: list[Instance] = []
     is_routed = False
     for conflict, pair in waiting:
         former = session.scalars(select(Instance).where(Instance.key == pair.key_in_use).with_for_update()).one()
@@ -67,9 +80,10 @@ def use_newest(
         newest.routed = newest.routed or former.routed
         is_routed = is_routed or newest.routed
         conflict.decision = ConflictDecision.USED
-        former_series.add(former.series.series_instance_uid)
+        formers.append(former)
+    study.content_decided_at = now
     session.flush()
-    used = _withdraw(session, study, former_series, len(waiting), now, actor)
+    used = _withdraw(session, study, formers, now, actor)
     if is_routed:
         _open(session, study.id, now)
     keywords = sorted({word for conflict, _ in waiting for word in conflict.identification.split(", ") if word})
@@ -85,19 +99,25 @@ def use_newest(
     return used
 
 
-def keep(session: Session, study_uid: str, now: datetime, *, actor: str) -> int:
+def keep(session: Session, study_uid: str, now: datetime, *, actor: str, shown: str | None = None) -> int:
     """Let what is in use of a study stay so, and stop asking; says of how many instances newer contents waited.
 
     Raises
     ------
     NotFound
         If there is no such study.
+    TransitionError
+        If contents are not compared yet, or another came since what was `shown` (see `use_newest`).
     """
     study = _locked(session, study_uid)
-    waiting = conflicts.undecided(session, study.id)
-    for conflict, _ in waiting:
+    waiting = [conflict for conflict, _ in conflicts.undecided(session, study.id)]
+    if waiting:
+        _check_compared(study, waiting)
+        _check_shown(study, waiting, shown)
+    for conflict in waiting:
         conflict.decision = ConflictDecision.KEPT_APART
     if waiting:
+        study.content_decided_at = now
         which = conflicts.instances_in_words(len(waiting))
         words = f"{which} came again with other content, kept apart: what is in use stays so"
         events.record(session, now, "info", "content.kept", words, study=study_uid, actor=actor)
@@ -111,12 +131,23 @@ def _locked(session: Session, study_uid: str) -> Study:
     return study
 
 
-def _check_whole(session: Session, study: Study, waiting: list[Conflict]) -> None:
+def _check_compared(study: Study, waiting: list[Conflict]) -> None:
     if any(conflict.compared_at is None for conflict in waiting):
         raise TransitionError(
             f"contents of study {study.study_instance_uid} are still being compared",
             advice="Wait some seconds and try again. If it stays so, see whether all roles run (`whyray status`).",
         )
+
+
+def _check_shown(study: Study, waiting: list[Conflict], shown: str | None) -> None:
+    if shown is not None and shown != conflicts.version(waiting):
+        raise TransitionError(
+            f"something of study {study.study_instance_uid} came or was decided since it was shown",
+            advice="Load the study's page anew and look at what differs now.",
+        )
+
+
+def _check_whole(session: Session, study: Study, waiting: list[Conflict]) -> None:
     alone = conflicts.in_use_alone(session, study.id)
     if alone and any(conflict.identification for conflict in waiting):
         raise TransitionError(
@@ -127,14 +158,15 @@ def _check_whole(session: Session, study: Study, waiting: list[Conflict]) -> Non
         )
 
 
-def _withdraw(session: Session, study: Study, series_uids: set[str], instances: int, now: datetime, actor: str) -> Used:
-    """Supersede the jobs that took instances of these series, and take back their results."""
+def _withdraw(session: Session, study: Study, formers: list[Instance], now: datetime, actor: str) -> Used:
+    """Supersede the jobs that took these instances' series, or one as a segmentation; take back their results."""
+    series_uids = {former.series.series_instance_uid for former in formers}
     affected = [
         job
         for job in session.scalars(
             select(Job).where(Job.study_id == study.id).order_by(Job.created_at, Job.id).with_for_update()
         )
-        if series_uids.intersection(job.series_uids)
+        if series_uids.intersection(job.series_uids) or any(jobs.is_segmentation_for(job, former) for former in formers)
     ]
     stopped = 0
     for job in affected:
@@ -149,7 +181,7 @@ def _withdraw(session: Session, study: Study, series_uids: set[str], instances: 
             session, now, "info", "job.superseded", words, study=study.study_instance_uid, job=job.id, actor=actor
         )
     results, deliveries = replacement.withdraw(session, [job.id for job in affected], now)
-    return Used(instances, stopped, results, deliveries)
+    return Used(len(formers), stopped, results, deliveries)
 
 
 def _open(session: Session, study_id: int, now: datetime) -> None:

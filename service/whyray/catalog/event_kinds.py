@@ -28,6 +28,7 @@ EventKind = Literal[
     "content.differs",
     "content.identification",
     "content.kept",
+    "content.removed",
     "content.used",
     "delivery.commitment_refused",
     "delivery.failed",
@@ -110,6 +111,10 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
         "pixel data are the same",
     ),
     "content.kept": ("info", "what is in use of a study's instances stays so: somebody, or the sender, decided"),
+    "content.removed": (
+        "error",
+        "a study's instances went as the disk ran short, before anybody decided whether it is under the wrong patient",
+    ),
     "content.used": (
         "warning",
         "the newest content of a study's instances was taken into use: what was made of the former one is withdrawn",

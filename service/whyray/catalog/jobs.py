@@ -450,18 +450,23 @@ def inputs(session: Session, job: Job) -> dict[str, list[Instance]]:
 
 def segmentations(session: Session, job: Job) -> list[Instance]:
     """Segmentations of the job's study that somebody else sent before the job was created, in the order they came."""
+    return [
+        instance
+        for group in studies.routable(session, job.study_id).values()
+        for instance in group
+        if is_segmentation_for(job, instance)
+    ]
+
+
+def is_segmentation_for(job: Job, instance: Instance) -> bool:
+    """Whether an instance of the job's study, while it is in use, is one of its `segmentations`, of whatever series."""
     # not with this module: commands that only read the catalog need no pydicom
     from pydicom.uid import SegmentationStorage
 
     from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 
-    classes = {SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE}
-    return [
-        instance
-        for group in studies.routable(session, job.study_id).values()
-        for instance in group
-        if instance.received_at <= job.created_at and instance.sop_class_uid in classes
-    ]
+    is_segmentation = instance.sop_class_uid in (SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE)
+    return is_segmentation and instance.received_at <= job.created_at
 
 
 def tally(session: Session) -> dict[JobState, int]:

@@ -147,7 +147,7 @@ def queue_state(session: Session) -> QueueState:
 
 
 def destination_states(
-    session: Session, configured: Iterable[str], *, stuck_work: stuck.Found | None = None
+    session: Session, configured: Iterable[str], *, stuck_work: stuck.StuckGroups | None = None
 ) -> tuple[DestinationState, ...]:
     """Every destination that is configured or has deliveries.
 
@@ -174,7 +174,7 @@ def destination_states(
     )
 
 
-def _last_error(destination: str, stuck_groups: stuck.Found) -> ErrorWords | None:
+def _last_error(destination: str, stuck_groups: stuck.StuckGroups) -> ErrorWords | None:
     """Of what was created last, of all that failed or waits."""
     groups = [
         group

@@ -39,7 +39,7 @@ class Stuck:
     advice: str
 
 
-Found = Mapping[tuple[Kind, JobState | DeliveryState], Sequence[Stuck]]
+StuckGroups = Mapping[tuple[Kind, JobState | DeliveryState], Sequence[Stuck]]
 """What is stuck, by its kind and its state."""
 _OF_DELIVERIES: tuple[tuple[Kind, JobState | DeliveryState], ...] = (
     ("deliveries", DeliveryState.FAILED),
@@ -54,12 +54,12 @@ _OF_ALL: tuple[tuple[Kind, JobState | DeliveryState], ...] = (
 )
 
 
-def deliveries(session: Session) -> Found:
+def deliveries(session: Session) -> StuckGroups:
     """Stuck deliveries alone."""
     return {key: stuck(session, *key) for key in _OF_DELIVERIES}
 
 
-def everything(session: Session) -> Found:
+def everything(session: Session) -> StuckGroups:
     """All that is stuck."""
     return {key: stuck(session, *key) for key in _OF_ALL}
 

@@ -153,8 +153,12 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
             connection.execute(update(_INSTANCES).where(_INSTANCES.c.id == same.id).values(routed=True))
             connection.execute(_OPEN, {"study": study_id, "now": now})
         in_study = [row for row in same_uid if row.study_id == study_id]
-        if len(in_study) > 1 and conflicts.came_again(session, study_id, same, in_study, now):
-            conflicts.tell(session, received.study_instance_uid, received.sop_instance_uid, received.calling_ae, now)
+        study = (study_id, received.study_instance_uid)
+        if len(in_study) > 1 and conflicts.reenter(session, study, same, in_study, received.calling_ae, now):
+            connection.execute(_TOUCH, {"study": study_id, "now": now})
+            conflicts.record_conflict_event(
+                session, received.study_instance_uid, received.sop_instance_uid, received.calling_ae, now
+            )
         return Arrival.DUPLICATE
     known_in_study = any(row.study_id == study_id for row in same_uid)
     series_id, is_first = _series(connection, study_id, received)
@@ -178,15 +182,17 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
         header = headers.compressed(session, received.header)
         header.instance_id = instance_id
         session.add(header)
-    if not received.routed:
+    if not received.routed or (known_in_study and not received.own_result):
         connection.execute(_TOUCH, {"study": study_id, "now": now})
-    elif not received.own_result and not known_in_study:
+    elif not received.own_result:
         connection.execute(_OPEN, {"study": study_id, "now": now})
     if known_in_study:
         if not received.own_result:
             former = [row.id for row in same_uid if row.study_id == study_id]
-            conflicts.came(session, study_id, instance_id, former, now)
-        conflicts.tell(session, received.study_instance_uid, received.sop_instance_uid, received.calling_ae, now)
+            conflicts.enter_conflict(session, study_id, instance_id, former, now)
+        conflicts.record_conflict_event(
+            session, received.study_instance_uid, received.sop_instance_uid, received.calling_ae, now
+        )
         return Arrival.CONFLICT
     if same_uid:
         events.record(

@@ -58,6 +58,8 @@ class Study(Base):
     """What routing last said of it, for people: 'waiting for quiet …', 'no route matched: kept 24 h'."""
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     has_jobs: Mapped[bool] = mapped_column(default=False, server_default=false())
+    content_decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When somebody, or a sender, last decided which of several contents of its instances is in use."""
     reversed_uid: Mapped[str] = mapped_column(UID_BYTEWISE, default=_reversed_uid)
     """The Study Instance UID from its last character to its first, so that one is found by its end."""
     series: Mapped[list[Series]] = relationship(back_populates="study", cascade="all, delete-orphan")

@@ -72,12 +72,12 @@ def try_files(
     for route in settings.routes:
         console.print(route.name + ("" if route.enabled else " (not enabled)"), style="bold", markup=False)
         for clause in match_study(route, series).refusals:
-            console.print(f"  study refused by: {clause.text}; found: {clause.found}", markup=False)
+            console.print(f"  study refused by: {clause.text}; found: {clause.value}", markup=False)
         for candidate in series:
             verdict = match_series(route, candidate.header, instances=candidate.instances)
             console.print(f"  series {candidate.uid}: {'matches' if verdict.matched else 'refused'}", markup=False)
             for clause in verdict.refusals:
-                console.print(f"    by: {clause.text}; found: {clause.found}", markup=False)
+                console.print(f"    by: {clause.text}; found: {clause.value}", markup=False)
     routing = routes_for(settings, series)
     for match in routing.matches:
         packages = ", ".join(map(str, match.packages))

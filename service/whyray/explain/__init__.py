@@ -33,6 +33,7 @@ from whyray.explain.explain import explain, explainable, heatmaps, why_not
 from whyray.explain.fill import Fill, filled
 from whyray.explain.grid import upsample
 from whyray.explain.image import ExplainedImage, explained_image, predicted_regions
+from whyray.explain.made_at import place_of
 from whyray.explain.masks import Segments
 from whyray.explain.normal_contrast import NORMAL_CONTRAST, NORMAL_MAPS, coarse_grid
 from whyray.explain.perturbed_image import PerturbedImage
@@ -165,6 +166,7 @@ __all__ = [
     "method_title",
     "methods",
     "on_grid_of",
+    "place_of",
     "predicted_regions",
     "preferred_map",
     "register",

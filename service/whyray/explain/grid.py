@@ -11,6 +11,9 @@ from whyray.inference import AxisPlacement, MapPlacement, axis_taps, axis_weight
 
 __all__ = ["axis_weights", "upsample", "upsample_sum"]
 
+_ROUNDED = 1e-6
+"""Share by which sums may differ through rounding alone."""
+
 
 def upsample(
     values: NDArray[np.float32], shape: Sequence[int], placement: MapPlacement | None = None
@@ -37,17 +40,35 @@ def upsample_sum(
 ) -> NDArray[np.float32]:
     """As `upsample` to a grid that is no coarser, but what a cell holds is spread over its places: sums stay.
 
-    A cell none of whose places is on the image, as paddings have them, gives what it holds to the nearest that has one.
+    A cell's length counts, not how much of it is on the image: else terms at a border that cuts cells off would look
+    stronger than the same terms elsewhere. What is cut off is made up for by one factor for all that is above zero, and
+    one for all below, since sums of both may cancel and then have no factor. Cells that lie off the image altogether,
+    as paddings have them, count with the nearest that is on it.
     """
+    inner = tuple(range(values.ndim - len(shape), values.ndim))
+    parts, even = [], True
+    for part in (np.maximum(values, 0), np.minimum(values, 0)):
+        drawn = upsample(_per_place(part, shape, placement), shape, placement)
+        held, shown = (sums.sum(axis=inner, keepdims=True, dtype=np.float64) for sums in (part, drawn))
+        factor = np.divide(held, shown, out=np.ones_like(held), where=shown != 0)
+        even = even and bool(np.abs(factor - 1).max() < _ROUNDED)
+        parts.append((drawn, factor))
+    if even:
+        return upsample(_per_place(values, shape, placement), shape, placement)
+    return np.asarray(sum(drawn * factor for drawn, factor in parts), np.float32)
+
+
+def _per_place(
+    values: NDArray[np.float32], shape: Sequence[int], placement: MapPlacement | None
+) -> NDArray[np.float32]:
+    """What each cell holds by its length along each axis, in places of the finer grid."""
     shared = values
     for axis, size, at in _axes(values, shape, placement):
-        places = axis_weights(shared.shape[axis], size, at).sum(axis=0)
-        seen = places > 0
+        seen = axis_weights(shared.shape[axis], size, at).sum(axis=0) > 0
         if not seen.all():
             shared = _gathered(shared, seen, axis)
-        shares = np.where(seen, places, 1).astype(np.float32)
-        shared = shared / shares.reshape(-1, *[1] * (values.ndim - axis - 1))
-    return upsample(shared, shape, placement)
+        shared = shared / np.float32(size * at.step if at is not None else size / shared.shape[axis])
+    return shared
 
 
 def _axes(
@@ -58,9 +79,10 @@ def _axes(
 
 
 def _gathered(values: NDArray[np.float32], seen: NDArray[np.bool_], axis: int) -> NDArray[np.float32]:
-    """What cells that are not seen hold, in the nearest that are."""
+    """The mean of each cell that is seen and of those that are not and lie nearest to it; 0 in these."""
     cells = np.flatnonzero(seen)
     nearest = cells[np.abs(np.arange(len(seen))[:, None] - cells).argmin(axis=1)]
     moved = np.zeros_like(values)
     np.add.at(np.moveaxis(moved, axis, 0), nearest, np.moveaxis(values, axis, 0))
-    return moved
+    counts = np.maximum(np.bincount(nearest, minlength=len(seen)), 1).astype(np.float32)
+    return moved / counts.reshape(-1, *[1] * (values.ndim - axis - 1))

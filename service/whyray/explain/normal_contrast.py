@@ -15,6 +15,7 @@ from whyray.explain.anatomy.maps import map_of
 from whyray.explain.case import Attribution, Case
 from whyray.explain.companion_grid import resampled
 from whyray.explain.grid import upsample
+from whyray.explain.made_at import refuse_another_place
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 from whyray.inference import Model
@@ -23,7 +24,7 @@ from whyray.packages import Artefact, find_artefact
 NORMAL_CONTRAST = "normal-contrast"
 NORMAL_MAPS = "normal-maps"
 """Kind of the artefact that holds, by method M of its `details` (T targets, a coarse grid): `M mean` and `M spread`
-(T, *grid) float32 over maps of images without findings."""
+(T, *grid) float32 over maps of images without findings; `places` of its `details` says where these maps lay."""
 CELLS = 64
 """Largest side of the grid of means and spreads: maps of one patient and of the next don't match to the pixel."""
 FLOOR = 0.1
@@ -91,6 +92,9 @@ class NormalContrast(AttributionMap):
                     f"{asked}",
                     advice=f"Make the map with the same parameters, or the references anew. {_HOW}",
                 )
+            place = artefact.facts.details.get("places", {}).get(of)
+            again = f"Make them again. {_HOW}"
+            refuse_another_place(artefact.path, place, case.model, heatmap.layer, advice=again)
             z = contrast(heatmap.values, mean[target], spread[target])
             evidence = {"references": float(artefact.facts.count)}
             made.append(Attribution(upsample(z, case.shape), heatmap.layer, evidence, {"of": of}))

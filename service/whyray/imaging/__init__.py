@@ -32,6 +32,7 @@ from whyray.imaging.structures import (
     structures_of_study,
     structures_on_grid,
 )
+from whyray.imaging.ultrasound_regions import spacing_of_area
 
 __all__ = [
     "DIRECTIONS",
@@ -76,6 +77,7 @@ __all__ = [
     "read_images",
     "scores_to_source",
     "sop_class_of",
+    "spacing_of_area",
     "structures_of_study",
     "structures_on_grid",
     "to_model",

@@ -14,10 +14,7 @@ from whyray.base.errors import GeometryError
 from whyray.imaging.attributes import attribute_name, decimal_numbers, written_value
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.source import Affine, SourceFrame
-
-MILLIMETRES_PER_CENTIMETRE = 10.0
-CENTIMETRES = 3
-"""Physical Units X Direction (0018,6024) of ultrasound regions."""
+from whyray.imaging.ultrasound_regions import has_ultrasound_regions, spacing_of_frame
 
 
 def frame_geometry(header: Dataset, frame_number: int) -> tuple[tuple[float, float] | None, Affine | None]:
@@ -45,18 +42,25 @@ def plane_affine(position: ArrayLike, row: ArrayLike, column: ArrayLike, spacing
 
 
 def pixel_spacing(header: Dataset, frame_number: int) -> tuple[float, float] | None:
-    """Distance between rows and between columns in mm, from the first attribute that gives a positive one."""
+    """Distance between rows and between columns in mm, from the first attribute that gives a positive one.
+
+    Where ultrasound has regions, they say it: a spacing that is given besides is that of one of them.
+    """
     measures = group_item(header, frame_number, "PixelMeasuresSequence")
-    for holder in (measures, header):
-        spacing = None if holder is None else _positive_pair(holder.get("PixelSpacing"))
-        if spacing is not None:
-            return spacing
+    spacing = None if measures is None else _positive_pair(measures.get("PixelSpacing"))
+    if spacing is None and has_ultrasound_regions(header):
+        shape = [_number(header.get(keyword)) for keyword in ("Rows", "Columns")]
+        rows, columns = (None if count is None else int(count) for count in shape)
+        return None if rows is None or columns is None else spacing_of_frame(header, (rows, columns))
+    spacing = spacing or _positive_pair(header.get("PixelSpacing"))
+    if spacing is not None:
+        return spacing
     at_detector = _positive_pair(header.get("ImagerPixelSpacing"))
     if at_detector is not None:
         magnification = _number(header.get("EstimatedRadiographicMagnificationFactor")) or 1.0
         magnification = magnification if magnification > 0 else 1.0
         return at_detector[0] / magnification, at_detector[1] / magnification
-    return _positive_pair(header.get("NominalScannedPixelSpacing")) or _ultrasound_spacing(header)
+    return _positive_pair(header.get("NominalScannedPixelSpacing"))
 
 
 def pixel_aspect_ratio(header: Dataset) -> tuple[float, float] | None:
@@ -156,14 +160,3 @@ def _number(value: object) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _ultrasound_spacing(header: Dataset) -> tuple[float, float] | None:
-    """From Sequence of Ultrasound Regions where all regions measured in cm agree: PS3.3 section C.8.5.5."""
-    spacings = set()
-    for region in header.get("SequenceOfUltrasoundRegions") or []:
-        if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == CENTIMETRES:
-            across, down = _number(region.get("PhysicalDeltaX")), _number(region.get("PhysicalDeltaY"))
-            if across and down:
-                spacings.add((abs(down) * MILLIMETRES_PER_CENTIMETRE, abs(across) * MILLIMETRES_PER_CENTIMETRE))
-    return spacings.pop() if len(spacings) == 1 else None

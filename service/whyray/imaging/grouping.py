@@ -33,6 +33,7 @@ from whyray.imaging.repeats import drop_repeats, repeated_note
 from whyray.imaging.source import SourceFrame
 from whyray.imaging.splitting import by_acquisition, by_phase, by_reconstruction, volumes_of
 from whyray.imaging.stack import Member, along_normal, gap_notes, is_filled, named, sharing_places, stacks_up
+from whyray.imaging.ultrasound_regions import pixel_proportions
 
 CROSS_SECTIONAL = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage})
 """Single-frame classes whose instances are slices of a volume."""
@@ -130,7 +131,7 @@ def volume_of(members: Sequence[Member]) -> Group:
 def members_of(instance: Instance) -> list[Member]:
     """The frames of an instance; one whose place in the patient is unusable has none, and a note that says so."""
     header = instance.header
-    ratio = pixel_aspect_ratio(header) or (1.0, 1.0)
+    ratio = pixel_aspect_ratio(header) or pixel_proportions(header) or (1.0, 1.0)
     members = []
     for number in range(1, instance.frame_count + 1):
         notes: tuple[Note, ...] = ()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
-from whyray.base.errors import ImageError, WhyRayError
+from whyray.base.errors import ImageError, PatientMismatch, WhyRayError
+from whyray.base.identification import OF_ONE_PATIENT, StatedPatient
 from whyray.imaging.attributes import decimal_number, written_texts
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.extent import refuse_too_large
 from whyray.imaging.grouping import Group, Grouping, Refused, group_series, volume_of
-from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error
+from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
 from whyray.imaging.isolated import IsolatedGdcm
 from whyray.imaging.left_out import LeftOut, instance_name, left_out_note, unopened_image
 from whyray.imaging.notes import Note, NoteKind
@@ -47,10 +49,12 @@ class StudyImages:
     """All images of a study that can be used, and all that can't.
 
     `images`: series in the order of their first instance; in a series, volumes and frames in the order found.
+    `patients`: by Study Instance UID what the headers state of its patient, also those of which no image was made.
     """
 
     images: tuple[SourceImage, ...]
     refusals: tuple[Refusal, ...] = ()
+    patients: Mapping[str, StatedPatient] = field(default_factory=dict)
 
     def or_raise(self) -> tuple[SourceImage, ...]:
         """Return the images; where there is none, raise the first refusal's error."""
@@ -59,6 +63,30 @@ class StudyImages:
         if self.refusals:
             raise self.refusals[0].error
         raise ImageError("expected at least one instance, found none")
+
+    def of_one_patient(self, beside: Iterable[Path | Dataset] = ()) -> StudyImages:
+        """Return itself, whose instances name one patient.
+
+        Parameters
+        ----------
+        beside
+            Other instances that are used with them, as segmentations; what can't be read among them says nothing.
+
+        Raises
+        ------
+        PatientMismatch
+            If instances of one study name two.
+        """
+        patients = deepcopy(dict(self.patients))
+        with quiet():
+            for header in filter(None, map(_identifying_header, beside)):
+                patients.setdefault(text(header, "StudyInstanceUID"), StatedPatient()).add(header)
+        for study, patient in patients.items():
+            if keywords := patient.contradictions:
+                raise PatientMismatch(
+                    f"study {study}: its instances name more than one patient: they differ in {', '.join(keywords)}"
+                )
+        return self
 
 
 def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
@@ -93,7 +121,17 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
                 missing.append(LeftOut(series, tuple(map(slice_name, refused.members)), refused.error))
             notes = tuple(map(left_out_note, missing))
             images.extend(replace(image, notes=image.notes + notes) for image in series_images)
-    return StudyImages(tuple(images), tuple(refusals))
+    return StudyImages(tuple(images), tuple(refusals), opened.patients)
+
+
+def _identifying_header(source: Path | Dataset) -> Dataset | None:
+    """What says whose an instance is; None where it can't be read, which whoever uses it will say."""
+    if isinstance(source, Dataset):
+        return source
+    try:
+        return dcmread(source, stop_before_pixels=True, specific_tags=["StudyInstanceUID", *OF_ONE_PATIENT])
+    except Exception:  # pydicom raises what it likes on nonsense
+        return None
 
 
 @dataclass
@@ -103,6 +141,7 @@ class _Opened:
     instances: dict[str, Instance] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    patients: dict[str, StatedPatient] = field(default_factory=lambda: defaultdict(StatedPatient))
 
 
 def _open_all(sources: Iterable[Path | str | Dataset], isolated: IsolatedGdcm) -> _Opened:
@@ -117,6 +156,8 @@ def _open_all(sources: Iterable[Path | str | Dataset], isolated: IsolatedGdcm) -
             left_out = unopened_image(source, error)
             opened.left_out += [left_out] if left_out else []
             continue
+        with quiet():
+            opened.patients[text(instance.header, "StudyInstanceUID")].add(instance.header)
         first = opened.instances.get(instance.uid)
         if instance.uid in contradictory:
             continue

@@ -7,11 +7,12 @@ gives what the graph gives is then proved by numbers: the end of the graph is ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import ModelOutputError, PackageError
@@ -25,6 +26,9 @@ _TOLERANCE = 1e-3
 _CLIPPED = 1e-4
 """Probabilities that are clipped no further than this off 0 and 1 are those of the activation."""
 _DRAWS = 3
+_RAISED = 20.0
+_ALL_BUT_ONE = 0.75
+"""Two targets out of one softmax can't both be above a half."""
 _DEEPEST = 40
 _WAYS: tuple[tuple[Link, bool], ...] = (("softmax", False), ("sigmoid", False), ("softmax", True), ("sigmoid", True))
 _AS_IT_IS = frozenset({"Identity", "Dropout", "Cast"})
@@ -68,22 +72,14 @@ def proved(
     `shaped` brings a raw output to (1, targets, ...). Where a shape is not known nothing can be drawn: then only a
     sigmoid or softmax whose output is the graph's own, in no other place, is believed.
     """
-    shapes = {leaf: graph.shapes.get(leaf) for leaf in reading.leaves}
-    if any(shape is None or None in shape for shape in shapes.values()):
+    end = _End(graph, output, reading, shaped)
+    if not end.known:
         return not reading.nodes
-    wanted = [tensor for tensor in (output, reading.logits) if tensor not in reading.leaves]
     try:
-        session = open_session(_end_of(graph, wanted, reading).SerializeToString(), options, name=graph.where)
-        inputs = {argument.name: argument for argument in session.get_inputs()}
+        end.open(options)
         random = np.random.default_rng(0)
         for _ in range(_DRAWS):
-            feeds = {}
-            for name, given in inputs.items():
-                size = [int(dim or 1) for dim in shapes.get(name) or graph.shapes[name]]
-                drawn = 2 * random.normal(size=size) if name in shapes else np.zeros(size)
-                feeds[name] = drawn.astype(_NUMBERS.get(given.type, np.float32))
-            values = feeds | dict(zip(wanted, run_session(session, wanted, feeds), strict=True))
-            answer, logits = (shaped(np.asarray(values[tensor], np.float32)) for tensor in (output, reading.logits))
+            answer, logits = end.run({leaf: 2 * random.normal(size=size) for leaf, size in end.sizes.items()})
             expected = _softmax(logits) if reading.link == "softmax" else 0.5 * (1 + np.tanh(0.5 * logits))
             if not np.allclose(np.exp(answer) if reading.logarithm else answer, expected, atol=_TOLERANCE):
                 return False
@@ -92,6 +88,77 @@ def proved(
     except runtime_errors():
         return False  # what does not run alone, or gives other targets, proves nothing; the model's own run tells why
     return True
+
+
+def independent(
+    graph: Graph, output: str, reading: Reading, shaped: Callable[[FloatArray], FloatArray], options: RuntimeOptions
+) -> bool:
+    """Whether each target of a softmax reading has a softmax of its own, so that all can be near 1 at once.
+
+    That is tried: what goes into the softmax is raised where the targets take it from, which is where its moved copy,
+    the reading's logits, says. Targets out of one softmax then share out 1 among them. Where it can't be run: False.
+    """
+    end = _End(graph, output, reading, shaped)
+    if not end.known:
+        return False
+    total, before = sum(int(np.prod(size)) for size in end.sizes.values()), 0
+    feeds: dict[str, NDArray[Any]] = {}
+    for leaf, size in end.sizes.items():  # no value twice, so that each tells its place
+        count = int(np.prod(size))
+        feeds[leaf] = (np.arange(before, before + count).reshape(size) + 0.5) * (4 / total) - 2
+        before += count
+    try:
+        end.open(options)
+        _, logits = end.run(feeds)
+        taken = logits.reshape(logits.shape[1], -1)[:, 0]  # of a map one place
+        raised = {
+            leaf: np.where(np.isin(end.as_given(leaf, values), taken), _RAISED, values)
+            for leaf, values in feeds.items()
+        }
+        answer, _ = end.run(raised)
+    except (PackageError, ModelOutputError):
+        return False
+    except runtime_errors():
+        return False
+    answers = answer.reshape(answer.shape[1], -1)[:, 0]
+    return bool((np.exp(answers) if reading.logarithm else answers).min() > _ALL_BUT_ONE)
+
+
+class _End:
+    """The end of a graph, from what goes into the activation to the output and the reading's logits, to be run."""
+
+    def __init__(self, graph: Graph, output: str, reading: Reading, shaped: Callable[[FloatArray], FloatArray]) -> None:
+        self._graph, self._output, self._reading, self._shaped = graph, output, reading, shaped
+        self._wanted = [tensor for tensor in (output, reading.logits) if tensor not in reading.leaves]
+        shapes = {leaf: graph.shapes.get(leaf) for leaf in reading.leaves}
+        self.known = all(shape is not None and None not in shape for shape in shapes.values())
+        self.sizes = {leaf: [int(dim or 1) for dim in shape or ()] for leaf, shape in shapes.items()}
+
+    def open(self, options: RuntimeOptions) -> None:
+        """Make it ready to be run; raises what a session of the whole graph would."""
+        proto = _end_of(self._graph, self._wanted, self._reading).SerializeToString()
+        self._session = open_session(proto, options, name=self._graph.where)
+        self._inputs = {argument.name: argument for argument in self._session.get_inputs()}
+
+    def as_given(self, leaf: str, values: NDArray[Any]) -> FloatArray:
+        """Values as the tensor's own precision holds them."""
+        kind = self._inputs[leaf].type if leaf in self._inputs else ""
+        return np.asarray(values.astype(_NUMBERS.get(kind, np.float32)), np.float32)
+
+    def run(self, leaves: Mapping[str, NDArray[Any]]) -> tuple[FloatArray, FloatArray]:
+        """Output and logits, (1, targets, ...) each; other inputs are 0."""
+        feeds: dict[str, NDArray[Any]] = {}
+        for name, given in self._inputs.items():
+            size = [int(dim or 1) for dim in self._graph.shapes[name]]
+            drawn = leaves[name] if name in leaves else np.zeros(size)
+            feeds[name] = drawn.astype(_NUMBERS.get(given.type, np.float32))
+        values: dict[str, NDArray[Any]] = feeds | dict(
+            zip(self._wanted, run_session(self._session, self._wanted, feeds), strict=True)
+        )
+        answer, logits = (
+            self._shaped(np.asarray(values[tensor], np.float32)) for tensor in (self._output, self._reading.logits)
+        )
+        return answer, logits
 
 
 _NUMBERS = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(int64)": np.int64}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from whyray.inference.graph import Graph
+from whyray.inference.resized_axis import resized_axis
 from whyray.packages import InputSpec, reads
 
 _BY_ELEMENT = frozenset(
@@ -112,9 +113,9 @@ def _after(graph: Graph, node: Any, operands: dict[str, Places], spec: InputSpec
         return _each(places, lambda place: _windowed(graph, node, attributes, place, before, out), out)
     if kind == "ConvTranspose":
         return _each(places, lambda place: _widened(graph, node, attributes, place), out)
-    if kind == "Resize":
-        return _each(places, lambda place: _resized(attributes, place, before[place.axis], out[place.axis]), out)
-    if kind in {"Upsample", "DepthToSpace", "SpaceToDepth"}:
+    if kind in {"Resize", "Upsample"}:
+        return _each(places, lambda place: _resized(place, resized_axis(graph, node, before, out, place.axis)), out)
+    if kind in {"DepthToSpace", "SpaceToDepth"}:
         return _each(places, lambda p: replace(p, step=p.step * before[p.axis] / out[p.axis]), out)
     if kind == "Slice":
         return _each(places, lambda place: _taken(place, _sliced(graph, node, attributes, place, before), before), out)
@@ -253,18 +254,8 @@ def _widened(graph: Graph, node: Any, attributes: dict[str, Any], place: Place) 
     return replace(place, first=place.first + first * place.step, step=place.step / stride)
 
 
-def _resized(attributes: dict[str, Any], place: Place, before: int, out: int) -> Place:
-    """The cells that a Resize looks at, by its rule for coordinates (ONNX, operator Resize)."""
-    rule = attributes["coordinate_transformation_mode"].s if "coordinate_transformation_mode" in attributes else b""
-    if rule == b"tf_crop_and_resize":
-        raise _UnknownError("Resize")
-    ratio, first = before / out, 0.0
-    nearest = "mode" not in attributes or attributes["mode"].s == b"nearest"
-    if rule == b"align_corners" and out > 1:
-        ratio = (before - 1) / (out - 1)
-        first = 0.5 - 0.5 * ratio
-    elif rule == b"asymmetric" and not (nearest and ratio < 1):  # there whole cells are repeated, edge to edge
-        first = 0.5 - 0.5 * ratio
+def _resized(place: Place, cells: tuple[float, float]) -> Place:
+    first, ratio = cells
     return replace(place, first=place.first + first * place.step, step=place.step * ratio)
 
 

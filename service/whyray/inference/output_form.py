@@ -16,7 +16,7 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.inference.answers import checked_logits
-from whyray.inference.before_activation import Reading, proved, readings, with_logits
+from whyray.inference.before_activation import Reading, independent, proved, readings, with_logits
 from whyray.inference.graph import Graph
 from whyray.inference.noise import smooth_noise
 from whyray.inference.output_range import MOVES, Bounds, attribute, bounds, ends_linear
@@ -85,7 +85,6 @@ def output_form(graph: Graph, manifest: Manifest, options: RuntimeOptions) -> tu
     refuse_contradiction(
         graph, name, activation, key="output.activation", targets=len(manifest.targets), possible=possible, span=span
     )
-    _refuse_shared_probability(graph, manifest, possible)
     unclear = activation != "none" and not possible and span == (-inf, inf) and not ends_linear(graph, name)
     wanted = [
         reading
@@ -96,6 +95,7 @@ def output_form(graph: Graph, manifest: Manifest, options: RuntimeOptions) -> tu
     def shaped(raw: FloatArray) -> FloatArray:
         return checked_logits(raw, 1, manifest, identity=graph.where, tensor=name)
 
+    _refuse_shared_probability(graph, manifest, possible, shaped, options)
     for reading in wanted:
         if proved(graph, name, reading, shaped, options):
             longer = Graph(with_logits(graph, reading), manifest.input, graph.where) if reading.nodes else graph
@@ -105,10 +105,21 @@ def output_form(graph: Graph, manifest: Manifest, options: RuntimeOptions) -> tu
     return graph, OutputForm(name, "none", "value" if manifest.task == "regression" else "probability")
 
 
-def _refuse_shared_probability(graph: Graph, manifest: Manifest, possible: list[Reading]) -> None:
-    """PackageError where labels that don't exclude each other share out one probability, by the graph's own softmax."""
+def _refuse_shared_probability(
+    graph: Graph,
+    manifest: Manifest,
+    possible: list[Reading],
+    shaped: Callable[[FloatArray], FloatArray],
+    options: RuntimeOptions,
+) -> None:
+    """PackageError where labels that don't exclude each other share out one probability, by the graph's own softmax.
+
+    A softmax for each label, over "absent" and "present", shares out nothing among them.
+    """
     exclusive = next((reading for reading in possible if reading.link == "softmax"), None)
-    if manifest.task == "multi-label" and len(manifest.targets) > 1 and exclusive is not None:
+    if manifest.task != "multi-label" or len(manifest.targets) < 2 or exclusive is None:
+        return
+    if not independent(graph, manifest.output.name, exclusive, shaped, options):
         raise PackageError(
             f"{graph.where}: output {manifest.output.name!r} ends in softmax ({exclusive.by}), which shares out one "
             "probability among all targets, and in model.yaml each is there or not by itself (task: multi-label)",

@@ -14,6 +14,11 @@ from functools import cache
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.uid import (
+    DigitalIntraOralXRayImageStorageForProcessing,
+    DigitalMammographyXRayImageStorageForProcessing,
+    DigitalXRayImageStorageForProcessing,
+)
 
 from whyray.base.allocator import give_back
 from whyray.base.blas import one_blas_thread
@@ -41,6 +46,13 @@ from whyray.results import (
     invalid_attributes,
 )
 
+_FOR_PROCESSING = frozenset(
+    [
+        DigitalXRayImageStorageForProcessing,
+        DigitalMammographyXRayImageStorageForProcessing,
+        DigitalIntraOralXRayImageStorageForProcessing,
+    ]
+)
 _SHARE_OF_ANSWERS = 0.1
 """Of the progress; explaining takes the rest."""
 
@@ -66,9 +78,14 @@ def suits(image: SourceImage, model: Model) -> str | None:
     modality = str(image.header.get("Modality", ""))
     if wanted.modalities and modality not in wanted.modalities:
         return f"the modality is {modality or 'absent'}, the package takes {', '.join(wanted.modalities)}"
-    if wanted.intensity.source == "voi" and image.header.get("PresentationIntentType") == "FOR PROCESSING":
+    if wanted.intensity.source == "voi" and _raw(image.header):
         return "the image is for processing, not to be looked at (0008,0068), and the package takes what is shown"
     return None
+
+
+def _raw(header: Dataset) -> bool:
+    """Whether an image is what a detector gave, by its class or by what it says of itself."""
+    return header.get("SOPClassUID") in _FOR_PROCESSING or header.get("PresentationIntentType") == "FOR PROCESSING"
 
 
 def answer_images(

@@ -202,6 +202,8 @@ def explain_files(
     ------
     ImageError, ModelOutputError
         As `answer_images`; ImageError where a modality is named and no file needs one.
+    PatientMismatch
+        If files of one study name two patients.
     """
     with measured_stages() as stages:
         progress(0.0, "reading the images")
@@ -224,7 +226,7 @@ def explain_files(
         if not study.images and refusals:
             raise _none_usable(refusals)
         answers = answer_images(
-            study.or_raise(),
+            study.of_one_patient(given.segmentations).or_raise(),
             model,
             request,
             route=NO_ROUTE,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.base.errors import ModelOutputError
+from whyray.base.frame_array import Frames
 from whyray.base.stages import stage
 from whyray.explain import ExplainedImage, Structure, explained_image
 from whyray.imaging import (
@@ -21,6 +22,7 @@ from whyray.imaging import (
     mask_of_scores,
     masks_of_classes,
     scores_to_source,
+    spacing_of_area,
     structures_of_study,
     to_model,
 )
@@ -113,10 +115,9 @@ def _segments(prepared: PreparedImage) -> list[Finding]:
         masks = masks_of_classes(*scores_to_source(scores, grid, image), wanted)
     else:
         masks = [mask_of_scores(scores[index], targets[index].threshold, grid, image) for index in wanted]
-    voxel = _voxel_measure(image, model_input)
     findings = []
     for index, mask in zip(wanted, masks, strict=True):
-        target = targets[index]
+        target, voxel = targets[index], _voxel_measure(image, model_input, mask)
         inside = scores.argmax(axis=0) == index if exclusive else scores[index] >= target.threshold
         findings.append(
             Finding(
@@ -130,10 +131,10 @@ def _segments(prepared: PreparedImage) -> list[Finding]:
     return findings
 
 
-def _voxel_measure(image: SourceImage, model_input: ModelInput) -> float | None:
-    """ml of one voxel of the model's grid, or mm² of one of its pixels where the source has a spacing."""
+def _voxel_measure(image: SourceImage, model_input: ModelInput, mask: Frames[np.bool_]) -> float | None:
+    """ml of one voxel of the model's grid, or mm² of one of its pixels where the source has a spacing in the mask."""
     determinant = abs(float(np.linalg.det(model_input.grid.to_reference[:-1, :-1])))
     if image.kind == "volume":
         return determinant / 1000.0
-    spacing = image.frames[0].spacing
+    spacing = image.frames[0].spacing or spacing_of_area(image.header, mask[0])
     return None if spacing is None else determinant * spacing[0] * spacing[1]

@@ -116,15 +116,16 @@ def _work_on(
             yield
 
     try:
+        segmentations = [files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys]
         answers = answer_images(
-            study.or_raise(),
+            study.of_one_patient(segmentations).or_raise(),
             model,
             request_of(route, config.templates.folder),
             route=route.name,
             at=order.job.created_at,
             revision=order.job.revision,
             replaces=order.in_force,
-            segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
+            segmentations=segmentations,
             device_uid=order.device_uid,
             progress=lambda done, words: progress(0.9 * done, words),
             device=device_then_refusals,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.statistics import evenly_spread
-from whyray.explain import NORMAL_MAPS, Method, checked_parameters, coarse_grid, heatmaps, resampled, why_not
+from whyray.explain import NORMAL_MAPS, Method, checked_parameters, coarse_grid, heatmaps, place_of, resampled, why_not
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.packages import ONBOARDING, ArtefactFacts, graph_digest, write_artefact
@@ -42,6 +42,7 @@ def normal_maps(
     picked = evenly_spread(len(normals), MOST)
     arrays: dict[str, NDArray[Any]] = {}
     used: dict[str, object] = {}
+    places: dict[str, object] = {}
     for method, parameters in methods.items():
         progress(f"{method.name} of {len(picked)} images without findings")
         try:
@@ -51,7 +52,8 @@ def normal_maps(
                 raise
             refusal_of(_log, error, method.name)
             continue
-        arrays[f"{method.name} mean"], arrays[f"{method.name} spread"], used[method.name] = told
+        name = method.name
+        arrays[f"{name} mean"], arrays[f"{name} spread"], used[name], places[name] = told
     if not used:
         return None
     facts = ArtefactFacts(
@@ -62,7 +64,7 @@ def normal_maps(
         count=len(picked),
         source="images without findings, by the labels given at onboarding",
         licence="as that of the images",
-        details={"methods": used},
+        details={"methods": used, "places": places},
     )
     return facts, arrays
 
@@ -95,10 +97,11 @@ def keep_normal_maps(
 
 def _mean_and_spread(
     model: Model, images: Sequence[FloatArray], method: str, parameters: Mapping[str, Any]
-) -> tuple[FloatArray, FloatArray, dict[str, object]]:
-    """(T, *coarse grid) each, and the parameters in force; Welford's sums, so that no map is kept."""
+) -> tuple[FloatArray, FloatArray, dict[str, object], dict[str, object]]:
+    """(T, *coarse grid) each, the parameters in force and the maps' place; Welford's sums, so that no map is kept."""
     mean = np.zeros((len(model.targets), *coarse_grid(model.spatial_shape)), np.float64)
     squares, in_force = np.zeros_like(mean), dict[str, object]()
+    layer: str | None = None
     for number, x in enumerate(images, start=1):
         for heatmap in heatmaps(model, x, target="all", method=method, **parameters):
             place = model.target_index(heatmap.target)
@@ -106,6 +109,6 @@ def _mean_and_spread(
             before = values - mean[place]
             mean[place] += before / number
             squares[place] += before * (values - mean[place])
-            in_force = dict(heatmap.parameters)
+            in_force, layer = dict(heatmap.parameters), heatmap.layer
     spread = np.sqrt(squares / (len(images) - 1))
-    return mean.astype(np.float32), spread.astype(np.float32), in_force
+    return mean.astype(np.float32), spread.astype(np.float32), in_force, place_of(model, layer)

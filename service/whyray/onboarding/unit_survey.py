@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
-from whyray.explain import Progress, resampled
+from whyray.explain import Progress, place_of, resampled
 from whyray.explain.units import LEVELS, UNITS, activations
 from whyray.inference import MapPlacement, Model
 from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximise
@@ -148,6 +148,7 @@ def survey_units(
         synthetic=synthetic,
         details={
             "layer": layer,
+            "place": place_of(model, layer),
             "concepts": list(concepts),
             "images with masks": {name: int(annotated[:, index].sum()) for index, name in enumerate(concepts)},
             "units": len(first.mean),

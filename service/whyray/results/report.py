@@ -39,7 +39,6 @@ from whyray.results.uids import UidSource
 from whyray.results.wording import Wording
 
 SOP_CLASS_UID = Comprehensive3DSRStorage
-_SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 _QUALITATIVE = CodedConcept(value="C0034375", scheme="UMLS", meaning="Qualitative Evaluations")
 _COMMENT = dcm("121106", "Comment")
 
@@ -186,11 +185,15 @@ def _statements(answer: Answer, templates: Templates, wording: Wording) -> list[
 
 
 def _predecessors(answer: Answer, earlier: Sequence[EarlierResult]) -> list[Dataset]:
-    """Predecessor Documents Sequence (0040,A360): the reports that this one replaces."""
+    """Predecessor Documents Sequence (0040,A360), PS3.3 section C.17.2: the reports that this one replaces.
+
+    Of the other results none: Key Object Selections, whose SOP Class UID begins as those of reports, have no content
+    that a report goes on with.
+    """
     source = answer.image.header
     headers = []
     for result in earlier:
-        if result.sop_class_uid.startswith(_SR_CLASSES) and result.sop_instance_uid in answer.supersedes:
+        if result.sop_class_uid == SOP_CLASS_UID and result.sop_instance_uid in answer.supersedes:
             header = Dataset()
             header.StudyInstanceUID = source.StudyInstanceUID
             header.SeriesInstanceUID = result.series_instance_uid

@@ -26,7 +26,7 @@ class ClauseResult:
 
     text: str
     matched: bool
-    found: str
+    value: str
     unread: tuple[str, ...] = ()
 
 

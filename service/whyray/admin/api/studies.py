@@ -22,6 +22,12 @@ _UID = (
     "A Study Instance UID, or how one begins or ends; what stands within one is looked for among the newest "
     f"{studies.NEWEST:,} studies."
 )
+_Shown = Annotated[
+    str | None,
+    Query(
+        description="The `version` of what was shown: refused (409) where another content came since.", max_length=64
+    ),
+]
 _STATES: tuple[StudyState, ...] = get_args(StudyState)
 
 
@@ -78,6 +84,7 @@ def use_newest(
     anyway: Annotated[
         bool, Query(description="Also where part of the study alone came again, or was not compared yet.")
     ] = False,
+    shown: _Shown = None,
 ) -> ContentDecided:
     """For a study that its sender corrected under the same UIDs: its routes run anew on what came last.
 
@@ -85,7 +92,8 @@ def use_newest(
     where the study would name two patients or orders afterwards. Nothing happens where nothing newer waits.
     """
     with backend.catalog.begin() as session:
-        used = contents.use_newest(session, study_instance_uid, backend.catalog.clock(), actor=actor, anyway=anyway)
+        now = backend.catalog.clock()
+        used = contents.use_newest(session, study_instance_uid, now, actor=actor, anyway=anyway, shown=shown)
         gone = used.deliveries
         return ContentDecided(
             instances=used.instances,
@@ -97,10 +105,13 @@ def use_newest(
 
 
 @router.post("/studies/{study_instance_uid}/keep", summary="Keep the content of a study that is in use")
-def keep_content(backend: Using, actor: Actor, study_instance_uid: str) -> ContentDecided:
-    """What came again with other content stays apart, and nobody is asked about it any more."""
+def keep_content(backend: Using, actor: Actor, study_instance_uid: str, shown: _Shown = None) -> ContentDecided:
+    """What came again with other content stays apart, and nobody is asked about it any more.
+
+    It is refused (409) where contents are still being compared.
+    """
     with backend.catalog.begin() as session:
-        number = contents.keep(session, study_instance_uid, backend.catalog.clock(), actor=actor)
+        number = contents.keep(session, study_instance_uid, backend.catalog.clock(), actor=actor, shown=shown)
         return ContentDecided(instances=number, jobs=0, results=0, cancelled=0, sent=0)
 
 
@@ -114,6 +125,7 @@ def _newer(session: Session, study_id: int, waiting: Sequence[Conflict]) -> Newe
         identification=_keywords(conflict.identification for conflict in waiting),
         others=_keywords(conflict.others for conflict in waiting),
         pixels=sorted({conflict.pixels for conflict in waiting if conflict.pixels is not None}),
+        version=conflicts.version(waiting),
     )
 
 

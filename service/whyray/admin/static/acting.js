@@ -47,7 +47,7 @@ export function actions(kind, row, name) {
       const moved = await post(`${kind}/${row.id}/${action}`);
       say(`${name} is ${moved.state} now.`);
     }),
-  }, done ? "Again" : ING[action])).flatMap((each) => [each, " "]);
+  }, done ? "Again" : ING[action])).flatMap((button) => [button, " "]);
 }
 
 export function bulk(label, body) {
@@ -81,7 +81,7 @@ export function enlarge(result) {
     h("div", {},
       h("p", {}, h("strong", {}, subject(result)), " ", figure(result)),
       h("p", {}, "Explanation: ", trust(result)),
-      result.reasons.length ? h("ul", {}, result.reasons.map((each) => h("li", {}, each))) : null,
+      result.reasons.length ? h("ul", {}, result.reasons.map((reason) => h("li", {}, reason))) : null,
       facts([["Method", result.title], ["Package", result.package], ["Study", fullUid(result.study_instance_uid)],
         ["Object", fullUid(result.sop_instance_uid)], ["Made", new Date(result.created_at).toLocaleString()],
         ["Revision", result.superseded ? "superseded by a newer one" : "current"]]),
@@ -98,15 +98,15 @@ const described = (result) => [result.kind_title, subject(result), figure(result
   result.trust || result.grade ? `explanation ${result.trust?.name ?? LEVELS[result.grade]}` : null].filter(Boolean).join(", ");
 
 export function gallery(results) {
-  const pictured = results.filter((each) => each.picture);
+  const pictured = results.filter((result) => result.picture);
   if (pictured.length && !may("pictures")) return h("p", { class: "quiet" }, `${pictured.length} pictures, which this role does not see.`);
   if (pictured.length === 0) return h("p", { class: "quiet" }, "No pictures.");
-  return h("ul", { class: "gallery" }, pictured.map((each) => h("li", {},
-    h("button", { type: "button", "data-key": `pic-${each.sop_instance_uid}`, "aria-label": `Enlarge. ${described(each)}`, onclick: () => enlarge(each) },
-      h("img", { src: `${each.picture}?width=480`, alt: "", loading: "lazy" })),
+  return h("ul", { class: "gallery" }, pictured.map((result) => h("li", {},
+    h("button", { type: "button", "data-key": `pic-${result.sop_instance_uid}`, "aria-label": `Enlarge. ${described(result)}`, onclick: () => enlarge(result) },
+      h("img", { src: `${result.picture}?width=480`, alt: "", loading: "lazy" })),
     h("div", { class: "words" },
-      h("p", {}, h("strong", {}, subject(each)), " ", figure(each)),
-      h("p", {}, each.trust || each.grade ? [trust(each), " "] : null, h("span", { class: "quiet" }, each.title ?? each.kind_title), each.superseded ? [" ", chip_superseded()] : null)))));
+      h("p", {}, h("strong", {}, subject(result)), " ", figure(result)),
+      h("p", {}, result.trust || result.grade ? [trust(result), " "] : null, h("span", { class: "quiet" }, result.title ?? result.kind_title), result.superseded ? [" ", chip_superseded()] : null)))));
 }
 
 const chip_superseded = () => h("span", { class: "chip superseded", "data-mark": "↻" }, "superseded");

@@ -59,7 +59,7 @@ async function refresh(anew = false, acted = null) {
     const answers = await Promise.all(view.paths(params).map(get));
     if (mine !== round) return;
     live("on", `live, ${new Date().toLocaleTimeString()}`);
-    if (anew || answers.some((each) => each.changed)) redraw(view.body(answers.map((each) => each.body), params, go), acted);
+    if (anew || answers.some((answer) => answer.changed)) redraw(view.body(answers.map((answer) => answer.body), params, go), acted);
     const shown = view.paths(params).indexOf("overview");
     badges(shown < 0 ? (await get("overview")).body : answers[shown].body);
   } catch (error) {
@@ -80,7 +80,7 @@ function live(kind, text) {
 }
 
 function badges(body) {
-  const failed = body.deliveries.reduce((sum, each) => sum + (each.states.failed ?? 0), 0);
+  const failed = body.deliveries.reduce((sum, destination) => sum + (destination.states.failed ?? 0), 0);
   for (const [name, count] of [["jobs", body.jobs.failed ?? 0], ["deliveries", failed]]) {
     const badge = document.querySelector(`[data-view="${name}"] .badge`);
     badge.hidden = !count;

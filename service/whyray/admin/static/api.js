@@ -44,7 +44,7 @@ async function send(method, path, body) {
 }
 
 export function query(values) {
-  const found = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) if (value !== "" && value !== undefined && value !== null) found.set(name, value);
-  return found.size ? `?${found}` : "";
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) if (value !== "" && value !== undefined && value !== null) params.set(name, value);
+  return params.size ? `?${params}` : "";
 }

@@ -3,7 +3,7 @@
 function svg(tag, props, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(props)) node.setAttribute(name, value);
-  node.append(...children.flat(Infinity).filter((each) => each !== null && each !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -14,16 +14,16 @@ const figure = (value) => (Math.abs(value) >= 1000 ? value.toFixed(0) : Number(v
 
 // Mean of each day as a line, lowest to highest as bars behind it.
 export function dayChart(days, label) {
-  const low = Math.min(...days.map((each) => each.lowest)), high = Math.max(...days.map((each) => each.highest));
+  const low = Math.min(...days.map((day) => day.lowest)), high = Math.max(...days.map((day) => day.highest));
   const first = Date.parse(days[0].day), last = Date.parse(days.at(-1).day);
   const x = (day) => LEFT + (last === first ? 0.5 : (Date.parse(day) - first) / (last - first)) * (WIDTH - LEFT - 14);
   const y = (value) => TOP + (high === low ? 0.5 : (high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
   return plot(`${label}: ${days.length} days from ${days[0].day} to ${days.at(-1).day}, between ${figure(low)} and ${figure(high)}`,
     text(LEFT - 8, y(high) + 5, figure(high), "end"), high === low ? null : text(LEFT - 8, y(low), figure(low), "end"),
     text(LEFT, HEIGHT - 8, days[0].day), text(WIDTH - 14, HEIGHT - 8, days.at(-1).day, "end"),
-    days.map((each) => svg("line", { class: "range", x1: x(each.day), x2: x(each.day), y1: y(each.lowest), y2: y(each.highest) })),
-    svg("polyline", { class: "mean", points: days.map((each) => `${x(each.day).toFixed(1)},${y(each.mean).toFixed(1)}`).join(" ") }),
-    days.map((each) => svg("circle", { class: "mean", cx: x(each.day), cy: y(each.mean), r: 3 }, svg("title", {}, `${each.day}: mean ${figure(each.mean)} of ${each.count}`))));
+    days.map((day) => svg("line", { class: "range", x1: x(day.day), x2: x(day.day), y1: y(day.lowest), y2: y(day.highest) })),
+    svg("polyline", { class: "mean", points: days.map((day) => `${x(day.day).toFixed(1)},${y(day.mean).toFixed(1)}`).join(" ") }),
+    days.map((day) => svg("circle", { class: "mean", cx: x(day.day), cy: y(day.mean), r: 3 }, svg("title", {}, `${day.day}: mean ${figure(day.mean)} of ${day.count}`))));
 }
 
 // The shares of the first numbers and of the latest in each bin.
@@ -43,16 +43,16 @@ export function shareChart(shift, label) {
 
 // Accepted and rejected by week.
 export function weekChart(weeks, label) {
-  const names = [...new Set(weeks.map((each) => each.week))];
-  const sums = names.map((week) => weeks.filter((each) => each.week === week).reduce((sum, each) => ({ accepted: sum.accepted + each.accepted, rejected: sum.rejected + each.rejected }), { accepted: 0, rejected: 0 }));
-  const top = Math.max(...sums.map((each) => each.accepted + each.rejected), 1);
+  const names = [...new Set(weeks.map((tally) => tally.week))];
+  const sums = names.map((week) => weeks.filter((tally) => tally.week === week).reduce((sum, tally) => ({ accepted: sum.accepted + tally.accepted, rejected: sum.rejected + tally.rejected }), { accepted: 0, rejected: 0 }));
+  const top = Math.max(...sums.map((sum) => sum.accepted + sum.rejected), 1);
   const step = Math.min(60, (WIDTH - LEFT - 14) / names.length);
   const height = (count) => (count / top) * (HEIGHT - TOP - BOTTOM);
   return plot(`${label}: ${names.length} weeks, at most ${top} verdicts in one`,
     text(LEFT - 8, TOP + 8, String(top), "end"), text(LEFT - 8, HEIGHT - BOTTOM, "0", "end"),
     text(LEFT, HEIGHT - 8, names[0]), names.length > 1 ? text(LEFT + names.length * step, HEIGHT - 8, names.at(-1), "end") : null,
-    sums.map((each, index) => [
-      svg("rect", { class: "accepted", x: LEFT + index * step + 0.1 * step, width: 0.8 * step, y: HEIGHT - BOTTOM - height(each.accepted), height: height(each.accepted) }, svg("title", {}, `${names[index]}: ${each.accepted} accepted`)),
-      svg("rect", { class: "rejected", x: LEFT + index * step + 0.1 * step, width: 0.8 * step, y: HEIGHT - BOTTOM - height(each.accepted + each.rejected), height: height(each.rejected) }, svg("title", {}, `${names[index]}: ${each.rejected} rejected`)),
+    sums.map((sum, index) => [
+      svg("rect", { class: "accepted", x: LEFT + index * step + 0.1 * step, width: 0.8 * step, y: HEIGHT - BOTTOM - height(sum.accepted), height: height(sum.accepted) }, svg("title", {}, `${names[index]}: ${sum.accepted} accepted`)),
+      svg("rect", { class: "rejected", x: LEFT + index * step + 0.1 * step, width: 0.8 * step, y: HEIGHT - BOTTOM - height(sum.accepted + sum.rejected), height: height(sum.rejected) }, svg("title", {}, `${names[index]}: ${sum.rejected} rejected`)),
     ]));
 }

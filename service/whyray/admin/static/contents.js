@@ -1,6 +1,6 @@
 // A study that came again with other content: how it differs, what to do about it, and what an archive still has.
 
-import { post } from "./api.js";
+import { post, query } from "./api.js";
 import { ask, doing, say } from "./acting.js";
 import { h, may, number } from "./dom.js";
 
@@ -10,28 +10,28 @@ const PIXELS = { same: "The pixel data are the same.", other: "The pixel data ar
 const ANEW = "Its routes run anew on what came last. Results of the former content that were not sent are cancelled; those that an archive has stay there.";
 
 export function newer(it) {
-  const found = it.newer;
-  if (!found) return null;
-  const wrong = found.identification.length > 0;
+  const contents = it.newer;
+  if (!contents) return null;
+  const wrong = contents.identification.length > 0;
   return h("div", { class: `box ${wrong ? "error" : "warning"}` },
-    h("p", {}, h("strong", {}, wrong ? "Perhaps under the wrong patient. " : null), `${counted(found.instances, "instance")} came again with ${wrong ? `another ${found.identification.join(", ")}` : "other content"}. `,
-      found.comparing ? `${number(found.comparing)} are still being compared. ` : null, found.pixels.map((each) => `${PIXELS[each]} `),
-      found.others.length ? `${found.others.join(", ")} differ${wrong ? " too" : ""}. ` : null, "What came before is in use."),
-    wrong && found.alone ? h("p", {}, `${counted(found.alone, "instance")} of the study did not come again: have the PACS send the whole study.`) : null,
+    h("p", {}, h("strong", {}, wrong ? "Perhaps under the wrong patient. " : null), `${counted(contents.instances, "instance")} came again with ${wrong ? `another ${contents.identification.join(", ")}` : "other content"}. `,
+      contents.comparing ? `${number(contents.comparing)} are still being compared. ` : null, contents.pixels.map((comparison) => `${PIXELS[comparison]} `),
+      contents.others.length ? `${contents.others.join(", ")} differ${wrong ? " too" : ""}. ` : null, "What came before is in use."),
+    wrong && contents.alone ? h("p", {}, `${counted(contents.alone, "instance")} of the study did not come again: have the PACS send the whole study.`) : null,
     h("p", {}, h("strong", {}, "What to do: "), wrong ? "Look up in the PACS which of the two is right." : "Ask the sender why one SOP Instance UID names two contents."),
     may("steer") ? h("p", { class: "buttons" },
-      wrong && found.alone
-        ? decision(it, "use-newest?anyway=true", "Use the newest anyway", `The study may name two patients or orders then, for part of it did not come again. ${ANEW}`)
+      wrong && contents.alone
+        ? decision(it, "use-newest", "Use the newest anyway", `The study may name two patients or orders then, for part of it did not come again. ${ANEW}`, { anyway: true })
         : decision(it, "use-newest", "Use the newest", ANEW),
       decision(it, "keep", "Keep what is in use", "What came last stays apart, and nobody is asked about it any more.")) : null);
 }
 
-function decision(it, action, label, effect) {
+function decision(it, action, label, effect, values = {}) {
   return h("button", {
     type: "button", "data-key": `${action}-${it.study_instance_uid}`, "data-action": action,
     onclick: (event) => doing(event.currentTarget, async () => {
       if (!(await ask(`${label}?`, effect, label))) return;
-      const done = await post(`studies/${encodeURIComponent(it.study_instance_uid)}/${action}`);
+      const done = await post(`studies/${encodeURIComponent(it.study_instance_uid)}/${action}${query({ ...values, shown: it.newer.version })}`);
       say(action === "keep" ? `What is in use stays so for ${counted(done.instances, "instance")}.`
         : `The newest content of ${counted(done.instances, "instance")} is in use; ${counted(done.jobs, "job")} and ${counted(done.results, "result")} were withdrawn.`);
     }),

@@ -14,70 +14,70 @@ export const job = (id) => ({
       h("p", {}, chip(it.state), " ", ["running", "cancelling", "waiting"].includes(it.state) ? progress(it) : "", " ", actions("jobs", it, `job ${it.id.slice(0, 8)}`)),
       error(it),
       facts([["Study", h("a", { href: `#studies/${it.study_instance_uid}`, "data-key": "study" }, fullUid(it.study_instance_uid))],
-        ["Series", it.series_instance_uids.map((each) => h("div", {}, fullUid(each)))], ["Route", it.route], ["Package", it.package],
+        ["Series", it.series_instance_uids.map((uid) => h("div", {}, fullUid(uid)))], ["Route", it.route], ["Package", it.package],
         ["Priority", it.priority], ["Revision", String(it.revision)], ["Attempts", String(it.attempt)], ["Worker", it.worker],
         ["Created", age(it.created_at)], ["Started", it.started_at && age(it.started_at)], ["Finished", it.finished_at && age(it.finished_at)],
         ["Job id", fullUid(it.id)]])),
-    it.notes.length ? panel(table("Notes on the images", ["Kind", "What"], it.notes.map((each) => [each.kind.replaceAll("-", " "), each.detail]))) : null,
+    it.notes.length ? panel(table("Notes on the images", ["Kind", "What"], it.notes.map((note) => [note.kind.replaceAll("-", " "), note.detail]))) : null,
     ...it.unanswered.map(unanswered),
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
     ...explanations(it),
-    panel(table("Findings", ["Finding", "Probability", "Present", "Explanation", "Why"], it.findings.map((each) => [
-      named(each), probability(each), each.present === null ? "–" : each.present ? "yes" : "no", [trust(each), agreement(each)],
-      each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
+    panel(table("Findings", ["Finding", "Probability", "Present", "Explanation", "Why"], it.findings.map((finding) => [
+      named(finding), probability(finding), finding.present === null ? "–" : finding.present ? "yes" : "no", [trust(finding), agreement(finding)],
+      finding.reasons.length ? h("ul", {}, finding.reasons.map((one) => h("li", {}, one))) : "–",
     ]), { empty: "No findings yet." })),
-    it.results.some((each) => !each.picture) ? panel(objects(it.results.filter((each) => !each.picture))) : null,
-    panel(table("Deliveries", DELIVERY_HEADS, deliveryRows(it.results.flatMap((each) => each.deliveries)), { empty: "Nothing to deliver yet." })),
+    it.results.some((result) => !result.picture) ? panel(objects(it.results.filter((result) => !result.picture))) : null,
+    panel(table("Deliveries", DELIVERY_HEADS, deliveryRows(it.results.flatMap((result) => result.deliveries)), { empty: "Nothing to deliver yet." })),
     panel(table("Events", EVENT_HEADS, eventRows(it.events))),
   ],
 });
 
 // An image that the package says nothing of: the outcome, not an error.
-function unanswered(each) {
+function unanswered(image) {
   return h("div", { class: "box warning" },
-    h("p", {}, h("strong", {}, each.words)),
-    h("p", {}, `Why: ${each.reasons.map((one) => one.replaceAll("_", " ")).join(", ")}`),
-    h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one)))));
+    h("p", {}, h("strong", {}, image.words)),
+    h("p", {}, `Why: ${image.reasons.map((one) => one.replaceAll("_", " ")).join(", ")}`),
+    h("ul", {}, image.measurements.map((one) => h("li", {}, measurement(one)))));
 }
 
 const SHOWN = { shown: "match", withheld: "red", refused: "stopped" };
 
 // One panel a type of interpretability: what is shown, withheld or refused, and why.
 function explanations(it) {
-  return [...new Set(it.explanations.map((each) => each.type))].map((type) => panel(
-    table(type[0].toUpperCase() + type.slice(1), ["Finding", "Method", "State", "Explanation", "Why", "Measured", "Pictures"], it.explanations.filter((each) => each.type === type).map((each) => [
-      named({ ...each, name: each.finding }),
-      [h("a", { href: `#methods/${each.method}`, "data-key": `why-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.title), each.part ? h("div", { class: "quiet" }, each.part) : null],
-      chip(SHOWN[each.state], each.state), trust(each),
-      each.trust ? said(each.trust) : each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
-      each.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.measurements.length === 1 ? "1 measurement" : `${each.measurements.length} measurements`), h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
-      pictures(it, each),
+  return [...new Set(it.explanations.map((explanation) => explanation.type))].map((type) => panel(
+    table(type[0].toUpperCase() + type.slice(1), ["Finding", "Method", "State", "Explanation", "Why", "Measured", "Pictures"], it.explanations.filter((explanation) => explanation.type === type).map((explanation) => [
+      named({ ...explanation, name: explanation.finding }),
+      [h("a", { href: `#methods/${explanation.method}`, "data-key": `why-${explanation.finding}-${explanation.frame}-${explanation.method}-${explanation.part}` }, explanation.title), explanation.part ? h("div", { class: "quiet" }, explanation.part) : null],
+      chip(SHOWN[explanation.state], explanation.state), trust(explanation),
+      explanation.trust ? said(explanation.trust) : explanation.reasons.length ? h("ul", {}, explanation.reasons.map((one) => h("li", {}, one))) : "–",
+      explanation.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${explanation.finding}-${explanation.frame}-${explanation.method}-${explanation.part}` }, explanation.measurements.length === 1 ? "1 measurement" : `${explanation.measurements.length} measurements`), h("ul", {}, explanation.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
+      pictures(it, explanation),
     ]))));
 }
 
 const measurement = (one) => [chip(one.grade), ` ${one.name} (${one.aspect}): ${one.value === null ? "–" : significant(one.value, 3)}`, one.baseline === null ? "" : ` against ${significant(one.baseline, 3)}`, `; ${one.rule}`];
 
-function pictures(it, each) {
-  const pictured = it.results.filter((one) => one.picture && each.results.includes(one.sop_instance_uid));
-  if (each.state !== "shown" || pictured.length === 0 || !may("pictures")) return "–";
-  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.frame}-${each.part}`, "aria-label": `Enlarge ${spoken(each.finding)} by ${each.title}`, onclick: () => enlarge(one) },
+function pictures(it, explanation) {
+  const pictured = it.results.filter((one) => one.picture && explanation.results.includes(one.sop_instance_uid));
+  if (explanation.state !== "shown" || pictured.length === 0 || !may("pictures")) return "–";
+  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${explanation.frame}-${explanation.part}`, "aria-label": `Enlarge ${spoken(explanation.finding)} by ${explanation.title}`, onclick: () => enlarge(one) },
     h("img", { src: `${one.picture}?width=160`, alt: "", loading: "lazy" }))));
 }
 
 // Why, and how many of radiologists' marks such maps of the package met before.
 const said = (trust) => (trust.sentence === null ? "–" : [trust.sentence, trust.record && trust.record !== trust.sentence ? h("div", { class: "quiet" }, trust.record) : null]);
 
-function agreement(each) {
-  if (!each.agreement) return null;
-  return h("div", { class: "quiet" }, `Its ${each.agreement.methods.length} maps agree by ${wholePercent(each.agreement.value)}; by chance ${wholePercent(each.agreement.by_chance)}.`);
+function agreement(finding) {
+  if (!finding.agreement) return null;
+  return h("div", { class: "quiet" }, `Its ${finding.agreement.methods.length} maps agree by ${wholePercent(finding.agreement.value)}; by chance ${wholePercent(finding.agreement.by_chance)}.`);
 }
 
 // Of a multi-frame image, findings are told apart by their frames.
-const named = (each) => (each.frame === null ? spoken(each.name) : `${spoken(each.name)}, frame ${each.frame}`);
+const named = (finding) => (finding.frame === null ? spoken(finding.name) : `${spoken(finding.name)}, frame ${finding.frame}`);
 
-function probability(each) {
-  if (each.probability === null) return figure(each) || "–";
-  return [h("span", { class: "share" }, percent(each.probability)), h("meter", { min: 0, max: 1, value: each.probability, "aria-label": `Probability of ${each.name}` })];
+function probability(finding) {
+  if (finding.probability === null) return figure(finding) || "–";
+  return [h("span", { class: "share" }, percent(finding.probability)), h("meter", { min: 0, max: 1, value: finding.probability, "aria-label": `Probability of ${finding.name}` })];
 }
 
 function error(it) {
@@ -98,9 +98,9 @@ export const study = (uid) => ({
     newer(it), withdrawn(it)),
     panel(table("Jobs", JOB_HEADS, jobRows(it.job_list), { empty: "No route matched, or routing still waits." })),
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
-    it.results.some((each) => !each.picture) ? panel(objects(it.results.filter((each) => !each.picture))) : null,
-    panel(table("Series", ["Series Instance UID", "Modality", "#Instances", "#Size", "#Conflicts", "#Own results", "From"], it.detail.map((each) => [
-      fullUid(each.series_instance_uid), each.modality ?? "–", String(each.instances), bytes(each.bytes), String(each.conflicts), String(each.own_results), each.calling_aes.join(", "),
+    it.results.some((result) => !result.picture) ? panel(objects(it.results.filter((result) => !result.picture))) : null,
+    panel(table("Series", ["Series Instance UID", "Modality", "#Instances", "#Size", "#Conflicts", "#Own results", "From"], it.detail.map((series) => [
+      fullUid(series.series_instance_uid), series.modality ?? "–", String(series.instances), bytes(series.bytes), String(series.conflicts), String(series.own_results), series.calling_aes.join(", "),
     ]))),
     panel(table("Events", EVENT_HEADS, eventRows(it.events))),
   ],

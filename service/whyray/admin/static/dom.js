@@ -8,7 +8,7 @@ export function h(tag, props = {}, ...children) {
     else if (name === "class") node.className = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
@@ -37,7 +37,7 @@ export const LEVELS = { green: "reliable", amber: "use with caution", red: "not 
 
 export const grade = (word) => (word ? chip(word, LEVELS[word]) : h("span", { class: "quiet" }, "–"));
 
-export const trust = (each) => (each.trust ? chip(each.trust.level, each.trust.name) : grade(each.grade));
+export const trust = (graded) => (graded.trust ? chip(graded.trust.level, graded.trust.name) : grade(graded.grade));
 
 export function uid(text, href) {
   const short = text.length > 24 ? `${text.slice(0, 8)}…${text.slice(-12)}` : text;
@@ -99,7 +99,7 @@ export function figure({ probability = null, value = null, unit = null }) {
 
 export function table(caption, heads, rows, { hidden = false, empty = "None." } = {}) {
   if (rows.length === 0) return h("div", {}, hidden ? null : h("h2", {}, caption), h("p", { class: "quiet" }, empty));
-  const head = heads.map((each) => h("th", { scope: "col", class: each.startsWith("#") ? "number" : null }, each.replace("#", "")));
+  const head = heads.map((heading) => h("th", { scope: "col", class: heading.startsWith("#") ? "number" : null }, heading.replace("#", "")));
   return h("div", { class: "scroll" }, h("table", {},
     h("caption", { class: hidden ? "seen-not" : null }, caption), h("thead", {}, h("tr", {}, head)),
     h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, index) => {

@@ -7,18 +7,18 @@ import { age, chip, facts, grade, h, may, panel, percent, table } from "./dom.js
 
 const number = (value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString());
 const STANDS = { learning: "info", steady: "done", watch: "warning", drift: "error" };
-const standing = (each) => chip(STANDS[each.status], { learning: "learning", steady: "steady", watch: "watch", drift: "drifted" }[each.status]);
-const named = (each) => [each.measure, each.target, each.method ? `by ${each.method}` : null].filter(Boolean).join(" · ");
+const standing = (timeSeries) => chip(STANDS[timeSeries.status], { learning: "learning", steady: "steady", watch: "watch", drift: "drifted" }[timeSeries.status]);
+const named = (timeSeries) => [timeSeries.measure, timeSeries.target, timeSeries.method ? `by ${timeSeries.method}` : null].filter(Boolean).join(" · ");
 
 export const drift = {
   title: "Drift",
   paths: (params) => [`drift${query({ package: params.get("package") ?? "", measure: params.get("measure") ?? "", status: params.get("status") ?? "" })}`],
   body: ([items]) => [
     h("p", { class: "quiet" }, "The first 200 numbers of each series are compared with its latest 200. Drifted: the population stability index passes 0.25, or what chance reaches once in a thousand."),
-    panel(table("Series of numbers by package version", ["Series", "Package", "State", "#First mean", "#Latest mean", "#PSI", "#Alert above", "#KS", "#Numbers", "Newest"], items.map((each) => [
-      h("a", { href: `#drift/${each.id}`, "data-key": `drift-${each.id}` }, named(each)), each.package, standing(each),
-      number(each.first_mean), number(each.latest_mean), number(each.shift?.psi), number(each.shift?.alert_above), number(each.shift?.ks),
-      `${each.first_count} + ${each.latest_count}`, age(each.last_at),
+    panel(table("Series of numbers by package version", ["Series", "Package", "State", "#First mean", "#Latest mean", "#PSI", "#Alert above", "#KS", "#Numbers", "Newest"], items.map((timeSeries) => [
+      h("a", { href: `#drift/${timeSeries.id}`, "data-key": `drift-${timeSeries.id}` }, named(timeSeries)), timeSeries.package, standing(timeSeries),
+      number(timeSeries.first_mean), number(timeSeries.latest_mean), number(timeSeries.shift?.psi), number(timeSeries.shift?.alert_above), number(timeSeries.shift?.ks),
+      `${timeSeries.first_count} + ${timeSeries.latest_count}`, age(timeSeries.last_at),
     ]), { empty: "No job has ended yet." })),
   ],
 };
@@ -41,14 +41,14 @@ export const feedback = {
   paths: (params) => [`feedback${query({ package: params.get("package") ?? "" })}`, ...(may("pictures") ? [`feedback/verdicts${query({ package: params.get("package") ?? "", limit: 50 })}`] : [])],
   body: ([sums, listed]) => [
     sums.weeks.length ? panel(h("h2", {}, "Verdicts by week"), weekChart(sums.weeks, "Verdicts"), h("p", { class: "legend" }, h("span", { class: "key accepted" }, "accepted"), " ", h("span", { class: "key rejected" }, "rejected"))) : null,
-    panel(table("Verdicts by package, finding, method and grade", ["Package", "Finding", "Method", "Grade", "#Accepted", "#Rejected", "Share accepted, 95 % interval", "Why rejected"], sums.tallies.map((each) => [
-      each.package, each.target ?? "–", each.method ?? "–", grade(each.grade), String(each.accepted), String(each.rejected),
-      `${percent(each.share)} (${percent(each.low)} to ${percent(each.high)})`,
-      Object.entries(each.reasons).map(([reason, count]) => h("div", {}, `${count} × ${sums.reasons[reason]}`)),
+    panel(table("Verdicts by package, finding, method and grade", ["Package", "Finding", "Method", "Grade", "#Accepted", "#Rejected", "Share accepted, 95 % interval", "Why rejected"], sums.tallies.map((tally) => [
+      tally.package, tally.target ?? "–", tally.method ?? "–", grade(tally.grade), String(tally.accepted), String(tally.rejected),
+      `${percent(tally.share)} (${percent(tally.low)} to ${percent(tally.high)})`,
+      Object.entries(tally.reasons).map(([reason, count]) => h("div", {}, `${count} × ${sums.reasons[reason]}`)),
     ]), { empty: "Nobody has judged a result yet. Open a result and accept or reject it." })),
-    listed && panel(table("Single verdicts", ["When", "Verdict", "Who", "Package", "Finding", "Method", "Reason", "Comment"], listed.items.map((each) => [
-      age(each.at), chip(each.verdict === "accept" ? "green" : "red", each.verdict === "accept" ? "accepted" : "rejected"), each.actor, each.package, each.target ?? "–", each.method ?? "–",
-      each.reason ? sums.reasons[each.reason] : "–", each.comment ?? "–",
+    listed && panel(table("Single verdicts", ["When", "Verdict", "Who", "Package", "Finding", "Method", "Reason", "Comment"], listed.items.map((verdict) => [
+      age(verdict.at), chip(verdict.verdict === "accept" ? "green" : "red", verdict.verdict === "accept" ? "accepted" : "rejected"), verdict.actor, verdict.package, verdict.target ?? "–", verdict.method ?? "–",
+      verdict.reason ? sums.reasons[verdict.reason] : "–", verdict.comment ?? "–",
     ]), { empty: "None." })),
   ],
 };
@@ -66,10 +66,10 @@ export const readerStudies = {
   paths: () => ["reader-studies"],
   body: ([items]) => [
     h("p", {}, "Whether explanations help people: see `whyray study --help`. ", h("a", { href: "/reading", "data-key": "reading" }, "My own place in a study")),
-    ...(items.length ? items : [null]).map((each) => (each === null ? panel(h("p", { class: "quiet" }, "No reader study. `whyray study export` makes a kit, `whyray study import` takes it in.")) : panel(
-      h("h2", {}, each.title, " ", chip(each.open ? "alive" : "stopped", each.open ? "open" : "closed"), " ", opening(each)),
-      facts([["Name", each.name], ["Question", each.question], ["Cases", String(each.cases)], ["Imported", age(each.imported_at)]]),
-      table("Readers", ["Place", "Log-in", "Agreed", "#Answered", "#Of", "#Interrupted", "Last answer"], each.readers.map((one) => [
+    ...(items.length ? items : [null]).map((study) => (study === null ? panel(h("p", { class: "quiet" }, "No reader study. `whyray study export` makes a kit, `whyray study import` takes it in.")) : panel(
+      h("h2", {}, study.title, " ", chip(study.open ? "alive" : "stopped", study.open ? "open" : "closed"), " ", opening(study)),
+      facts([["Name", study.name], ["Question", study.question], ["Cases", String(study.cases)], ["Imported", age(study.imported_at)]]),
+      table("Readers", ["Place", "Log-in", "Agreed", "#Answered", "#Of", "#Interrupted", "Last answer"], study.readers.map((one) => [
         one.reader, one.user, one.consented_at ? age(one.consented_at) : "not yet", String(one.answered), String(one.total), String(one.interrupted), age(one.last_answer_at),
       ]))))),
   ],

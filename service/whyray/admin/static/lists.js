@@ -6,12 +6,12 @@ import { LEVELS, age, chip, h, may, number, sentence, spoken, table, trust, uid 
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows } from "./rows.js";
 
 function list({ title, filters, path, limit = 50, render, extra = () => null }) {
-  const names = filters.map((each) => each.name);
+  const names = filters.map((filter) => filter.name);
   const chosen = (params) => Object.fromEntries(names.map((name) => [name, params.get(name) ?? ""]));
   return {
     title,
     controls: (params, go) => h("form", { class: "controls", onsubmit: (event) => event.preventDefault() },
-      filters.map((each) => field(each, params, go))),
+      filters.map((filter) => field(filter, params, go))),
     paths: (params) => [path + query({ ...chosen(params), limit, after: params.get("after") ?? "" })],
     body: ([page], params, go) => [extra(page, chosen(params)), h("section", { class: "panel" }, render(page.items), pager(page, params, go))],
   };
@@ -36,9 +36,9 @@ function field({ name, label, choices }, params, go) {
 
 // Out of reach, only "all" and what is chosen are offered; the page says so itself that it has no connection.
 function offered(select, choices, value) {
-  const option = (each, titles = {}) => h("option", { value: each, selected: each === value }, LEVELS[each] ?? titles[each] ?? each);
+  const option = (choice, titles = {}) => h("option", { value: choice, selected: choice === value }, LEVELS[choice] ?? titles[choice] ?? choice);
   if (value) select.append(option(value));
-  get("choices").then(({ body }) => select.replaceChildren(select.firstChild, ...body[choices].map((each) => option(each, body.kind_titles))), () => {});
+  get("choices").then(({ body }) => select.replaceChildren(select.firstChild, ...body[choices].map((choice) => option(choice, body.kind_titles))), () => {});
   return select;
 }
 
@@ -59,7 +59,7 @@ function pager({ total, at_least, offset, items, next, previous }, params, go) {
 }
 
 const acting = (of) => (page, { state, route, destination, error, study }) => {
-  const possible = ["retry", "cancel"].filter((action) => page.items.some((each) => each.actions.includes(action)));
+  const possible = ["retry", "cancel"].filter((action) => page.items.some((row) => row.actions.includes(action)));
   if (study || !state || !possible.length || !["failed", "waiting", "queued"].includes(state)) return null;
   const body = { of, state, ...(route ? { route } : {}), ...(destination ? { destination } : {}), ...(error ? { error_code: error } : {}) };
   return h("p", {}, possible.map((action) => [bulk(action === "retry" ? "Retry all that can be" : `Cancel all ${number(page.total)}`, { ...body, action }), " "]));
@@ -80,21 +80,21 @@ export const deliveries = list({
 export const studies = list({
   title: "Studies", path: "studies",
   filters: [{ name: "state", label: "State", choices: "study_states" }, { name: "uid", label: "Study Instance UID, or its end" }],
-  render: (items) => table("Studies", ["Study Instance UID", "State", "Modality", "#Series", "#Instances", "#Conflicts", "#Jobs", "Last received", "Routing says"], items.map((each) => [
-    uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), chip(each.state), each.modalities.join(", ") || "–",
-    String(each.series), String(each.instances), each.conflicts ? chip("warning", String(each.conflicts)) : "0", String(each.jobs), age(each.last_received_at), each.note ?? "–",
+  render: (items) => table("Studies", ["Study Instance UID", "State", "Modality", "#Series", "#Instances", "#Conflicts", "#Jobs", "Last received", "Routing says"], items.map((study) => [
+    uid(study.study_instance_uid, `#studies/${study.study_instance_uid}`), chip(study.state), study.modalities.join(", ") || "–",
+    String(study.series), String(study.instances), study.conflicts ? chip("warning", String(study.conflicts)) : "0", String(study.jobs), age(study.last_received_at), study.note ?? "–",
   ]), { hidden: true, empty: "No such studies." }),
 });
 
 export const results = list({
   title: "Results", path: "results", limit: 48,
   filters: [{ name: "grade", label: "Explanation", choices: "grades" }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", choices: "result_kinds" }, { name: "study", label: "Study Instance UID" }],
-  render: (items) => [gallery(items), objects(items.filter((each) => !each.picture || !may("pictures")))],
+  render: (items) => [gallery(items), objects(items.filter((result) => !result.picture || !may("pictures")))],
 });
 
-export const objects = (items) => (items.length === 0 ? null : table(may("pictures") ? "Objects without a picture of their own" : "Objects", ["Object", "Description", "Finding", "Explanation", "Study", "Made", "File"], items.map((each) => [
-  each.kind_title, sentence(each.description), each.finding ? spoken(each.finding) : "–", trust(each),
-  uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), age(each.created_at), may("identity") ? h("a", { href: each.dicom, "data-key": each.dicom }, "DICOM") : "–",
+export const objects = (items) => (items.length === 0 ? null : table(may("pictures") ? "Objects without a picture of their own" : "Objects", ["Object", "Description", "Finding", "Explanation", "Study", "Made", "File"], items.map((result) => [
+  result.kind_title, sentence(result.description), result.finding ? spoken(result.finding) : "–", trust(result),
+  uid(result.study_instance_uid, `#studies/${result.study_instance_uid}`), age(result.created_at), may("identity") ? h("a", { href: result.dicom, "data-key": result.dicom }, "DICOM") : "–",
 ])));
 
 export const events = list({

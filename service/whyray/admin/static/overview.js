@@ -34,33 +34,33 @@ function tiles(now) {
 
 function attention(items) {
   if (items.length === 0) return h("p", { class: "allwell" }, "Nothing is stuck.");
-  return h("ul", { class: "attention" }, items.map((each) => h("li", { class: each.severity },
+  return h("ul", { class: "attention" }, items.map((item) => h("li", { class: item.severity },
     h("div", {},
-      h("h3", {}, chip(each.severity), " ", each.title, each.since ? [" · began ", age(each.since)] : null),
-      h("p", {}, each.message),
-      h("p", {}, h("strong", {}, "What to do: "), each.advice)),
+      h("h3", {}, chip(item.severity), " ", item.title, item.since ? [" · began ", age(item.since)] : null),
+      h("p", {}, item.message),
+      h("p", {}, h("strong", {}, "What to do: "), item.advice)),
     h("div", { class: "buttons" },
-      each.view !== "overview" ? h("a", { class: "button", href: `#${each.view}`, "data-key": `show-${each.kind}-${each.view}` }, "Show") : null,
-      each.remedies.map((one) => bulk(one.label, one.body))))));
+      item.view !== "overview" ? h("a", { class: "button", href: `#${item.view}`, "data-key": `show-${item.kind}-${item.view}` }, "Show") : null,
+      item.remedies.map((one) => bulk(one.label, one.body))))));
 }
 
 function destinations(rows) {
-  const sum = (each, ...states) => number(states.reduce((count, state) => count + (each.states[state] ?? 0), 0));
-  return table("Destinations", ["Destination", "#Queued", "#Waiting", "#Failed", "#Sent", "Last sent", "Last error"], rows.map((each) => [
-    h("a", { href: `#deliveries?destination=${encodeURIComponent(each.destination)}`, "data-key": `dest-${each.destination}` }, each.destination, each.configured ? "" : " (not configured)"),
-    sum(each, "queued", "sending"), sum(each, "waiting"), sum(each, "failed"), sum(each, "sent", "committed"),
-    age(each.last_sent_at), each.last_error ? h("span", { class: "err", title: each.last_error.message }, each.last_error.code) : "–",
+  const sum = (row, ...states) => number(states.reduce((count, state) => count + (row.states[state] ?? 0), 0));
+  return table("Destinations", ["Destination", "#Queued", "#Waiting", "#Failed", "#Sent", "Last sent", "Last error"], rows.map((row) => [
+    h("a", { href: `#deliveries?destination=${encodeURIComponent(row.destination)}`, "data-key": `dest-${row.destination}` }, row.destination, row.configured ? "" : " (not configured)"),
+    sum(row, "queued", "sending"), sum(row, "waiting"), sum(row, "failed"), sum(row, "sent", "committed"),
+    age(row.last_sent_at), row.last_error ? h("span", { class: "err", title: row.last_error.message }, row.last_error.code) : "–",
   ]), { empty: "No destinations." });
 }
 
 // In the words of `whyray status`.
-function standing(each) {
-  if (each.alive) return each.error ? chip("warning", "hindered") : chip("alive");
-  return chip("gone", each.error ? "ended" : "lost");
+function standing(process) {
+  if (process.alive) return process.error ? chip("warning", "hindered") : chip("alive");
+  return chip("gone", process.error ? "ended" : "lost");
 }
 
 function processes(rows) {
-  return table("Processes", ["Process", "Role", "State", "Last sign of life", "Started"], rows.map((each) => [
-    h("span", { class: "uid" }, each.name), each.role, [standing(each), each.error ? [" ", `${each.error.code}: ${each.error.message}`] : null], age(each.seen_at), age(each.started_at),
+  return table("Processes", ["Process", "Role", "State", "Last sign of life", "Started"], rows.map((process) => [
+    h("span", { class: "uid" }, process.name), process.role, [standing(process), process.error ? [" ", `${process.error.code}: ${process.error.message}`] : null], age(process.seen_at), age(process.started_at),
   ]), { empty: "No process has shown a sign of life." });
 }

@@ -44,9 +44,9 @@ const list = () => trying(async () => {
   const { body } = await get("reading");
   show("Reader studies", body.length === 0
     ? panel(h("p", {}, "You have no place in a reader study."))
-    : h("div", {}, body.map((each) => panel(h("h2", {}, each.title), h("p", {}, standing(each)),
-      each.where === "closed" || each.where === "washout" ? null
-        : h("p", {}, h("button", { type: "button", class: "strong", "data-study": each.name, onclick: () => enter(each.name) }, each.where === "finished" ? "Look" : "Open"))))));
+    : h("div", {}, body.map((place) => panel(h("h2", {}, place.title), h("p", {}, standing(place)),
+      place.where === "closed" || place.where === "washout" ? null
+        : h("p", {}, h("button", { type: "button", class: "strong", "data-study": place.name, onclick: () => enter(place.name) }, place.where === "finished" ? "Look" : "Open"))))));
 });
 
 function standing(place) {
@@ -91,7 +91,7 @@ function showCase(place, shown) {
     shown.explanation.map((url, index) => picture(url, shown.explanation.length > 1 ? `Explanation ${index + 1} of ${shown.explanation.length}` : "Explanation")));
   const form = answerForm(place, shown);
   show(`Case ${shown.position} of ${place.total}`, h("div", { class: "reading" }, pictures, form));
-  const loading = [...pictures.querySelectorAll("img")].map((each) => each.decode());
+  const loading = [...pictures.querySelectorAll("img")].map((image) => image.decode());
   Promise.all(loading).then(() => { watch.begin(); form.dataset.timed = "yes"; }, () => say("A picture could not be loaded. Reload the page."));
   form.querySelector("input").focus();
 }
@@ -103,8 +103,8 @@ function answerForm(place, shown) {
   const radio = (name, value, checked) => h("input", { type: "radio", name, value: String(value), required: true, checked });
   const form = h("form", { id: "answer", onsubmit: (event) => { event.preventDefault(); send(place, shown, form); } },
     shown.said ? h("p", { class: "said-by-model" }, h("strong", {}, "The model says: "), shown.said) : null,
-    h("fieldset", {}, h("legend", {}, place.question), place.choices.map((each) => h("label", { class: "one" },
-      radio("answer", each.value, earlier.answer === each.value), each.label, " ", h("kbd", {}, each.value[0].toUpperCase())))),
+    h("fieldset", {}, h("legend", {}, place.question), place.choices.map((choice) => h("label", { class: "one" },
+      radio("answer", choice.value, earlier.answer === choice.value), choice.label, " ", h("kbd", {}, choice.value[0].toUpperCase())))),
     h("fieldset", {}, h("legend", {}, "How sure are you?"), h("div", { class: "scale" }, steps.map((step) => h("label", {},
       radio("confidence", step, earlier.confidence === step), String(step)))),
     h("div", { class: "ends" }, h("span", {}, scale.at_lowest), h("span", {}, scale.at_highest))),
@@ -129,12 +129,12 @@ document.addEventListener("keydown", (event) => {
   if (!form || event.ctrlKey || event.altKey || event.metaKey || event.target.tagName === "TEXTAREA") return;
   const key = event.key.toLowerCase();
   const choose = (input) => { input.checked = true; input.focus({ preventScroll: true }); event.preventDefault(); };
-  const answer = [...form.querySelectorAll("input[name=answer]")].find((each) => each.value[0] === key);
+  const answer = [...form.querySelectorAll("input[name=answer]")].find((input) => input.value[0] === key);
   const step = form.querySelector(`input[name=confidence][value="${CSS.escape(key)}"]`);
   if (answer) choose(answer);
   else if (step) choose(step);
   else if (key === "enter" && event.target.tagName !== "BUTTON") { event.preventDefault(); form.requestSubmit(); }
-  else if (key === "z") document.querySelectorAll(".reading figure").forEach((each) => each.classList.toggle("zoomed"));
+  else if (key === "z") document.querySelectorAll(".reading figure").forEach((figure) => figure.classList.toggle("zoomed"));
 });
 
 document.querySelector("[data-view=studies]").addEventListener("click", (event) => { event.preventDefault(); list(); });

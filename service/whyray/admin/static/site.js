@@ -8,10 +8,10 @@ export const routes = {
   title: "Routes",
   controls: () => (may("steer") ? tester() : h("span")),
   paths: () => ["routes"],
-  body: ([items]) => [panel(table("Routes in force", ["Route", "When", "Complete", "Runs", "Explains", "Sends", "Priority"], items.map((each) => [
-    [each.name, each.enabled ? "" : h("div", { class: "quiet" }, "not enabled"), each.dry_run ? h("div", { class: "quiet" }, "dry run: sends nothing") : ""],
-    each.when, each.complete, each.packages.join(", "), each.explain.join(", "),
-    each.send_to.length ? `${each.send_as.join(", ")} to ${each.send_to.join(", ")}` : "nothing", each.priority,
+  body: ([items]) => [panel(table("Routes in force", ["Route", "When", "Complete", "Runs", "Explains", "Sends", "Priority"], items.map((route) => [
+    [route.name, route.enabled ? "" : h("div", { class: "quiet" }, "not enabled"), route.dry_run ? h("div", { class: "quiet" }, "dry run: sends nothing") : ""],
+    route.when, route.complete, route.packages.join(", "), route.explain.join(", "),
+    route.send_to.length ? `${route.send_as.join(", ")} to ${route.send_to.join(", ")}` : "nothing", route.priority,
   ]), { empty: "No routes: every study is treated as `otherwise` says." }))],
 };
 
@@ -29,9 +29,9 @@ function tester() {
     try {
       verdicts.replaceChildren(h("p", { class: "quiet" }, "reading …"));
       const answer = await post("routes/test", form);
-      verdicts.replaceChildren(panel(table(`What the routes say (${answer.files} files)`, ["Route", "Verdict", "Series", "Clauses, and what was found"], answer.verdicts.map((each) => [
-        each.route, each.matches ? chip("match", "matches") : chip("failed", "refuses"), uid(each.series_instance_uid),
-        each.clauses.map((one) => h("div", {}, chip(one.held ? "match" : "failed", one.held ? "holds" : "refused"), " ", h("code", {}, one.clause), " found: ", h("code", {}, one.found))),
+      verdicts.replaceChildren(panel(table(`What the routes say (${answer.files} files)`, ["Route", "Verdict", "Series", "Clauses, and what was found"], answer.verdicts.map((verdict) => [
+        verdict.route, verdict.matches ? chip("match", "matches") : chip("failed", "refuses"), uid(verdict.series_instance_uid),
+        verdict.clauses.map((one) => h("div", {}, chip(one.held ? "match" : "failed", one.held ? "holds" : "refused"), " ", h("code", {}, one.clause), " found: ", h("code", {}, one.value))),
       ]))));
     } catch (error) {
       verdicts.replaceChildren();
@@ -44,9 +44,9 @@ function tester() {
 export const packages = {
   title: "Packages",
   paths: () => ["packages"],
-  body: ([items]) => [panel(table("Installed model packages", ["Package", "Title", "Task", "Tier", "#Targets", "Digest", "Licence"], items.map((each) => [
-    h("a", { href: `#packages/${each.name}/${each.version}`, "data-key": `pkg-${each.name}-${each.version}` }, `${each.name}@${each.version}`),
-    each.problem ? h("span", { class: "err" }, each.problem) : each.title, each.task, each.tier, String(each.targets.length), uid(each.digest), each.licence,
+  body: ([items]) => [panel(table("Installed model packages", ["Package", "Title", "Task", "Tier", "#Targets", "Digest", "Licence"], items.map((row) => [
+    h("a", { href: `#packages/${row.name}/${row.version}`, "data-key": `pkg-${row.name}-${row.version}` }, `${row.name}@${row.version}`),
+    row.problem ? h("span", { class: "err" }, row.problem) : row.title, row.task, row.tier, String(row.targets.length), uid(row.digest), row.licence,
   ]), { empty: "No packages." }))],
 };
 
@@ -62,10 +62,10 @@ export const pack = (name, version) => ({
 export const destinations = {
   title: "Destinations",
   paths: () => ["destinations"],
-  body: ([items]) => [panel(table("Destinations", ["Destination", "Kind", "Address", "Commitment", "#Queued", "#Waiting", "#Failed", "#Sent", "Last sent", "Last error", "Actions"], items.map((each) => [
-    h("a", { href: `#deliveries?destination=${encodeURIComponent(each.destination)}`, "data-key": `dest-${each.destination}` }, each.destination),
-    each.kind === "dicom" ? "DICOM" : "DICOMweb", h("code", {}, each.address), each.storage_commitment ? "asked for" : "no",
-    number((each.states.queued ?? 0) + (each.states.sending ?? 0)), number(each.states.waiting ?? 0), number(each.states.failed ?? 0), number((each.states.sent ?? 0) + (each.states.committed ?? 0)),
-    age(each.last_sent_at), each.last_error ? h("span", { class: "err", title: each.last_error.advice }, `${each.last_error.code}: ${each.last_error.message}`) : "–", echo(each.destination),
+  body: ([items]) => [panel(table("Destinations", ["Destination", "Kind", "Address", "Commitment", "#Queued", "#Waiting", "#Failed", "#Sent", "Last sent", "Last error", "Actions"], items.map((row) => [
+    h("a", { href: `#deliveries?destination=${encodeURIComponent(row.destination)}`, "data-key": `dest-${row.destination}` }, row.destination),
+    row.kind === "dicom" ? "DICOM" : "DICOMweb", h("code", {}, row.address), row.storage_commitment ? "asked for" : "no",
+    number((row.states.queued ?? 0) + (row.states.sending ?? 0)), number(row.states.waiting ?? 0), number(row.states.failed ?? 0), number((row.states.sent ?? 0) + (row.states.committed ?? 0)),
+    age(row.last_sent_at), row.last_error ? h("span", { class: "err", title: row.last_error.advice }, `${row.last_error.code}: ${row.last_error.message}`) : "–", echo(row.destination),
   ]), { empty: "The configuration names no destinations." }))],
 };

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
+from whyray.explain.made_at import refuse_another_place
 from whyray.inference import Model
 from whyray.packages import Artefact, require_artefact
 
@@ -78,6 +79,9 @@ def _units(artefact: Artefact, model: Model, layer: str) -> Units:
             f"{artefact.path}: made of the layer {details.get('layer')!r}, and {layer!r} is asked for",
             advice=f"`whyray package units {model.identity} --images DIR --layer {layer}`.",
         )
+    if "place" in details:  # what older ones say of units is of maps that were drawn edge to edge, and is kept
+        again = f"Make it again: `whyray package units {model.identity} --images DIR --layer {layer}`."
+        refuse_another_place(artefact.path, details["place"], model, layer, advice=again)
     try:
         return Units(
             artefact,
