@@ -85,6 +85,12 @@ def test_ports_of_other_addresses_and_of_services_that_are_off_are_free(text: st
     assert problems_on_one_machine(config) == ()
 
 
+@pytest.mark.parametrize("address", ["null", "7", "[10.0.0.7]"])
+def test_an_address_of_another_type_is_told_of_as_such_alone(address: str) -> None:
+    (problem,) = problems(f"listener: {{address: {address}, {TLS}, authorities: b.pem}}}}\n")
+    assert problem.place == ("listener", "address")
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [("0.0.0.0", "127.0.0.1"), ("0.0.0.0", "::1"), ("::", "127.0.0.1"), ("::", "0.0.0.0"), ("::1", "127.0.0.1")],
