@@ -126,7 +126,7 @@ def test_the_corrected_images_are_processed_when_they_come_again(site: Site) -> 
 
 def test_files_of_one_study_name_one_patient_and_those_of_several_studies_need_not() -> None:
     other = of_another_patient(film(2))
-    with pytest.raises(PatientMismatch, match="differ in PatientID, PatientName$"):
+    with pytest.raises(PatientMismatch, match=r"differ in PatientID, PatientName$"):
         read_images([film(1), other]).of_one_patient()
     other.StudyInstanceUID = f"{other.StudyInstanceUID}.9"
     assert len(read_images([film(1), other]).of_one_patient().images) == 2
