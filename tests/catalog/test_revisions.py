@@ -14,10 +14,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Postgres, Ticks
-from catalog.rows import job, result
+from catalog.rows import job, received, result
 from migrated import down_and_up
 from whyray.base.errors import DecodeError, PeerBusy, TransitionError, WhyRayError
-from whyray.catalog import Catalog, Job, JobState, ResultRow, jobs, revisions, sqlite_url
+from whyray.catalog import Catalog, Event, Job, JobState, ResultRow, Study, jobs, revisions, sqlite_url, studies
 
 OWNER = "worker"
 _NUMBERS = count(1)
@@ -112,6 +112,30 @@ def test_what_an_administrator_cancelled_gives_way_to_the_next_revision(
         )
         with pytest.raises(TransitionError, match="superseded"):
             revisions.retry(first)
+
+
+def test_the_event_of_a_job_that_gave_way_names_the_package_that_it_ran(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        first = job(session, now=ticks())
+        for package in ("package@1", "package@2"):
+            study = session.get_one(Study, first.study_id)
+            studies.add_instance(session, received(int(package[-1]) + 5), ticks())
+            session.flush()
+            made = jobs.create(
+                session,
+                study=study,
+                route="route",
+                package=package,
+                instances=studies.routable(session, study.id),
+                priority=2,
+                now=ticks(),
+            )
+            assert made is not None
+        of_kind = select(Event.message).where(Event.kind == "job.superseded").order_by(Event.id)
+        assert session.scalars(of_kind).all() == [
+            "route: package@1 ran on fewer instances of 1.2.1; a new revision replaces it",
+            "route: another version, package@1, ran on 1.2.1; a new revision by package@2 replaces it",
+        ]
 
 
 @pytest.mark.usefixtures("real_migrations")

@@ -91,14 +91,19 @@ def create(
         if old.state is JobState.SUPERSEDED or not revisions.share_series(instances, old.series_uids):
             continue
         old.state = job_after("supersede", old.state)
+        uid = study.study_instance_uid
+        if old.package == package:
+            words = f"{route}: {package} ran on fewer instances of {uid}; a new revision replaces it"
+        else:
+            words = f"{route}: another version, {old.package}, ran on {uid}; a new revision by {package} replaces it"
         session.execute(update(ResultRow).where(ResultRow.job_id == old.id).values(superseded=True))
         events.record(
             session,
             now,
             "info",
             "job.superseded",
-            f"{route}: {package} ran on fewer instances of {study.study_instance_uid}; a new revision replaces it",
-            study=study.study_instance_uid,
+            words,
+            study=uid,
             job=old.id,
         )
     job = Job(

@@ -76,8 +76,8 @@ def standing(session: Session, job_ids: Sequence[str]) -> Standing:
         if job.state in (JobState.CANCELLED, JobState.CANCELLING):
             return Standing(ids, 0.0, "", failure="Cancelled: an administrator cancelled the job")
     if any(job.state is JobState.SUPERSEDED and _is_settled(job) for job in remaining):
-        words = "InputChanged: the images were corrected, and no job took the place of the former one; order again"
-        return Standing(ids, 0.0, "", failure=words, withdrawn=True)
+        why = "InputChanged: the images were corrected, and no job took the place of the former one; order again"
+        return Standing(ids, 0.0, "", failure=why, withdrawn=True)
     share = _WORK_SHARE * sum(1.0 if job.state is JobState.DONE else job.progress for job in remaining) / len(remaining)
     working = [job for job in remaining if job.state is not JobState.DONE]
     if working:
