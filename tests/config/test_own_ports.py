@@ -85,6 +85,11 @@ def test_ports_of_other_addresses_and_of_services_that_are_off_are_free(text: st
     assert problems_on_one_machine(config) == ()
 
 
+def test_an_address_that_is_none_is_told_as_that() -> None:
+    (problem,) = problems(f"listener: {{address: null, {TLS}}}}}\n")
+    assert problem.place == ("listener", "address")
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [("0.0.0.0", "127.0.0.1"), ("0.0.0.0", "::1"), ("::", "127.0.0.1"), ("::", "0.0.0.0"), ("::1", "127.0.0.1")],

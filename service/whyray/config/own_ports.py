@@ -70,15 +70,19 @@ def _shared(data: Mapping[str, object], *, within_a_role: bool) -> Iterator[Shar
 def _services(data: Mapping[str, object]) -> list[_Service]:
     listener, admin = _section(data.get("listener")), _section(data.get("admin"))
     tls, web = listener.get("tls"), listener.get("dicomweb")
-    address = listener.get("address", Listener.model_fields["address"].default)
+    address = _address(listener, Listener)
     services = []
     if _section(tls).get("only") is not True:
         services.append(_service("the DICOM listener", "intake", ("listener",), listener, Listener, address))
     if isinstance(tls, Mapping):
         services.append(_service("the DICOM listener's TLS", "intake", ("listener", "tls"), tls, ListenerTls, address))
     if isinstance(web, Mapping):
-        services.append(_service("STOW-RS", "intake", ("listener", "dicomweb"), web, DicomWebListener))
-    services.append(_service("the admin page", "admin", ("admin",), admin, Admin))
+        services.append(
+            _service(
+                "STOW-RS", "intake", ("listener", "dicomweb"), web, DicomWebListener, _address(web, DicomWebListener)
+            )
+        )
+    services.append(_service("the admin page", "admin", ("admin",), admin, Admin, _address(admin, Admin)))
     return [service for service in services if service is not None]
 
 
@@ -88,15 +92,17 @@ def _service(
     place: Place,
     section: Mapping[str, object],
     kind: type[Listener | ListenerTls | DicomWebListener | Admin],
-    address: object = None,
+    address: object,
 ) -> _Service | None:
     usual = kind.model_fields["port"].default
     port = section.get("port", usual)
-    if address is None:
-        address = section.get("address", kind.model_fields["address"].default)
     if not isinstance(port, int) or not isinstance(address, str):
         return None
     return _Service(name, role, (*place, "port"), address, port, port != usual)
+
+
+def _address(section: Mapping[str, object], kind: type[Listener | DicomWebListener | Admin]) -> object:
+    return section.get("address", kind.model_fields["address"].default)
 
 
 def _free(data: Mapping[str, object], port: int) -> int:
