@@ -9,7 +9,7 @@ import pytest
 
 from whyray.base.errors import ConfigError
 from whyray.base.http_server import listen
-from whyray.config import Problem, problems_on_one_machine, read_config, remarks
+from whyray.config import Problem, problems_on_one_machine, read_config, warnings_of
 from whyray.config.own_listener import overlap
 
 WEB_AND_ADMIN = """listener: {dicomweb: {address: 0.0.0.0, port: 8443, api_tokens: true}}
@@ -57,7 +57,7 @@ def test_a_port_of_intake_and_admin_is_refused_where_both_are_on_one_machine_alo
     config, reported = read_config(text, folder=Path("/nowhere"), environ={})
     assert reported == ()
     assert config is not None
-    (remark,) = [remark for remark in remarks(config) if "port" in remark.place]
+    (remark,) = [remark for remark in warnings_of(config) if "port" in remark.place]
     (problem,) = problems_on_one_machine(config)
     for told in (remark, problem):
         assert words in str(told)
@@ -121,5 +121,5 @@ def test_a_listener_that_lets_nobody_in_is_remarked_on(text: str, nobody: bool) 
     config, reported = read_config(text, folder=Path("/nowhere"), environ={})
     assert not reported
     assert config is not None
-    said = [str(remark) for remark in remarks(config)]
+    said = [str(remark) for remark in warnings_of(config)]
     assert nobody == any("nobody is let in" in words and "name who may send" in words for words in said)

@@ -244,6 +244,25 @@ def test_what_is_gone_twice_is_not_forgotten(site: Site) -> None:
         assert site.router().step() == 0
 
 
+def test_a_study_of_which_the_pacs_has_deleted_an_image_is_answered_once_its_results_are_gone_too(site: Site) -> None:
+    """Until then the rest would replace the results of the whole; afterwards there is nothing to replace."""
+    site.configure(retention={"source": "7d", "results": "30d"})
+    retention = retention_of(site)
+    a_delivered_study(site)
+    site.clock.tick(8 * DAY)
+    retention.step()
+    site.receive([film(2)])
+    assert site.router().step() == 0
+    site.clock.tick(20 * DAY)
+    retention.step()
+    site.receive([film(2)])
+    assert site.router().step() == 0, "the results of the whole are still here"
+    site.clock.tick(5 * DAY)
+    retention.step()
+    site.receive([film(3)])
+    assert site.router().step() == 1
+
+
 def test_a_document_that_is_added_to_a_study_whose_images_were_removed_makes_no_job(site: Site) -> None:
     anything = {**ROUTE, "when": {"StudyInstanceUID": {"present": True}}}
     site.configure(routes=[anything], retention={"source": "7d", "results": "90d"})

@@ -107,7 +107,7 @@ class OrderedJobs:
             return made.id
         same = select(Job).where(Job.study_id == study.id, Job.route == route.name, Job.package == package)
         instances = [instance for group in taken.values() for instance in group]
-        job = revisions.that_takes(instances, session.scalars(same.order_by(Job.revision.desc())))
+        job = revisions.existing_job(instances, session.scalars(same.order_by(Job.revision.desc())))
         if job is None:
             raise InputChanged(f"the job of the study {order.study_uid} went while it was looked for")
         if job.state in (JobState.FAILED, JobState.CANCELLED):

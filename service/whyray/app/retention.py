@@ -76,6 +76,8 @@ class Retention:
         gone = self._studies(_expired(now), asked)
         self._results(now - rules.results, asked)
         self._instances(_untouched_since(now - rules.source), asked, f"kept for {_words(rules.source)}")
+        with self.catalog.begin() as session:
+            removal.forget(session, now - rules.results)
         gone += self._studies(_empty(now - max(rules.source, rules.results)), asked)
         self._make_room(asked)
         with self.catalog.begin() as session:

@@ -85,7 +85,7 @@ def create(
     )
     others = {other for other in beside if other != package}
     earlier = [old for old in known if revisions.of_one_package(old.package, package) and old.package not in others]
-    if revisions.that_takes(taken, [old for old in earlier if old.package == package]) is not None:
+    if revisions.existing_job(taken, [old for old in earlier if old.package == package]) is not None:
         return None
     for old in earlier:
         if old.state is JobState.SUPERSEDED or not revisions.share_series(instances, old.series_uids):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import studies
-from whyray.catalog.tables import Instance, RemovedSeries, Series
+from whyray.catalog.states import JobState
+from whyray.catalog.tables import Instance, Job, RemovedSeries, ResultRow, Series
 
+_AT_WORK = (JobState.QUEUED, JobState.WAITING, JobState.RUNNING, JobState.CANCELLING)
 _MARK = 4
 """Bytes by which an instance is known again: that another one is taken for it takes 2 ** 32 of them."""
 
@@ -34,6 +37,19 @@ def missing(session: Session, study_id: int, here: Mapping[str, Sequence[Instanc
         for row in rows
     }
     return {uid: count for uid, count in gone.items() if count}
+
+
+def forget(session: Session, before: datetime) -> None:
+    """Forget what was removed of studies that have no results, and no job that is at work or ended since `before`.
+
+    There is nothing left that a job on the rest could replace, and its sender may have deleted the others for good.
+    """
+    of_study = exists().where(Job.study_id == RemovedSeries.study_id)
+    at_work_or_since = of_study.where(or_(Job.state.in_(_AT_WORK), Job.finished_at >= before))
+    with_results = of_study.where(ResultRow.job_id == Job.id)
+    session.execute(
+        delete(RemovedSeries).where(~at_work_or_since, ~with_results).execution_options(synchronize_session=False)
+    )
 
 
 def _marks_of(instances: Collection[Instance]) -> set[bytes]:

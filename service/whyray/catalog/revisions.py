@@ -27,7 +27,7 @@ def share_series(one: Collection[str], other: Collection[str]) -> bool:
     return not set(one).isdisjoint(other)
 
 
-def that_takes(instances: Collection[Instance], jobs: Iterable[Job]) -> Job | None:
+def existing_job(instances: Collection[Instance], jobs: Iterable[Job]) -> Job | None:
     """Which of these jobs takes these instances; one in force, also where what it does not take holds no image."""
     digest = studies.input_digest(instances)
     for job in jobs:

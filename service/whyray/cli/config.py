@@ -29,11 +29,11 @@ def check(
     Exit code 0: it can be obeyed; 2: something is wrong.
     """
     from whyray.app.checked_config import load_checked_config
-    from whyray.config import remarks
+    from whyray.config import warnings_of
 
     config = load_checked_config(path, read_secrets=secrets)
-    for remark in remarks(config):
-        typer.echo(f"{shown_path(path)}: warning: {remark}", err=True)
+    for warning in warnings_of(config):
+        typer.echo(f"{shown_path(path)}: warning: {warning}", err=True)
     there_are = f"{_several(len(config.routes), 'route')}, {_several(len(config.destinations), 'destination')}"
     typer.echo(f"{shown_path(path)} is in order: {there_are}")
 

@@ -56,12 +56,12 @@ if TYPE_CHECKING:
     )
     from whyray.config.schema import config_schema
     from whyray.config.secrets import Secret
-    from whyray.config.seldom_meant import problems_on_one_machine, remarks
     from whyray.config.services import Login
     from whyray.config.single_sign_on import Oidc, may_be_asked
     from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
     from whyray.config.source import ConfigSource, Reload
     from whyray.config.values import format_duration, format_share, format_size, parse_duration, parse_share, parse_size
+    from whyray.config.warnings import problems_on_one_machine, warnings_of
     from whyray.config.worklists import Orders, Task, Worklist
 
 _LATE = {
@@ -75,7 +75,7 @@ _LATE = {
     "load": "example_config load_config read_config",
     "model": "Config",
     "network": "DicomWebListener Listener ListenerLimits ListenerTls Peer",
-    "seldom_meant": "problems_on_one_machine remarks",
+    "warnings": "problems_on_one_machine warnings_of",
     "routes": "Budget Completion ExpectedCount MethodRequest Otherwise "
     "PackageReference Priority Route Send TargetRequest",
     "schema": "config_schema",
@@ -182,6 +182,6 @@ __all__ = [
     "read_config",
     "read_yaml",
     "reader_of",
-    "remarks",
     "result_kinds",
+    "warnings_of",
 ]

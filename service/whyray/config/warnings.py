@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from whyray.config.model import Config
 
 
-def remarks(config: Config) -> Iterator[Problem]:
+def warnings_of(config: Config) -> Iterator[Problem]:
     """With the line of the file where it has one."""
     listener = config.listener
     if not listener.peers and not listener.accept_unknown_peers and listener.dicomweb is None and not config.worklists:
