@@ -16,7 +16,8 @@ from torch.nn import functional
 from inference import nets
 from whyray.explain import Heatmap, explain, heatmaps
 from whyray.explain.grid import upsample, upsample_sum
-from whyray.inference import AxisPlacement, MapPlacement, Model, RuntimeOptions, load_package
+from whyray.inference import AxisPlacement, MapPlacement, Model, RuntimeOptions, axis_taps, load_package
+from whyray.inference.network import Network
 from whyray.onboarding import check_package
 
 CPU = RuntimeOptions(device="cpu", intra_op_threads=1, cache=None)
@@ -234,3 +235,17 @@ def test_beyond_the_outermost_cells_the_nearest_is_shown(cells: int, first: floa
 def test_the_check_says_where_the_place_of_maps_is_not_told(kind: str, told: bool) -> None:
     warnings = [finding.message for finding in check_package(nets.packed(kind)) if finding.severity == "warning"]
     assert told != any("can't be told from its operators" in words for words in warnings), warnings
+
+
+def test_the_check_says_where_ways_through_the_graph_lay_maps_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for apart in (0.1, 0.4375):
+        monkeypatch.setattr(Network, "placement", lambda *_, apart=apart: MapPlacement((None, None), apart=apart))
+        warnings = [finding for finding in check_package(nets.packed("residual")) if finding.severity == "warning"]
+        said.append([finding.message for finding in warnings if "cells apart" in finding.message])
+    assert said[0] == []
+    assert "up to 0.44 cells apart" in said[1][0]
+
+
+def test_what_is_kept_of_an_axis_can_not_be_written_to() -> None:
+    assert not any(kept.flags.writeable for kept in axis_taps(7, 224, AxisPlacement(0.1, 0.1)))

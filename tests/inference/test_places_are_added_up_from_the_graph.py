@@ -16,6 +16,7 @@ from whyray.inference import RuntimeOptions
 from whyray.inference.feature_place import why_misplaced
 from whyray.inference.graph import Graph, read_graph
 from whyray.inference.graph_place import places_in
+from whyray.inference.map_placement import placement
 from whyray.packages import InputSpec
 
 OPTIONS = RuntimeOptions(device="cpu", intra_op_threads=1, cache=None)
@@ -346,3 +347,33 @@ def test_a_resize_looks_where_onnx_runtime_does(
     else:  # whole cells are taken: in the mean of those that are repeated
         off = off[: len(off) // int(max(scale, 1)) * int(max(scale, 1))]
         assert abs(off.mean()) < 1e-3
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 0, 2, 1), (1, 2, 0, 3)])
+def test_slices_of_every_second_pixel_together_lie_edge_to_edge(order: tuple[int, ...], tmp_path: Path) -> None:
+    corners = [(row, column) for row in (0, 1) for column in (0, 1)]
+    nodes = [node("Slice", ["x", f"from{at}", "to", "axes", "steps"], [f"p{at}"]) for at in range(4)]
+    nodes.append(node("Concat", [f"p{at}" for at in order], ["f"], axis=1))
+    weights = {f"from{at}": np.array(corner) for at, corner in enumerate(corners)}
+    weights |= {"to": np.array([64, 64]), "axes": np.array([2, 3]), "steps": np.array([2, 2])}
+    graph, spec = _graph(tmp_path, (nodes, weights), 64)
+    lies = placement(places_in(graph, spec, "f"), spec.shape)
+    assert (lies.axes, lies.told, lies.apart) == ((None, None), True, 0.0)
+
+
+def test_ways_that_lay_a_map_apart_are_told(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], strides=[8, 8], pads=[3, 3, 3, 3]),
+        node("AveragePool", ["x"], ["b"], kernel_shape=[8, 8], strides=[8, 8]),
+        node("Mul", ["a", "b"], ["f"]),
+    ]
+    graph, spec = _graph(tmp_path, (nodes, {"w": _weights(0, 1, 1, 7, 7)}), 64)
+    assert placement(places_in(graph, spec, "f"), spec.shape).apart == pytest.approx(3.5 / 8)
+
+
+def test_a_map_is_told_only_where_each_of_its_axes_is(tmp_path: Path) -> None:
+    rows = [node("ReduceMean", ["x", "axis"], ["m"], keepdims=1), node("Expand", ["m", "shape"], ["f"])]
+    for shape, told in (([1, 1, 64, 64], False), ([1, 1, 64, 1], True)):
+        weights = {"axis": np.array([3]), "shape": np.array(shape)}
+        graph, spec = _graph(tmp_path, (rows, weights), 64)
+        assert placement(places_in(graph, spec, "f"), spec.shape).told == told

@@ -14,6 +14,7 @@ from site_under_test import Site, film
 from whyray.base.errors import PatientMismatch, uncorrectable_codes
 from whyray.catalog import Event, Job, JobState, ResultRow, contents
 from whyray.catalog.attention import Attention, attention
+from whyray.imaging import read_images
 from whyray.jobs.worker import run_job
 
 
@@ -121,3 +122,11 @@ def test_the_corrected_images_are_processed_when_they_come_again(site: Site) -> 
     job = site.jobs()[-1]
     assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
     assert job.revision == 3
+
+
+def test_files_of_one_study_name_one_patient_and_those_of_several_studies_need_not() -> None:
+    other = of_another_patient(film(2))
+    with pytest.raises(PatientMismatch, match=r"differ in PatientID, PatientName$"):
+        read_images([film(1), other]).of_one_patient()
+    other.StudyInstanceUID = f"{other.StudyInstanceUID}.9"
+    assert len(read_images([film(1), other]).of_one_patient().images) == 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from decimal import ROUND_HALF_UP, Context, Decimal
 from numbers import Integral
+from typing import SupportsFloat
 
 _WHOLE_UP_TO = 7
 """Digits of whole numbers that are written out; longer ones are powers of ten, as in Python's `g`."""
@@ -59,7 +60,7 @@ def _rounded(value: float, power: int) -> Decimal:
     return rounded if rounded else abs(rounded)
 
 
-def _exact(value: float) -> Decimal:
+def _exact(value: SupportsFloat) -> Decimal:
     """The number itself; those of numpy become Python's first, which alone Decimal takes."""
     return Decimal(int(value) if isinstance(value, Integral) else float(value))
 

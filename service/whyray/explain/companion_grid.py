@@ -86,4 +86,7 @@ def _between(before: int, after: int) -> tuple[NDArray[np.intp], DoubleArray]:
     below = np.floor(places)
     first = 1 - (places - below)
     indices = below.astype(np.intp) + np.array([[0], [1]])
-    return indices.clip(0, before - 1), np.stack([first, 1 - first])
+    samples = indices.clip(0, before - 1), np.stack([first, 1 - first])
+    for kept in samples:
+        kept.setflags(write=False)
+    return samples

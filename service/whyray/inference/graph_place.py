@@ -30,6 +30,7 @@ _BY_ELEMENT = frozenset(
 )
 WINDOWS = frozenset(["Conv", "MaxPool", "AveragePool", "LpPool", "QLinearConv", "ConvInteger"])
 """Operators that slide a window over the image: each cell of what they give looks at some of it."""
+_SYMMETRIC = 1e-6
 _ALIKE = 0.01
 """Share of an axis by which what two ways to a tensor did to it may differ (pixels of odd sizes), and count as one."""
 
@@ -39,14 +40,21 @@ class Place:
     """Where one axis of the image lies in a tensor.
 
     `axis` of the tensor; its first edge lies at `first`, in pixels of the image, and each cell is `step` long (below 0:
-    mirrored). `moved`: pixels by which the first and the last edge were moved inwards by operators that cut and fill;
-    windows (convolutions, pooling) count only where they take back a padding.
+    mirrored). `ways`: how far before and behind that the ways through the graph lay it that meet here. `moved`: pixels
+    by which the first and the last edge were moved inwards by operators that cut and fill; windows (convolutions,
+    pooling) count only where they take back a padding.
     """
 
     axis: int
     first: float
     step: float
     moved: tuple[float, float] = (0.0, 0.0)
+    ways: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def apart(self) -> float:
+        """Pixels by which ways lay it apart; those that lie alike to both sides of it have their middle in it."""
+        return abs(self.ways[0] + self.ways[1])
 
 
 Places = tuple[Place | None, ...]
@@ -188,10 +196,15 @@ def _merged(
 def _joined(one: Place | None, other: Place, length: int) -> Place:
     if one is None:
         return other
-    apart = max(abs(a - b) for a, b in zip(one.moved, other.moved, strict=True))
-    if one.axis != other.axis or (one.step < 0) != (other.step < 0) or apart > _ALIKE * length:
+    moved_apart = max(abs(a - b) for a, b in zip(one.moved, other.moved, strict=True))
+    if one.axis != other.axis or (one.step < 0) != (other.step < 0) or moved_apart > _ALIKE * length:
         raise _UnknownError("two ways that differ")
-    return min(one, other, key=lambda place: abs(place.first))
+    low = min(one.first + one.ways[0], other.first + other.ways[0])
+    high = max(one.first + one.ways[1], other.first + other.ways[1])
+    straight = min(one, other, key=lambda place: abs(place.first))
+    # every second pixel, and those between: both look at all, from the edge on
+    first = 0.0 if abs(low + high) < _SYMMETRIC else straight.first
+    return replace(straight, first=first, ways=(low - first, high - first))
 
 
 def _windowed(

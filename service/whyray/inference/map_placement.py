@@ -40,11 +40,14 @@ class MapPlacement:
     axes
         An axis of the image each, None where the map lies edge to edge.
     told
-        Whether the graph's operators say so; else edge to edge is what nothing speaks against.
+        Whether the graph's operators say so of every axis; else edge to edge is what nothing speaks against.
+    apart
+        Cells by which ways through the graph differ in where they lay it: it is where the straightest of them has it.
     """
 
     axes: tuple[AxisPlacement | None, ...]
     told: bool = True
+    apart: float = 0.0
 
     @property
     def edge_to_edge(self) -> bool:
@@ -63,8 +66,15 @@ def placement(placed: PlacedMap | None, shape: Sequence[int]) -> MapPlacement:
     An axis that the operators don't tell, and one of a single cell, counts as edge to edge.
     """
     axes: list[AxisPlacement | None] = []
+    told = placed is not None and len(placed.shape) == len(shape) + 2
+    apart = 0.0
     for number, length in enumerate(shape):
         place = None if placed is None else placed.places[number]
+        if place is not None:
+            apart = max(apart, place.apart / abs(place.step))
+            told = told and place.axis == number + 2 and place.step > 0
+        elif placed is not None:
+            told = told and placed.shape[number + 2] == 1
         cells = 1 if placed is None or place is None else placed.shape[place.axis]
         if (
             place is None
@@ -75,7 +85,7 @@ def placement(placed: PlacedMap | None, shape: Sequence[int]) -> MapPlacement:
             axes.append(None)
         else:
             axes.append(AxisPlacement(place.first / length, place.step / length))
-    return MapPlacement(tuple(axes), told=placed is not None)
+    return MapPlacement(tuple(axes), told, apart)
 
 
 @lru_cache(maxsize=128)
@@ -89,7 +99,10 @@ def axis_taps(source: int, target: int, at: AxisPlacement | None = None) -> Taps
     position = middles * source / target - 0.5 if at is None else (middles / target - at.first) / at.step - 0.5
     position = np.clip(position, 0, source - 1)
     below = np.minimum(np.floor(position).astype(np.intp), source - 1)
-    return below, np.minimum(below + 1, source - 1), (position - below).astype(np.float32)
+    taps = below, np.minimum(below + 1, source - 1), (position - below).astype(np.float32)
+    for kept in taps:
+        kept.setflags(write=False)
+    return taps
 
 
 @lru_cache(maxsize=128)

@@ -73,6 +73,8 @@ def checked_package(folder: Path, options: RuntimeOptions | None = None, search:
         return PackageCheck((*findings, Finding("error", str(error), own)), ())
 
 
+_APART = 0.2
+"""Cells by which ways through a graph may lay a map apart before the check says so."""
 _WHAT_TO_DO = "Correct what is named, in model.yaml or by exporting the graph again; its author knows its tensors."
 """Where an error has no advice of its own: that of its class sends to this very check."""
 
@@ -149,6 +151,16 @@ def _about_the_graph(model: Model) -> list[Finding]:
                 "warning",
                 "where its class activation maps lie can't be told from its operators: they are drawn edge to edge "
                 "over the image, and a slight crop or shift in the graph would not be seen",
+                "Compare them with occlusion, which asks the whole graph, on images whose findings you know.",
+            )
+        )
+    apart = 0.0 if layer is None else model.network.placement(layer).apart
+    if apart > _APART and model.manifest.task != "segmentation":  # there coarse and fine maps meet on purpose
+        findings.append(
+            Finding(
+                "warning",
+                f"ways through the graph lay its class activation maps up to {apart:.2g} cells apart: they are drawn "
+                "where the straightest way has them",
                 "Compare them with occlusion, which asks the whole graph, on images whose findings you know.",
             )
         )

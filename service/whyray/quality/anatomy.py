@@ -219,7 +219,9 @@ def _smoothing(size: int) -> DoubleArray:
     start = np.zeros(size)
     start[0] = 1.0
     kernel = ndimage.gaussian_filter1d(start, size / 10, mode="wrap")
-    return np.asarray(np.fft.fft(kernel).real, np.float64)
+    passed = np.array(np.fft.fft(kernel).real, np.float64)
+    passed.setflags(write=False)
+    return passed
 
 
 def covered_effects(case: Case, masks: Sequence[BoolArray], fill: Fill) -> NDArray[np.float64]:

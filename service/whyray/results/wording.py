@@ -300,6 +300,7 @@ class Wording(Strict):
     """What findings, segments and concepts are called, by the name that a package gives them; one left out keeps it."""
     full_stop: Plain = "."
     list_mark: Plain = ", "
+    named_and_said: Annotated[str, with_fields("name", "said")] = "{name}: {said}"
 
     def named(self, name: str) -> str:
         """A finding, segment or concept as people write it: packages name them with underscores, in small letters."""
@@ -308,7 +309,7 @@ class Wording(Strict):
 
     def told(self, name: str, said: str) -> str:
         """What is said of something, behind its name: with the colon of the language."""
-        return self.pages.study.on_image.format(image=name, said=said)
+        return self.named_and_said.format(name=name, said=said)
 
     def listed(self, names: Iterable[str]) -> str:
         """Names one after another."""

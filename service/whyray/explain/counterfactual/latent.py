@@ -85,7 +85,9 @@ class LatentSpace:
 
 @lru_cache(maxsize=16)
 def _resampling_matrix(theirs: int, ours: int) -> NDArray[np.float64]:
-    return np.asarray(resampled(np.eye(theirs, dtype=np.float32), (ours,)).T, np.float64)
+    matrix = np.array(resampled(np.eye(theirs, dtype=np.float32), (ours,)).T, np.float64)
+    matrix.setflags(write=False)
+    return matrix
 
 
 def space_of(case: Case, *, method: str, reference: str | None = None) -> LatentSpace:
