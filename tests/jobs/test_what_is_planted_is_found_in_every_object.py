@@ -209,6 +209,6 @@ def _on_the_page(answer: Answer, place: tuple[int, int], cell: float) -> None:
     ]
     # heat is coloured, the film below it and all that is drawn on both panels is not, or is the same
     before, after = (picture.max(axis=2) - picture.min(axis=2) for picture in pictures)
-    heat = np.argwhere(after - before > 60)
-    centre = np.median(heat + 0.5, axis=0) * (ROWS / height, COLUMNS / width)
+    heat = np.argwhere(after - before > 25)
+    centre = (heat.min(axis=0) + heat.max(axis=0) + 1) / 2 * (ROWS / height, COLUMNS / width)
     np.testing.assert_allclose(centre, place, atol=cell + 1)
