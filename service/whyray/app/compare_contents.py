@@ -132,12 +132,9 @@ class ContentComparer:
             )
         if not safe or not self._name_one(waiting):
             return
-        looked_at = {pair.instance_id for _, pair in waiting}
+        uid, looked_at = waiting[0][1].study_instance_uid, conflicts.version(conflict for conflict, _ in waiting)
         with self.catalog.begin() as session:
-            now_waiting = {pair.instance_id for _, pair in conflicts.undecided(session, study_id)}
-            if now_waiting == looked_at:
-                uid = waiting[0][1].study_instance_uid
-                contents.use_newest(session, uid, self.catalog.clock(), actor="whyray", why=_WHY)
+            contents.use_newest(session, uid, self.catalog.clock(), actor="whyray", shown=looked_at, why=_WHY)
 
     def _name_one(self, waiting: Sequence[tuple[Conflict, conflicts.Pair]]) -> bool:
         """Whether all newest contents name one patient and one order, and can be read."""

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from whyray.base.errors import NotFound, SealBroken
 from whyray.base.patient_identity import patient_id_of
 from whyray.catalog import (
+    JOBS_AT_WORK,
     AuditEvent,
     AuditParticipant,
     AuditStudy,
@@ -41,7 +42,7 @@ from whyray.config import Config, DicomDestination
 from whyray.storage import Storage, sweep_orphans
 
 _log = logging.getLogger("whyray.retention")
-_JOBS_AT_WORK = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING, JobState.FAILED)
+_JOBS_TO_SEE_TO = (*JOBS_AT_WORK, JobState.FAILED)
 _DELIVERIES_AT_WORK = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.WAITING, DeliveryState.FAILED)
 _BATCH = 100
 _SILENT = timedelta(days=7)
@@ -131,7 +132,7 @@ class Retention:
         )
         query = (
             select(Job.id)
-            .where(Job.finished_at < before, Job.results.any(), Job.state.not_in(_JOBS_AT_WORK), ~late)
+            .where(Job.finished_at < before, Job.results.any(), Job.state.not_in(_JOBS_TO_SEE_TO), ~late)
             .where(~exists().where(ResultRow.job_id == Job.id, _undelivered(asked)))
             .limit(_BATCH)
         )
@@ -191,7 +192,7 @@ _HAS_INSTANCES = exists().where(Series.study_id == Study.id)
 
 def _settled(due: ColumnElement[bool], asked: Sequence[str], *, undecided: bool = False) -> Select[Study]:
     """Studies that are due and have nothing to do, the longest untouched first; those that wait for somebody apart."""
-    working = exists().where(Job.study_id == Study.id, Job.state.in_(_JOBS_AT_WORK))
+    working = exists().where(Job.study_id == Study.id, Job.state.in_(_JOBS_TO_SEE_TO))
     undelivered = exists().where(ResultRow.job_id == Job.id, Job.study_id == Study.id, _undelivered(asked))
     return (
         select(Study)

@@ -58,6 +58,7 @@ from whyray.catalog.jobs import NewResult
 from whyray.catalog.states import (
     DELIVERY_TRANSITIONS,
     JOB_TRANSITIONS,
+    JOBS_AT_WORK,
     WORKITEM_TRANSITIONS,
     ConflictDecision,
     DeliveryState,
@@ -90,6 +91,7 @@ __all__ = [
     "AUDITED_EVENTS",
     "AUDIT_KINDS",
     "DELIVERY_TRANSITIONS",
+    "JOBS_AT_WORK",
     "JOB_TRANSITIONS",
     "OWN_SCHEME",
     "REASONS",

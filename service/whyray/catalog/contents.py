@@ -11,11 +11,11 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import case, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, TransitionError
-from whyray.catalog import conflicts, events, jobs, replacement
+from whyray.catalog import conflicts, events, jobs, replacement, studies
 from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.states import ConflictDecision, JobState, job_after
 from whyray.catalog.tables import Instance, Job, Study
@@ -85,7 +85,7 @@ def use_newest(
     session.flush()
     used = _withdraw(session, study, formers, now, actor)
     if is_routed:
-        _open(session, study.id, now)
+        studies.open_again(session, study.id, now)
     keywords = sorted({word for conflict, _ in waiting for word in conflict.identification.split(", ") if word})
     words = f"the newest content of {conflicts.instances_in_words(used.instances)} is in use{why}"
     if keywords:
@@ -182,18 +182,3 @@ def _withdraw(session: Session, study: Study, formers: list[Instance], now: date
         )
     results, deliveries = replacement.withdraw(session, [job.id for job in affected], now)
     return Used(len(formers), stopped, results, deliveries)
-
-
-def _open(session: Session, study_id: int, now: datetime) -> None:
-    """Give routing something to deal with. When something last came stays: what is complete is routed at once."""
-    was_settled = Study.received_sequence == Study.routed_sequence
-    session.execute(
-        update(Study)
-        .where(Study.id == study_id)
-        .values(
-            received_sequence=Study.received_sequence + 1,
-            expires_at=None,
-            opened_at=case((was_settled, now), else_=Study.opened_at),
-        )
-        .execution_options(synchronize_session=False)
-    )

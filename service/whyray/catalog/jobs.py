@@ -19,7 +19,7 @@ from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, 
 from whyray.catalog import attempts, events, replacement, revisions, studies, tallies
 from whyray.catalog.columns import UtcDateTime
 from whyray.catalog.database import new_id
-from whyray.catalog.states import JobState, job_after
+from whyray.catalog.states import JOBS_AT_WORK, JobState, job_after
 from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
@@ -30,7 +30,6 @@ _FOR_DESTINATION = text(
     "ON CONFLICT (job_id, destination) DO NOTHING"
 ).bindparams(bindparam("created_at", type_=UtcDateTime()))
 """A job that runs again may have results for it already."""
-_OPEN = (JobState.QUEUED, JobState.WAITING, JobState.RUNNING, JobState.CANCELLING)
 
 
 @dataclass(frozen=True)
@@ -365,7 +364,7 @@ def wake(session: Session, now: datetime) -> int:
 
 def any_open(session: Session) -> bool:
     """Whether any job waits, is queued, runs or is being cancelled: a look that needs no write lock."""
-    return session.scalar(select(Job.id).where(Job.state.in_(_OPEN)).limit(1)) is not None
+    return session.scalar(select(Job.id).where(Job.state.in_(JOBS_AT_WORK)).limit(1)) is not None
 
 
 def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | None) -> list[Job]:

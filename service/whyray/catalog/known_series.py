@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Table, bindparam, case, exists, insert, select, update
+from sqlalchemy import Table, bindparam, exists, insert, select, update
 
 from whyray.catalog.database import BareTransaction
 from whyray.catalog.prepared import Prepared
-from whyray.catalog.studies import Received
+from whyray.catalog.studies import Received, opened_by
 from whyray.catalog.tables import Instance, ResultRow, Series, Study
 
 _STUDIES, _SERIES, _INSTANCES, _RESULTS = (
@@ -57,18 +57,7 @@ _TOUCH = Prepared(
 _OPEN = Prepared(
     update(_STUDIES)
     .where(_STUDIES.c.study_instance_uid == bindparam("study"))
-    .values(
-        last_received_at=bindparam("now"),
-        received_sequence=_STUDIES.c.received_sequence + bindparam("came"),
-        expires_at=None,
-        opened_at=case(
-            (
-                _STUDIES.c.received_sequence == _STUDIES.c.routed_sequence,
-                bindparam("now", type_=_STUDIES.c.opened_at.type),
-            ),
-            else_=_STUDIES.c.opened_at,
-        ),
-    )
+    .values(last_received_at=bindparam("now"), **opened_by(bindparam("came")))
 )
 """Gives routing something to deal with."""
 

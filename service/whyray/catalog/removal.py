@@ -10,10 +10,9 @@ from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import studies
-from whyray.catalog.states import JobState
+from whyray.catalog.states import JOBS_AT_WORK
 from whyray.catalog.tables import Instance, Job, RemovedSeries, ResultRow, Series
 
-_AT_WORK = (JobState.QUEUED, JobState.WAITING, JobState.RUNNING, JobState.CANCELLING)
 _MARK = 4
 """Bytes by which an instance is known again: that another one is taken for it takes 2 ** 32 of them."""
 
@@ -45,7 +44,7 @@ def forget(session: Session, before: datetime) -> None:
     There is nothing left that a job on the rest could replace, and its sender may have deleted the others for good.
     """
     of_study = exists().where(Job.study_id == RemovedSeries.study_id)
-    at_work_or_since = of_study.where(or_(Job.state.in_(_AT_WORK), Job.finished_at >= before))
+    at_work_or_since = of_study.where(or_(Job.state.in_(JOBS_AT_WORK), Job.finished_at >= before))
     with_results = of_study.where(ResultRow.job_id == Job.id)
     session.execute(
         delete(RemovedSeries).where(~at_work_or_since, ~with_results).execution_options(synchronize_session=False)

@@ -23,6 +23,10 @@ class JobState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+JOBS_AT_WORK = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING)
+"""States of jobs that go on to another state by themselves."""
+
+
 class DeliveryState(StrEnum):
     """Where a delivery stands."""
 

@@ -33,14 +33,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from whyray.catalog import conflicts, events, headers, tallies
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
-from whyray.catalog.states import JobState
+from whyray.catalog.states import JOBS_AT_WORK, JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
 _OF_RESULT = select(ResultRow.id).where(ResultRow.sop_instance_uid == bindparam("uid")).limit(1)
 _RESULT = Prepared(_OF_RESULT)
-_WORKING = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING)
 
 
 def _job_in(*states: JobState) -> ColumnElement[bool]:
@@ -50,7 +49,7 @@ def _job_in(*states: JobState) -> ColumnElement[bool]:
 STUDY_STATE: ColumnElement[str] = case(
     (Study.received_sequence > Study.routed_sequence, "receiving"),
     (_job_in(JobState.FAILED), "failed"),
-    (_job_in(*_WORKING), "working"),
+    (_job_in(*JOBS_AT_WORK), "working"),
     (_job_in(JobState.DONE), "done"),
     (_job_in(*JobState), "stopped"),
     else_="unrouted",
@@ -58,7 +57,7 @@ STUDY_STATE: ColumnElement[str] = case(
 """Where a study stands, from its instances and jobs: one of `StudyState`."""
 FEW: dict[StudyState, tuple[JobState, ...]] = {
     "failed": (JobState.FAILED,),
-    "working": _WORKING,
+    "working": JOBS_AT_WORK,
     # a job is superseded by a newer one, unless its images were corrected and no route takes them: then it is the last
     "stopped": (JobState.CANCELLED, JobState.SUPERSEDED),
 }
@@ -70,7 +69,7 @@ _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 _STRONGER: dict[StudyState, tuple[JobState, ...]] = {
     "failed": (),
     "working": (JobState.FAILED,),
-    "stopped": (JobState.FAILED, *_WORKING, JobState.DONE),
+    "stopped": (JobState.FAILED, *JOBS_AT_WORK, JobState.DONE),
 }
 """States of jobs of which such a study has none."""
 
@@ -123,16 +122,22 @@ _SAME_INSTANCES = (
 _SAME_SERIES = select(_SERIES.c.id).where(
     _SERIES.c.study_id == bindparam("study"), _SERIES.c.series_instance_uid == bindparam("uid")
 )
+
+
+def opened_by(came: Any) -> dict[str, Any]:
+    """The values of a study of which so much came that routing has not dealt with; the time is the parameter `now`."""
+    now = bindparam("now", type_=_STUDIES.c.opened_at.type)
+    was_settled = _STUDIES.c.received_sequence == _STUDIES.c.routed_sequence
+    return {
+        "received_sequence": _STUDIES.c.received_sequence + came,
+        "expires_at": None,
+        "opened_at": case((was_settled, now), else_=_STUDIES.c.opened_at),
+    }
+
+
 _TOUCH = update(_STUDIES).where(_STUDIES.c.id == bindparam("study")).values(last_received_at=bindparam("now"))
-_OPEN = _TOUCH.values(
-    received_sequence=_STUDIES.c.received_sequence + 1,
-    expires_at=None,
-    opened_at=case(
-        (_STUDIES.c.received_sequence == _STUDIES.c.routed_sequence, bindparam("now", type_=_STUDIES.c.opened_at.type)),
-        else_=_STUDIES.c.opened_at,
-    ),
-)
-"""Gives routing something to deal with."""
+_OPEN = _TOUCH.values(opened_by(1))
+_OPEN_AGAIN = update(_STUDIES).where(_STUDIES.c.id == bindparam("study")).values(opened_by(1))
 _RELEASE = (
     update(_STUDIES).where(_STUDIES.c.study_instance_uid == bindparam("uid")).values(released_at=bindparam("now"))
 )
@@ -271,6 +276,11 @@ def settle(
     )
 
 
+def open_again(session: Session, study_id: int, now: datetime) -> None:
+    """Give routing something to deal with. When something last came stays: what is complete is routed at once."""
+    session.connection().execute(_OPEN_AGAIN, {"study": study_id, "now": now})
+
+
 def describe(session: Session, study_id: int, note: str) -> None:
     """Say what routing waits for."""
     session.execute(update(Study).where(Study.id == study_id, Study.note.is_distinct_from(note)).values(note=note))
@@ -369,9 +379,9 @@ def is_in(state: StudyState) -> ColumnElement[bool]:
     conditions: dict[StudyState, ColumnElement[bool]] = {
         "receiving": Study.received_sequence > Study.routed_sequence,
         "failed": settled & _job_in(JobState.FAILED),
-        "working": settled & _job_in(*_WORKING) & ~_job_in(JobState.FAILED),
-        "done": settled & _job_in(JobState.DONE) & ~_job_in(JobState.FAILED, *_WORKING),
-        "stopped": settled & _job_in(*JobState) & ~_job_in(JobState.FAILED, *_WORKING, JobState.DONE),
+        "working": settled & _job_in(*JOBS_AT_WORK) & ~_job_in(JobState.FAILED),
+        "done": settled & _job_in(JobState.DONE) & ~_job_in(JobState.FAILED, *JOBS_AT_WORK),
+        "stopped": settled & _job_in(*JobState) & ~_job_in(JobState.FAILED, *JOBS_AT_WORK, JobState.DONE),
         "unrouted": settled & ~_job_in(*JobState),
     }
     return conditions[state]
