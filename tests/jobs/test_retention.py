@@ -116,6 +116,14 @@ def test_a_disk_that_runs_short_costs_the_oldest_finished_studies_their_instance
     assert row.note == "instances removed: the disk ran short (retention.purge_below)"
 
 
+def correct_the_patient(site: Site) -> None:
+    """The film of `a_delivered_study` comes again under another patient, and is compared."""
+    corrected = film(1)
+    corrected.PatientID = "corrected"
+    site.receive([corrected])
+    ContentComparer(site.catalog, lambda: site.config, site.storage.open).step()
+
+
 def test_a_study_that_may_be_under_the_wrong_patient_stays_until_somebody_decides_or_the_disk_runs_short(
     site: Site,
 ) -> None:
@@ -123,10 +131,7 @@ def test_a_study_that_may_be_under_the_wrong_patient_stays_until_somebody_decide
     retention = retention_of(site)
     uid = a_delivered_study(site)
     site.clock.tick(6 * DAY)
-    corrected = film(1)
-    corrected.PatientID = "corrected"
-    site.receive([corrected])
-    ContentComparer(site.catalog, lambda: site.config, site.storage.open).step()
+    correct_the_patient(site)
     site.clock.tick(60 * DAY)
     retention.step()
     assert kept(site)[:2] == (1, 2)
@@ -147,10 +152,7 @@ def test_a_study_that_was_decided_about_goes_in_its_time(site: Site) -> None:
     retention = retention_of(site)
     uid = a_delivered_study(site)
     site.clock.tick(6 * DAY)
-    corrected = film(1)
-    corrected.PatientID = "corrected"
-    site.receive([corrected])
-    ContentComparer(site.catalog, lambda: site.config, site.storage.open).step()
+    correct_the_patient(site)
     with site.catalog.begin() as session:
         contents.keep(session, uid, site.clock(), actor="eva")
     site.clock.tick(6 * DAY)
