@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.inference.graph import Graph
+from whyray.inference.graph import Graph, opset_of
 from whyray.inference.head import AffineHead
 from whyray.inference.map_placement import MapPlacement, axis_weights
 
@@ -77,8 +77,7 @@ def add_grad_cam(proto: Any, maps: ClassMaps) -> bool:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    opset = next((opset_id.version for opset_id in proto.opset_import if opset_id.domain in ("", "ai.onnx")), 0)
-    if opset < _OLDEST_OPSET:
+    if opset_of(proto) < _OLDEST_OPSET:
         return False
     constants = {
         "weight": maps.weight,

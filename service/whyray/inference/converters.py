@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from whyray.base.errors import TierMissing
 from whyray.base.failures import raise_retriable
+from whyray.inference.graph import opset_of
 from whyray.inference.precision import as_float32
 
 T = TypeVar("T")
@@ -74,8 +75,7 @@ class Onnx2Torch:
         import onnx.version_converter
         import onnx2torch
 
-        opset = next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), 0)
-        if opset > _ONNX2TORCH_OPSET:
+        if opset_of(proto) > _ONNX2TORCH_OPSET:
             proto = onnx.version_converter.convert_version(proto, _ONNX2TORCH_OPSET)
         return onnx2torch.convert(proto)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whyray.inference.gradient_export import GRADIENT, INPUT, LOGITS, WEIGHTS
+from whyray.inference.graph import opset_of
 from whyray.inference.kernel_gradients import KERNEL_RULES
 from whyray.inference.operator_gradients import NO_GRADIENT, RULES
 from whyray.inference.way_back import DifferentiationError, Rule, WayBack
@@ -36,7 +37,7 @@ def differentiated(proto: Any, shapes: Mapping[str, Sequence[int | None]]) -> An
     """
     import onnx
 
-    opset = next((imported.version for imported in proto.opset_import if imported.domain in ("", "ai.onnx")), 0)
+    opset = opset_of(proto)
     if opset < OLDEST_OPSET:
         raise DifferentiationError(f"the graph is of opset {opset}, before {OLDEST_OPSET}")
     start, end = proto.graph.input[0].name, proto.graph.output[0].name

@@ -16,6 +16,11 @@ from whyray.inference.inputs import with_constants
 from whyray.packages import InputSpec, reads, tensors, with_dense_constants
 
 
+def opset_of(proto: Any) -> int:
+    """The version of ONNX's own operators that a model imports; 0 where it imports none."""
+    return next((imported.version for imported in proto.opset_import if imported.domain in ("", "ai.onnx")), 0)
+
+
 class Graph:
     """One ONNX graph with its constants, shapes and connections at hand; never changed in place.
 

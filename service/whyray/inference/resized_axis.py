@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from whyray.inference.graph import Graph
+from whyray.inference.graph import Graph, opset_of
 
 _SAME = 1e-6
 _NEAREST: dict[str, Callable[[float], int]] = {
@@ -29,7 +29,7 @@ def resized_axis(graph: Graph, node: Any, before: Sequence[int], out: Sequence[i
     that is not told: rules unknown here, scales that the graph computes, or nearest cells whose pattern doesn't repeat.
     """
     attributes = {attribute.name: attribute for attribute in node.attribute}
-    modern = node.op_type == "Resize" and _opset(graph) > 10
+    modern = node.op_type == "Resize" and opset_of(graph.proto) > 10
 
     def said(key: str, default: str) -> str:
         return str(attributes[key].s.decode()) if key in attributes else default
@@ -89,7 +89,3 @@ def _scale(
         return by_sizes
     axes = [a % len(before) for a in attributes["axes"].ints] if "axes" in attributes else list(range(len(before)))
     return float(np.ravel(scales)[axes.index(axis)]) if axis in axes else by_sizes
-
-
-def _opset(graph: Graph) -> int:
-    return next((opset.version for opset in graph.proto.opset_import if opset.domain in ("", "ai.onnx")), 0)
