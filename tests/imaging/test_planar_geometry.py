@@ -24,6 +24,7 @@ from whyray.imaging import (
     to_source,
 )
 from whyray.imaging.kernels import inside, sampling_matrix
+from whyray.imaging.planar import planar_grid, planar_to_grid
 from whyray.packages import InputSpec
 from whyray.packages.manifest import Intensity
 
@@ -70,6 +71,26 @@ def test_a_map_in_the_source_is_what_each_pixel_reads_of_all_of_the_grid(
 
     np.testing.assert_array_equal(covered[0], within)
     np.testing.assert_allclose(carried[0], (weights[0] @ values @ weights[1].T) * within, atol=1e-6)
+
+
+@SETTINGS
+@given(st.tuples(st.integers(1, 300), st.integers(1, 300)), sizes, fits, st.sampled_from([(), (3,)]))
+def test_a_place_of_the_grid_is_what_it_reads_of_all_of_the_frame(
+    shape: tuple[int, int], model: tuple[int, int], fit: Fit, channels: tuple[int, ...]
+) -> None:
+    grid = planar_grid(read(np.zeros(shape, int)).frames[0], model, fit)
+    values = np.random.default_rng(0).normal(size=(*shape, *channels)).astype(np.float32)
+    scale, offset = grid.to_reference[[0, 1], [0, 1]], grid.to_reference[:2, 2]
+    rows, columns = (
+        sampling_matrix(np.arange(model[axis]) * scale[axis] + offset[axis], shape[axis], step=scale[axis])
+        for axis in (0, 1)
+    )
+
+    sampled, _ = planar_to_grid(values, grid)
+
+    assert sampled.dtype == np.float32
+    assert sampled.flags.c_contiguous
+    np.testing.assert_allclose(sampled, np.einsum("ir,rc...,jc->ij...", rows, values, columns), atol=2e-6)
 
 
 @SETTINGS

@@ -13,8 +13,10 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.imaging.kernels import inside, nearest_samples, sampling_matrix
 from whyray.imaging.source import ModelGrid, SourceFrame
 
-_TOGETHER = 64
-"""Pixels of a line that are sampled in one product."""
+_TOGETHER = 32
+"""Places of a line that are sampled in one product."""
+_Products = list[tuple[slice, slice, FloatArray]]
+"""Places together, the samples that they read, and with which weights (places, samples)."""
 
 
 def planar_grid(frame: SourceFrame, shape: tuple[int, int], fit: Literal["pad", "stretch", "crop"]) -> ModelGrid:
@@ -42,10 +44,18 @@ def planar_to_grid(values: FloatArray, grid: ModelGrid) -> tuple[FloatArray, Boo
     """Sample (rows, columns) or (rows, columns, channels) on a grid: the samples, and where they lie in the frame."""
     rows, columns = (_along(grid, axis) for axis in (0, 1))
     vertical, horizontal = (_reading(_axis_of(grid, axis), values.shape[axis]) for axis in (0, 1))
-    sampled = np.einsum("ir,rc...->ic...", vertical, values, optimize=True)
-    sampled = np.einsum("jc,ic...->ij...", horizontal, sampled, optimize=True)
+    read = np.empty((grid.shape[0], *values.shape[1:]), np.float32)
+    for places, samples, weights in vertical:
+        flat = values[samples].reshape(len(weights[0]), -1)
+        np.matmul(weights, flat, out=read[places].reshape(len(weights), -1))
+    sampled = np.empty((*grid.shape, *values.shape[2:]), np.float32)
+    for places, samples, weights in horizontal:
+        if values.ndim == 2:
+            np.matmul(read[:, samples], weights.T, out=sampled[:, places])
+        else:
+            np.matmul(weights, read[:, samples], out=sampled[:, places])
     covered = np.outer(inside(rows, values.shape[0]), inside(columns, values.shape[1]))
-    return np.ascontiguousarray(sampled, dtype=np.float32), covered
+    return sampled, covered
 
 
 def planar_to_frame(
@@ -99,20 +109,24 @@ def _lines(grid: ModelGrid, shape: tuple[int, int]) -> tuple[_Line, _Line]:
 
 
 @lru_cache(maxsize=4)  # all maps of an image lie on the same grid
-def _sampling(line: _Line, order: int) -> list[tuple[slice, slice, FloatArray]]:
-    """Pixels together, the samples that they read, and with which weights (pixels, samples).
+def _sampling(line: _Line, order: int) -> _Products:
+    return _products(sampling_matrix(line.places, line.size, step=float(1 / line.scale), order=order))
 
-    A pixel reads two samples where the frame is finer than the grid: of a product with all of them a hundredth counts.
+
+def _products(weights: FloatArray) -> _Products:
+    """A product with weights (places, samples) as several, each with those samples that its places read.
+
+    A place reads two samples, or those of its own width: of a product with all of them a hundredth counts.
     """
-    weights = sampling_matrix(line.places, line.size, step=float(1 / line.scale), order=order)
+    count, size = weights.shape
     read = weights != 0
-    first, behind = read.argmax(axis=1), line.size - read[:, ::-1].argmax(axis=1)
-    blocks = []
-    for start in range(0, line.count, _TOGETHER):
-        pixels = slice(start, min(start + _TOGETHER, line.count))
-        samples = slice(int(first[pixels].min()), int(behind[pixels].max()))
-        blocks.append((pixels, samples, np.ascontiguousarray(weights[pixels, samples])))
-    return blocks
+    first, behind = read.argmax(axis=1), size - read[:, ::-1].argmax(axis=1)
+    products = []
+    for start in range(0, count, _TOGETHER):
+        places = slice(start, min(start + _TOGETHER, count))
+        samples = slice(int(first[places].min()), int(behind[places].max()))
+        products.append((places, samples, np.ascontiguousarray(weights[places, samples])))
+    return products
 
 
 @lru_cache(maxsize=2)
@@ -133,7 +147,7 @@ def _axis_of(grid: ModelGrid, axis: int) -> tuple[float, float, int]:
 
 
 @lru_cache(maxsize=8)  # a detector's radiographs are of one size, and several packages read each
-def _reading(axis: tuple[float, float, int], size: int) -> FloatArray:
+def _reading(axis: tuple[float, float, int], size: int) -> _Products:
     scale, offset, count = axis
     positions = np.asarray(np.arange(count) * scale + offset, dtype=np.float64)
-    return sampling_matrix(positions, size, step=scale)
+    return _products(sampling_matrix(positions, size, step=scale))
