@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydicom import DataElement, Dataset
 from pydicom.dataset import FileDataset
 
 import synthetic
 from whyray.base.errors import ImageError
 from whyray.imaging import SourceImage, read_images
+from whyray.imaging.photometry import Window, shows_something
 
 RAMP = np.arange(4096).reshape(64, 64)
 
@@ -57,6 +61,18 @@ def test_a_window_that_fits_no_pixel_gives_way_to_percentiles_and_says_so(window
     image = read(synthetic.radiograph(RAMP, window=window))
     assert np.asarray(image.display).std() > 0.25
     assert "fits no pixel" in image.notes[0].detail
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 3000), elements=st.integers(0, 60)), st.floats(-5, 65), st.floats(0.5, 30))
+@example(np.repeat(np.float32([10, 50]), [2998, 2]), 40.0, 10.0)
+@example(np.repeat(np.float32([10, 50]), [2990, 10]), 40.0, 10.0)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_window_shows_something_where_one_value_in_a_thousand_lies_inside(
+    values: np.ndarray, low: float, width: float
+) -> None:
+    lowest, highest = np.percentile(values, (0.1, 99.9))
+    shown = bool(lowest == highest or (highest > low and lowest < low + width))
+    assert shows_something(Window(low + width / 2, width, "LINEAR_EXACT"), values) == shown
 
 
 @pytest.mark.parametrize("width", [0, -5])
