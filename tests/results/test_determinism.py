@@ -138,6 +138,14 @@ def test_what_was_known_of_other_frames_is_refused(dx_image):
             replace(lit, **known)
 
 
+@pytest.mark.parametrize("shift", [0.0, -0.3, -2.0])
+def test_the_largest_value_of_a_map_is_the_same_where_its_extremes_are_known(dx_image, shift):
+    (lit,) = answer_about(dx_image).findings[0].maps
+    plain = replace(lit, values=lit.values + np.float32(shift), signed=True)
+    known = replace(plain, extremes=(float(plain.values.min()), float(plain.values.max())))
+    assert (known.top, known.largest) == (plain.top, plain.largest)
+
+
 def test_a_mask_has_one_fingerprint_however_it_is_kept():
     mask = np.random.default_rng(0).random((4, 7, 9)) > 0.5
     mask[1], mask[2] = True, False

@@ -24,7 +24,7 @@ from whyray.imaging import ModelGrid, SourceImage, to_source
 from whyray.inference import RuntimeOptions
 from whyray.jobs.cores import usable_cores
 from whyray.quality import salient_from, salient_region
-from whyray.results import checksum_of, checksums_of, strength_of, strengths_of
+from whyray.results import checksum_of, checksums_of, strength_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class CarriedMap:
     region: Frames[np.bool_]
     region_rule: str
     strengths: DoubleArray | None
+    extremes: tuple[float, float] | None
     checksums: NDArray[np.uint32] | None
 
 
@@ -104,13 +105,16 @@ class Carrier(AbstractContextManager["Carrier"]):
         whole = values[0][None] if is_planar else None
         with stage("regions"):
             if whole is None and isinstance(values, FrameArray) and values.is_finite():
-                return CarriedMap(values, covered, *_salient_in_volume(values, signed=heatmap.signed))
+                region, rule, strengths, checksums = _salient_in_volume(values, signed=heatmap.signed)
+                return CarriedMap(values, covered, region, rule, strengths, None, checksums)
             # what the grid does not cover is 0, and no region
             salient, rule = salient_region(np.asarray(values) if whole is None else whole, None, signed=heatmap.signed)
             region = PackedMask.of(salient, salient.shape)
             if whole is None:
-                return CarriedMap(values, covered, region, rule, None, None)
-            return CarriedMap(values, covered, region, rule, strengths_of(whole, region), checksums_of(whole))
+                return CarriedMap(values, covered, region, rule, None, None, None)
+            # the strengths of frames choose slices, and there is one frame
+            extremes = float(whole.min()), float(whole.max())
+            return CarriedMap(values, covered, region, rule, None, extremes, checksums_of(whole))
 
     def _prepared(self, heatmap: Heatmap, carried: Future[CarriedMap]) -> None:
         # what goes wrong here goes wrong again where it is needed, and is told there

@@ -257,6 +257,7 @@ class _Work:
             on_grid=heatmap.values if self.image.kind == "volume" else heatmap.values[None],
             grid=self.model_input.grid,
             strengths=carried.strengths,
+            extremes=carried.extremes,
             checksums=carried.checksums,
         )
 

@@ -72,6 +72,8 @@ class MapInSource:
     """Where `on_grid` lies."""
     strengths: DoubleArray | None = field(default=None, compare=False, repr=False)
     """`strengths_of` values and region, where they are known already."""
+    extremes: tuple[float, float] | None = field(default=None, compare=False, repr=False)
+    """The least and the largest of `values`, where they are known already."""
     checksums: NDArray[np.uint32] | None = field(default=None, repr=False)
     """`checksums_of` values, where they are known already: they tell maps apart without making them once more."""
 
@@ -100,11 +102,13 @@ class MapInSource:
     @cached_property
     def top(self) -> float:
         """Its largest value; 0 where none is positive."""
-        return max(float(self.values.max()), 0.0)
+        return max(float(self.values.max()) if self.extremes is None else self.extremes[1], 0.0)
 
     @cached_property
     def largest(self) -> float:
         """Its largest value for or against the target, without sign."""
+        if self.extremes is not None:
+            return max(map(abs, self.extremes))
         return float(self.frame_strengths[:, 2].max(initial=0.0))
 
 

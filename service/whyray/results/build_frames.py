@@ -328,5 +328,6 @@ def _of_frames(stack: MapInSource, indices: Sequence[int]) -> MapInSource:
         region=stack.region[kept],
         on_grid=on_grid,
         strengths=None,
+        extremes=None,
         checksums=None,
     )

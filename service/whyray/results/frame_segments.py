@@ -165,6 +165,7 @@ def _spread(stack: StackedMap, count: int) -> MapInSource:
         region=spread(stack.map.region, stack.places, count),
         on_grid=None,
         strengths=None,
+        extremes=None,
         checksums=None,
     )
 

@@ -155,6 +155,7 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
         parameters=_parameters(maps),
         on_grid=_on_one_grid(maps),
         strengths=None,
+        extremes=None,
         checksums=None,
     )
     finding = _clearest([finding for _, finding, _ in shown])

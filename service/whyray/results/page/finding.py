@@ -76,7 +76,7 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
         ],
         probability=probability_of(finding, wording),
     )
-    slices = shown_slices(answer.image, heatmap.frame_strengths, layout)
+    slices = shown_slices(answer.image, lambda: heatmap.frame_strengths, layout)
     caption = (
         highlighted_words(answer, finding, heatmap, wording) if alone else method_title_in(heatmap.method, wording)
     )
@@ -94,9 +94,9 @@ def planar_panel_size(image: SourceImage, layout: Layout) -> tuple[int, int]:
     return panel_size(frame.shape, frame.pixel_aspect, 1 if layout.finding == "overlay" else 2, layout)
 
 
-def shown_slices(image: SourceImage, strengths: DoubleArray, layout: Layout) -> list[int]:
+def shown_slices(image: SourceImage, strengths: Callable[[], DoubleArray], layout: Layout) -> list[int]:
     """Which frames a page shows: the one of a planar image, of a volume its key slices in their order."""
-    return [0] if image.kind == "planar" else sorted(key_slices(strengths, layout))
+    return [0] if image.kind == "planar" else sorted(key_slices(strengths(), layout))
 
 
 def mask_pages(
@@ -128,7 +128,7 @@ def mask_pages(
             *foot_of(answer, layout, wording, scaled=True),
         ],
     )
-    slices = shown_slices(answer.image, strengths_of_mask(mask), layout)
+    slices = shown_slices(answer.image, lambda: strengths_of_mask(mask), layout)
     caption = wording.pages.outlined.format(name=name_of(finding, wording))
     return _pages(
         answer.image, slices, words, caption, lambda at, index: with_mask(at, mask[index], layout), layout, wording
