@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFont
 
 from whyray.results.page.typeface import typeface
 from whyray.results.template_layout import Layout
@@ -57,7 +58,11 @@ def fitted(
 
 def wrapped(text: str, room: float, size: int, layout: Layout, *, bold: bool = False) -> list[str]:
     """Lines no wider than `room`; broken at spaces, or anywhere in wider words and in scripts that use no spaces."""
-    font = typeface(layout.fonts, text, size, bold=bold)
+    return list(_broken(typeface(layout.fonts, text, size, bold=bold), text, room))
+
+
+@lru_cache(maxsize=512)  # pages say the same sentences, page after page and job after job
+def _broken(font: ImageFont.FreeTypeFont, text: str, room: float) -> tuple[str, ...]:
     lines, line = [], ""
     spaced = " " in text
     for piece in _pieces(text) if spaced else list(text):
@@ -71,7 +76,7 @@ def wrapped(text: str, room: float, size: int, layout: Layout, *, bold: bool = F
             fits = next((n for n in range(len(line) - 1, 0, -1) if font.getlength(line[:n]) <= room), 1)
             lines.append(line[:fits])
             line = line[fits:]
-    return [*lines, line]
+    return (*lines, line)
 
 
 def _pieces(text: str) -> list[str]:
