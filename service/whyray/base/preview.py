@@ -13,21 +13,24 @@ PREVIEW_WIDTH = 480
 
 
 def preview_of(picture: Image.Image, width: int = PREVIEW_WIDTH) -> bytes:
-    """A PNG of the picture reduced to `width` pixels, its aspect ratio kept; never enlarged. The picture is left alone.
+    """A PNG of what `reduced` gives."""
+    out = io.BytesIO()
+    # the higher levels take five times as long for pictures of equal size
+    reduced(picture, width).save(out, "PNG", compress_level=1)
+    return out.getvalue()
 
-    Of a picture much larger, blocks of pixels are averaged first, which costs a fraction and can't be told by eye.
-    """
+
+def reduced(picture: Image.Image, width: int = PREVIEW_WIDTH) -> Image.Image:
+    """The picture reduced to `width` pixels, its aspect ratio kept; never enlarged. The picture is left alone."""
     from PIL import Image
 
     small = picture.convert("RGB") if picture.mode == "P" else picture
     scale = min(1.0, width / small.width, 4 * width / small.height)
-    if scale < 1.0:
-        size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
-        small = small.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.5)
-    out = io.BytesIO()
-    # the higher levels take five times as long for pictures of equal size
-    small.save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    if scale == 1.0:
+        return small
+    size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
+    # half the time of Lanczos', and at this size as sharp to the eye
+    return small.resize(size, Image.Resampling.HAMMING)
 
 
 def preview_of_png(file: BinaryIO, width: int) -> bytes:

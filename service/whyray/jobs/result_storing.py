@@ -1,36 +1,54 @@
-"""Pictures of results on their way to storage, in a thread of their own: deflate and Pillow hold nobody up there."""
+"""Results on their way to storage, in threads of their own: deflate, Pillow and the disk hold nobody up there."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from threading import BoundedSemaphore
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whyray.base.preview import preview_of
+from whyray.base.preview import reduced
 from whyray.base.stages import stage
 from whyray.results import png_file
-from whyray.storage import Storage
+from whyray.storage import Storage, Stored
 
 Picture = NDArray[np.uint8]
+_FILES = 3
+"""DICOM files that are stored at a time: each is in memory until it is."""
 
 
-class PictureStore(AbstractContextManager["PictureStore"]):
-    """Encodes and stores pictures, beginning with each as soon as it is drawn, while others are."""
+class ResultStore(AbstractContextManager["ResultStore"]):
+    """Stores files while others are encoded, and encodes and stores pictures, beginning with each as soon as it is
+    drawn."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
         self._begun: dict[int, tuple[Picture, Future[tuple[str, str]]]] = {}
+        self._files = ThreadPoolExecutor(_FILES, thread_name_prefix="files")
+        self._room = BoundedSemaphore(_FILES)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for what is under way, and begin with no other."""
-        self._thread.shutdown(cancel_futures=True)
+        for threads in (self._thread, self._files):
+            threads.shutdown(cancel_futures=True)
+
+    def put(self, encoded: bytes) -> Future[Stored]:
+        """Begin to store a DICOM file; waits while as many are being stored as may."""
+        self._room.acquire()
+        try:
+            stored = self._files.submit(self._storage.put, encoded, suffix=".dcm")
+        except BaseException:
+            self._room.release()
+            raise
+        stored.add_done_callback(lambda _: self._room.release())
+        return stored
 
     def begin(self, picture: Picture) -> None:
         """This very array will be asked for; nobody writes to it any more."""
@@ -51,5 +69,5 @@ class PictureStore(AbstractContextManager["PictureStore"]):
     def _stored(self, picture: Picture) -> tuple[str, str]:
         return (
             self._storage.put(png_file(picture), suffix=".png").key,
-            self._storage.put(preview_of(Image.fromarray(picture)), suffix=".png").key,
+            self._storage.put(png_file(np.asarray(reduced(Image.fromarray(picture)))), suffix=".png").key,
         )
