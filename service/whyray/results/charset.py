@@ -11,6 +11,7 @@ from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
 
 from whyray.imaging import quiet
+from whyray.results.elements import SharedElement
 
 _TEXT = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 _ISO_2022_DELIMITERS = {"\r", "\n", "\t", "\f", "^", "=", "\\"}
@@ -89,14 +90,18 @@ def _holds(character: str, encoding: str) -> bool:
 
 def _texts(dataset: Dataset) -> Iterator[str]:
     """All texts of a data set, at any depth; of private attributes and of those that can't be read, none."""
-    left = [dataset]
+    left, shared = [dataset], set()
     while left:  # no recursion: sequences may be nested deeper than the stack allows
         holder = left.pop()
         for tag, written in list(holder._dict.items()):
             if tag.is_private:
                 continue
             element = written
-            if not isinstance(element, DataElement):
+            if isinstance(element, SharedElement):
+                if id(element) in shared:
+                    continue
+                shared.add(id(element))
+            elif not isinstance(element, DataElement):
                 try:
                     element = holder[tag]
                 except Exception:  # nosec B112  # whatever a value raises: it has nothing to do with a result's texts

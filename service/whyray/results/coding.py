@@ -13,6 +13,7 @@ import highdicom
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.packages import TargetSpec
+from whyray.results.elements import SharedElement, shared_items
 
 LONGEST_VALUE = 16
 LONGEST_TEXT = 64
@@ -24,20 +25,10 @@ def item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
     return highdicom.sr.CodedConcept(concept.value, concept.scheme, one_value(concept.meaning))
 
 
-@lru_cache(maxsize=1024)
-def shared_item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
-    """The same item whenever the concept is the same, which a report names hundreds of times; nobody may change it."""
-    return _SharedItem(concept.value, concept.scheme, one_value(concept.meaning))
-
-
-class _SharedItem(highdicom.sr.CodedConcept):  # type: ignore[misc]  # highdicom has no types here
-    """An item that stays as it is. highdicom asks for the hash of each name of each content item."""
-
-    def __hash__(self) -> int:
-        if "_hash" not in self.__dict__:
-            self.__dict__["_hash"] = super().__hash__()
-        known: int = self.__dict__["_hash"]
-        return known
+@lru_cache(maxsize=4096)
+def shared_code(keyword: str, concept: CodedConcept) -> SharedElement:
+    """A code sequence with the item of a concept, the same whenever both are: a report holds hundreds of some."""
+    return shared_items(keyword, [item(concept)])
 
 
 def one_value(text: str, longest: int = LONGEST_TEXT) -> str:
@@ -56,6 +47,7 @@ def ucum(value: str, meaning: str) -> CodedConcept:
     return CodedConcept(value=value, scheme="UCUM", meaning=meaning)
 
 
+@lru_cache(maxsize=1024)
 def own(name: str, designator: str) -> CodedConcept:
     """A private code for something that has only a name; equal names give equal codes."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

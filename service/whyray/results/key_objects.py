@@ -69,6 +69,7 @@ def key_objects(
     for reference, frame, header in zip(content.get_references(), frames, headers, strict=False):
         if is_multi_frame(header):
             reference.ReferencedSOPSequence[0].ReferencedFrameNumber = frame.frame_number
-    made.update(sr.separate(content[0], ()))
+    content[0].ContinuityOfContent = "SEPARATE"
+    made.update(content[0])
     made.CurrentRequestedProcedureEvidenceSequence = evidence_items([*headers, *pages])
     return made

@@ -1,7 +1,8 @@
 """The Structured Report of an answer: Comprehensive 3D SR, TID 1500 (PS3.16), one measurement group a finding.
 
-highdicom makes the content items, the groups and the observer. Not used of it (0.28.2), and why:
+Not used of highdicom (0.28.2), and why:
 
+* Its content items, groups and observer are made in ten times the time (`content_items`, `report_groups`).
 * `Comprehensive3DSR` and `KeyObjectSelectionDocument` take the patient from attributes of the first evidence, which
   sources may lack (AttributeError) or hold what is not valid (ValueError), write the clock's time, and copy the whole
   content: 4.3 s of processor time for 3,000 references, where what is done here takes 0.3 s.
@@ -18,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import highdicom
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
 
@@ -26,7 +26,7 @@ import whyray
 from whyray.base.coded_concept import CodedConcept
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer
-from whyray.results.coding import SOURCE, dcm, item
+from whyray.results.coding import SOURCE, dcm
 from whyray.results.header import new_dataset
 from whyray.results.image_notes import note_items
 from whyray.results.page import frames_explained_words, no_statement_words
@@ -41,6 +41,7 @@ from whyray.results.wording import Wording
 SOP_CLASS_UID = Comprehensive3DSRStorage
 _QUALITATIVE = CodedConcept(value="C0034375", scheme="UMLS", meaning="Qualitative Evaluations")
 _COMMENT = dcm("121106", "Comment")
+_LANGUAGE = dcm("121049", "Language of Content Item and Descendants")
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def report(
     root = sr.container(
         dcm("126000", "Imaging Measurement Report"),
         [
-            *highdicom.sr.LanguageOfContentItemAndDescendants(item(wording.language)),
+            sr.code("HAS CONCEPT MOD", _LANGUAGE, wording.language),
             *_observer(answer, templates),
             sr.code("HAS CONCEPT MOD", dcm("121058", "Procedure reported"), templates.concepts.procedure),
             _image_library(answer),
@@ -149,17 +150,22 @@ def report(
     return made
 
 
-def _observer(answer: Answer, templates: Templates) -> highdicom.sr.ObserverContext:
+def _observer(answer: Answer, templates: Templates) -> list[Dataset]:
     """TID 1002 and 1004: the device that observed, which is this installation of WhyRay with its package."""
     equipment = templates.equipment
-    device = highdicom.sr.DeviceObserverIdentifyingAttributes(
-        uid=answer.device_uid,
-        name=sr.plain_text(f"{equipment.model} {whyray.__version__}"),
-        manufacturer_name=sr.plain_text(equipment.manufacturer),
-        model_name=sr.plain_text(answer.package.title),
-        serial_number=sr.plain_text(equipment.serial_number),
-    )
-    return highdicom.sr.ObserverContext(item(dcm("121007", "Device")), device)
+    return [
+        sr.code("HAS OBS CONTEXT", dcm("121005", "Observer Type"), dcm("121007", "Device")),
+        sr.uid("HAS OBS CONTEXT", dcm("121012", "Device Observer UID"), answer.device_uid),
+        *(
+            sr.text("HAS OBS CONTEXT", name, value)
+            for name, value in (
+                (dcm("121013", "Device Observer Name"), f"{equipment.model} {whyray.__version__}"),
+                (dcm("121014", "Device Observer Manufacturer"), equipment.manufacturer),
+                (dcm("121015", "Device Observer Model Name"), answer.package.title),
+                (dcm("121016", "Device Observer Serial Number"), equipment.serial_number),
+            )
+        ),
+    ]
 
 
 def _image_library(answer: Answer) -> Dataset:

@@ -1,17 +1,15 @@
 """Measurement groups of the report: one a finding, and one more for each further explanation of it.
 
 TID 1411 where a region of a volume is shown, TID 1410 for a planar one, TID 1501 where there is no region (PS3.16).
-highdicom 0.28.2 makes a group with its head and its region. What it has no parameter for is added to the group's items:
-visual explanations, evaluations in words, and what a measurement or evaluation has under it.
+highdicom's groups (0.28.2) have no parameter for visual explanations, evaluations in words, and what a measurement or
+evaluation has under it, name segments beside frames, and take a millisecond each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-import highdicom
 from pydicom import Dataset
 
 import whyray
@@ -21,7 +19,7 @@ from whyray.imaging import SourceImage
 from whyray.quality import Measurement
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
-from whyray.results.coding import NO_UNITS, PERCENT, dcm, item, of_target, own
+from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
 from whyray.results.measured import value_concept, value_unit
 from whyray.results.multi_frame import frame_label
 from whyray.results.outlines import largest_outline
@@ -38,6 +36,21 @@ from whyray.results.wording import Wording
 
 _COMMENT = dcm("121106", "Comment")
 _VISUAL_EXPLANATION = dcm("130401", "Visual explanation")
+_GROUP = dcm("125007", "Measurement Group")
+_TRACKING_IDENTIFIER = dcm("112039", "Tracking Identifier")
+_TRACKING_UID = dcm("112040", "Tracking Unique Identifier")
+_FINDING = dcm("121071", "Finding")
+_FINDING_SITE = CodedConcept(value="363698007", scheme="SCT", meaning="Finding Site")
+_LATERALITY = CodedConcept(value="272741003", scheme="SCT", meaning="Laterality")
+_SEGMENT = dcm("121191", "Referenced Segment")
+_SEGMENTATION_FRAME = dcm("121214", "Referenced Segmentation Frame")
+_SOURCE_FOR_SEGMENTATION = dcm("121233", "Source Image for Segmentation")
+_SOURCE_OF_MEASUREMENT = dcm("121112", "Source of Measurement")
+_PLANAR, _VOLUMETRIC, _WITHOUT_REGION = "1410", "1411", "1501"
+"""Templates of groups."""
+_ALGORITHM_NAME = dcm("111001", "Algorithm Name")
+_ALGORITHM_VERSION = dcm("111003", "Algorithm Version")
+_ALGORITHM_PARAMETERS = dcm("111002", "Algorithm Parameters")
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,8 @@ class _Writer:
     uids: UidSource
     wording: Wording
     frames: Mapping[str, int]
+    sources: dict[CodedConcept, list[Dataset]] = field(default_factory=dict)
+    """References to the images by what they are to the group: the same items in every group."""
 
     @property
     def concepts(self) -> Concepts:
@@ -143,12 +158,11 @@ class _Writer:
         if not heatmap.region[index].any():
             index = int(counts_of(heatmap.region).argmax())
         ((header, frames),) = frames_of_instances(image, [image.frames[index]])
-        made = highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_region=sr.outline(largest_outline(heatmap.region, index), header, frames),
-            **self._head(finding, "finding" if first else map_key(heatmap)),
-        )
+        region = sr.outline(largest_outline(heatmap.region, index), header, frames)
         rule = self.wording.region_rules.get(heatmap.region_rule, heatmap.region_rule)
-        return sr.separate(made[0], [sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {rule}")])
+        head = self._head(finding, "finding" if first else map_key(heatmap))
+        said = sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {rule}")
+        return sr.container(_GROUP, [*head, region, said], template=_PLANAR)
 
     def told(self, finding: Finding, shown: ShownTold) -> list[Dataset]:
         """The groups of an explanation that is not a heatmap: as a whole, then one for each of its structures."""
@@ -173,51 +187,43 @@ class _Writer:
         self, finding: Finding, key: str, items: Sequence[Dataset], region: tuple[Dataset, int] | None = None
     ) -> Dataset:
         """A group with its head, its region or else the frame that it is about, and what it says."""
-        head, image = self._head(finding, key), self.answer.image
-        if region is not None:
-            made = self._of_segment(*region, head)
-        else:
-            single = image.multi_frame_instance is not None
-            sources = self._sources(highdicom.sr.SourceImageForMeasurementGroup) if single else None
-            made = highdicom.sr.MeasurementsAndQualitativeEvaluations(source_images=sources, **head)
-        return sr.separate(made[0], items)
+        template, about = self._without_region() if region is None else self._of_segment(*region)
+        return sr.container(_GROUP, [*self._head(finding, key), *about, *items], template=template)
 
-    def _head(self, finding: Finding, key: str) -> dict[str, Any]:
+    def _head(self, finding: Finding, key: str) -> list[Dataset]:
         """What all templates of groups begin with: what is tracked, found, where, and by which model."""
         package, target, image = self.answer.package, finding.target, self.answer.image
         place = "" if image.multi_frame_instance is None else f", {frame_label(image.frames[0])}"
         site, side = site_of(image, target.anatomy), side_concept(image)
-        return {
-            "tracking_identifier": highdicom.sr.TrackingIdentifier(
-                self.uids.uid("tracking", target.name, key), sr.plain_text(f"{package.name}: {target.name}{place}")
-            ),
-            "finding_type": item(of_target(target, self.scheme)),
-            "finding_sites": None
-            if site is None
-            else [highdicom.sr.FindingSite(item(site), None if side is None else item(side))],
-            "algorithm_id": algorithm(package.name, package.version, [f"digest={package.digest}"]),
-        }
+        sides = [] if side is None else [sr.code("HAS CONCEPT MOD", _LATERALITY, side)]
+        return [
+            sr.text("HAS OBS CONTEXT", _TRACKING_IDENTIFIER, f"{package.name}: {target.name}{place}"),
+            sr.uid("HAS OBS CONTEXT", _TRACKING_UID, self.uids.uid("tracking", target.name, key)),
+            sr.code("CONTAINS", _FINDING, of_target(target, self.scheme)),
+            *([] if site is None else [sr.code("HAS CONCEPT MOD", _FINDING_SITE, site, sides)]),
+            *algorithm(package.name, package.version, [f"digest={package.digest}"]),
+        ]
 
-    def _of_segment(self, dataset: Dataset, number: int, head: dict[str, Any]) -> highdicom.sr.ContentSequence:
-        """A group about a segment, with the source images that it was made from."""
-        sources = self._sources(highdicom.sr.SourceImageForSegmentation)
-        instance = dataset.SOPClassUID, dataset.SOPInstanceUID
+    def _without_region(self) -> tuple[str, list[Dataset]]:
+        single = self.answer.image.multi_frame_instance is not None
+        return _WITHOUT_REGION, self._sources(_SOURCE_OF_MEASUREMENT) if single else []
+
+    def _of_segment(self, dataset: Dataset, number: int) -> tuple[str, list[Dataset]]:
+        """Template and items of a group about a segment, with the source images that it was made from."""
+        sources = self._sources(_SOURCE_FOR_SEGMENTATION)
         # the one frame of a label map shows all segments
         if self.answer.image.kind == "volume" or dataset.SegmentationType == "LABELMAP":
-            segment = highdicom.sr.ReferencedSegment(*instance, number, source_images=sources)
-            return highdicom.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **head)
+            return _VOLUMETRIC, [sr.image(_SEGMENT, dataset, segment=number), *sources]
+        # PS3.3 table 10-3: where frames are named, segments are not
         frame = _frame_of_segment(dataset, number, self.answer.image)
-        segment = highdicom.sr.ReferencedSegmentationFrame(*instance, [frame], number, sources[0])
-        # PS3.3 table 10-3: where frames are named, segments are not; highdicom 0.28.2 names both
-        del segment[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
-        return highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **head)
+        return _PLANAR, [sr.image(_SEGMENTATION_FRAME, dataset, frames=[frame]), sources[0]]
 
-    def _sources(self, of_type: type[Dataset]) -> list[Dataset]:
+    def _sources(self, name: CodedConcept) -> list[Dataset]:
         """References to all images of the answer: frames where they are frames of one instance."""
-        return [
-            of_type(header.SOPClassUID, header.SOPInstanceUID, frames or None)
-            for header, frames in frames_of_instances(self.answer.image)
-        ]
+        if name not in self.sources:
+            instances = frames_of_instances(self.answer.image)
+            self.sources[name] = [sr.image(name, header, frames=frames) for header, frames in instances]
+        return self.sources[name]
 
     def _values(self, finding: Finding) -> list[Dataset]:
         target, concepts = finding.target, self.concepts
@@ -277,7 +283,7 @@ class _Writer:
             one.value,
             NO_UNITS,
             [
-                sr.shared_code("HAS CONCEPT MOD", self.concepts.quality_grade, grade),
+                sr.code("HAS CONCEPT MOD", self.concepts.quality_grade, grade),
                 sr.text("HAS PROPERTIES", _COMMENT, judged),
             ],
         )
@@ -302,7 +308,7 @@ class _Writer:
             made.append(self._result(self.concepts.withheld, notice))
         return made
 
-    def _method(self, graded: MapInSource | GradedExplanation) -> highdicom.sr.AlgorithmIdentification:
+    def _method(self, graded: MapInSource | GradedExplanation) -> list[Dataset]:
         layer, parameters = (
             (graded.layer, graded.parameters)
             if isinstance(graded, MapInSource)
@@ -312,9 +318,13 @@ class _Writer:
         return algorithm(graded.method, whyray.__version__, said if layer is None else [f"layer={layer}", *said])
 
 
-def algorithm(name: str, version: str, parameters: Sequence[str]) -> highdicom.sr.AlgorithmIdentification:
+def algorithm(name: str, version: str, parameters: Sequence[str]) -> list[Dataset]:
     """TID 4019, Algorithm Identification."""
-    return highdicom.sr.AlgorithmIdentification(name, version, [sr.plain_text(parameter) for parameter in parameters])
+    return [
+        sr.text("HAS CONCEPT MOD", _ALGORITHM_NAME, name),
+        sr.text("HAS CONCEPT MOD", _ALGORITHM_VERSION, version),
+        *(sr.text("HAS CONCEPT MOD", _ALGORITHM_PARAMETERS, parameter) for parameter in parameters),
+    ]
 
 
 def _is_part(graded: MapInSource | GradedExplanation) -> bool:
