@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
@@ -49,7 +50,7 @@ def compressions_of(sop_class_uid: str) -> frozenset[str]:
     return frozenset({"deflate"}) if sop_class_uid in _DEFLATED else frozenset()
 
 
-def compressed(file: bytes, compression: str) -> bytes:
+def compressed(file: bytes | Path, compression: str) -> bytes:
     """A result's file compressed; the file itself where its class has no such compression.
 
     The SOP Instance UID stays, since the pixels do. The same file gives the same bytes.
@@ -57,7 +58,7 @@ def compressed(file: bytes, compression: str) -> bytes:
     Parameters
     ----------
     file
-        From `encode`.
+        From `encode`, or where that lies.
     compression
         A key of `COMPRESSIONS`.
 
@@ -68,9 +69,9 @@ def compressed(file: bytes, compression: str) -> bytes:
     """
     if compression not in COMPRESSIONS:
         raise ConfigError(f"no compression {compression!r}; there are {', '.join(sorted(COMPRESSIONS))}")
-    dataset: Dataset = dcmread(BytesIO(file))
+    dataset: Dataset = dcmread(BytesIO(file) if isinstance(file, bytes) else file)
     if compression not in compressions_of(str(dataset.SOPClassUID)):
-        return file
+        return file if isinstance(file, bytes) else file.read_bytes()
     if compression == "deflate":
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     else:
@@ -90,7 +91,7 @@ class LosslessCompression:
         """Transfer syntax UIDs that results of this SOP Class can be compressed to."""
         return frozenset(COMPRESSIONS[name] for name in compressions_of(sop_class_uid))
 
-    def compressed(self, file: bytes, transfer_syntax_uid: str, /) -> bytes:
-        """A result's file with its pixels compressed, without loss."""
+    def compressed(self, file: bytes | Path, transfer_syntax_uid: str, /) -> bytes:
+        """A result's file with its pixels compressed, without loss; the file, or where it lies."""
         (name,) = [name for name, uid in COMPRESSIONS.items() if uid == transfer_syntax_uid]
         return compressed(file, name)

@@ -13,6 +13,7 @@ import threading
 from functools import cache, partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from whyray.base.child_process import how_ended
@@ -51,8 +52,8 @@ class CompressionProcess:
         assert isinstance(possible, frozenset)
         return possible
 
-    def compressed(self, file: bytes, transfer_syntax_uid: str, /) -> bytes:
-        """A result's file with its pixels compressed, without loss.
+    def compressed(self, file: bytes | Path, transfer_syntax_uid: str, /) -> bytes:
+        """A result's file with its pixels compressed, without loss; of a path, the process reads it itself.
 
         Raises
         ------

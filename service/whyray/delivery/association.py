@@ -16,6 +16,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
 from whyray.config import DicomPeer
 from whyray.delivery.connecting import RequestingAE, connection_failure, duration
+from whyray.delivery.reactor_pause import ReactorCheckpoint
 from whyray.delivery.statuses import rejection
 
 MOST_CONTEXTS = 128
@@ -71,6 +72,7 @@ def association(
 
     def opened(event: evt.Event) -> None:
         connected.append(time.monotonic())
+        event.assoc._reactor_checkpoint = ReactorCheckpoint(event.assoc)
         # commands and data leave in several small packets: Nagle's algorithm would hold each back for 40 ms
         event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

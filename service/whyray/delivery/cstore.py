@@ -62,11 +62,12 @@ def store(
     extra: Sequence[PresentationContext] = (),
     handlers: EventHandlers | None = None,
     proceed: Callable[[Outgoing], bool] = lambda _: True,
+    begins: Callable[[Outgoing], None] = lambda _: None,
     after: Callable[[Association], None] | None = None,
 ) -> None:
     """Send files over one association, telling `report` of each as soon as the peer has answered.
 
-    What `report` is not told of was never tried: the association ended before its turn, or `proceed` said no.
+    They go in their order, but what is ready does not wait for those before it that are still being compressed. What `report` is not told of was never tried: the association ended before its turn, or `proceed` said no.
 
     Parameters
     ----------
@@ -75,7 +76,9 @@ def store(
     extra
         Further contexts to propose, such as storage commitment.
     proceed
-        Asked with each file before it is sent; False leaves it out.
+        Asked of each file that is left, before each that is sent; False leaves it out.
+    begins
+        Told of each file that is about to be sent.
     after
         Called with the association when all files are through, before it is released.
 
@@ -91,14 +94,26 @@ def store(
         accepted = {
             (str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in link.accepted_contexts
         }
-        with Preparation(files, lambda file: _source(link, peer, file, accepted, compression)) as sources:
-            for number, file in enumerate(files):
-                if not proceed(file):
+
+        def prepare(file: Outgoing) -> _Source:
+            return _source(link, peer, file, accepted, compression)
+
+        def is_ready(file: Outgoing) -> bool:
+            return _agreed(peer, file, accepted, compression)[:1] in ([], [file.transfer_syntax_uid])
+
+        left = list(range(len(files)))
+        with Preparation(files, prepare, is_ready) as sources:
+            while left := [number for number in left if proceed(files[number])]:
+                number = sources.first_ready(left)
+                left.remove(number)
+                file = files[number]
+                if not proceed(file):  # it may have taken long to make it ready
                     continue
+                begins(file)
                 outcome = _store_one(link, peer, file, partial(sources.take, number), number % 65535 + 1)
                 report(outcome)
-                if outcome.broke or not link.is_established:
-                    # pynetdicom may learn of the end a moment later; whatever is sent until then waits for its time-out
+                if outcome.broke or not link.is_established or link.dul.peek_next_pdu() is not None:
+                    # pynetdicom may act on the end a moment later; whatever is sent until then waits for its time-out
                     link.abort()
                     return
         if after is not None:
@@ -181,17 +196,14 @@ def _source(
 ) -> _Source:
     """In the best transfer syntax that was accepted: the file's path as it is stored, or a data set."""
     name, stored = address(peer), file.transfer_syntax_uid
-    agreed = [
-        syntax for syntax in ways(file, peer.transfer_syntaxes, compression) if (file.sop_class_uid, syntax) in accepted
-    ]
     gave_up: WhyRayError | None = None
-    for syntax in agreed:
+    for syntax in _agreed(peer, file, accepted, compression):
         if syntax == stored:
             return file.path, stored
         if syntax in UNCOMPRESSED:
             return dcmread(file.path), syntax
         try:
-            return _as_file(compression.compressed(file.path.read_bytes(), syntax)), syntax
+            return _as_file(compression.compressed(file.path, syntax)), syntax
         except COMPRESSION_FAILED as error:
             # the encoder's fault and not the result's: it goes as it can go
             gave_up = logged(_log, error, f"{file.sop_instance_uid} for {name} goes uncompressed, where that is taken")
@@ -206,6 +218,14 @@ def _source(
     raise PeerRefused(
         f"{name} does not accept {refusals(rejected) or UID(file.sop_class_uid).name}, for {file.sop_instance_uid}"
     )
+
+
+def _agreed(
+    peer: DicomDestination, file: Outgoing, accepted: set[tuple[str, str]], compression: Compression
+) -> list[str]:
+    """The transfer syntaxes that were accepted for a file, best first."""
+    proposed = ways(file, peer.transfer_syntaxes, compression)
+    return [syntax for syntax in proposed if (file.sop_class_uid, syntax) in accepted]
 
 
 def _as_file(compressed: bytes) -> Any:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pynetdicom.association import Association
 
@@ -29,6 +29,7 @@ from whyray.delivery.commitment import (
 )
 from whyray.delivery.cstore import batches, store
 from whyray.delivery.destination_worker import DestinationWorker
+from whyray.delivery.entries import Entries
 from whyray.delivery.lease import LeaseKeeper
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
 from whyray.delivery.stow import stow
@@ -256,6 +257,7 @@ class Batch:
         self.rows = {delivery.id: delivery for delivery in claimed}
         self.keeper = LeaseKeeper(self.service.catalog, self.rows, worker.owner, every=self.service.pace.renew)
         self.sent: list[Delivery] = []
+        self.entries: Entries[tuple[Outcome, datetime]] = Entries(self._enter_sent)
         self.begun: dict[str, int] = {}
         self.transfer = OutgoingTransfer(self.service.catalog, worker.name, worker.destination, worker.caller)
         # one draw for all, so that what fails together comes back together, in one association
@@ -277,6 +279,7 @@ class Batch:
                 for delivery_id in self.keeper.remaining():
                     self._stop(delivery_id, failure, None)
             finally:
+                self.entries.close()
                 left = self.keeper.remaining()
                 if left:
                     with self.service.catalog.begin() as session:
@@ -306,9 +309,16 @@ class Batch:
         destination = self.worker.destination
         if not isinstance(destination, DicomDestination):
             try:
-                stow(destination, files, self._report, compression=self.service.compression, proceed=self._proceed)
+                stow(
+                    destination,
+                    files,
+                    self._report,
+                    compression=self.service.compression,
+                    proceed=self._proceed,
+                    begins=self._begins,
+                )
             finally:
-                self.transfer.end()
+                self._settle()
             return
         commit = destination.storage_commitment
         wanted, compression = destination.transfer_syntaxes, self.service.compression
@@ -324,21 +334,29 @@ class Batch:
                     extra=[commitment_context()] if commit else [],
                     handlers=commitment_handlers(self.service.catalog) if commit else None,
                     proceed=self._proceed,
+                    begins=self._begins,
                     after=self._commit if commit else None,
                 )
             finally:
-                self.transfer.end()
+                self._settle()
             if self.worker.broken >= MOST_BROKEN and self.keeper.remaining():
                 raise PeerUnreachable(f"{self.worker.name} broke {self.worker.broken} associations in a row")
             if len(self.keeper.remaining()) == reached:
                 return
 
+    def _settle(self) -> None:
+        """An association or request is over: whatever it took is entered before anything else is said of the rest."""
+        try:
+            self.entries.settle()
+        finally:
+            self.transfer.end()
+
     def _proceed(self, file: Outgoing) -> bool:
-        if self.worker.stop.is_set() or not self.keeper.holds(file.ticket):
-            return False
-        self.transfer.begins(file)
+        return not self.worker.stop.is_set() and self.keeper.holds(file.ticket)
+
+    def _begins(self, file: Outgoing) -> None:
+        self.transfer.begins(file, self.rows[file.ticket].result.job_id)
         self.begun[file.ticket] = time.time_ns()
-        return True
 
     def _report(self, outcome: Outcome) -> None:
         delivery_id = outcome.file.ticket
@@ -349,20 +367,27 @@ class Batch:
         self.worker.broken = self.worker.broken + 1 if outcome.broke else 0
         if outcome.error is not None:
             self._stop(delivery_id, outcome.error, outcome.status)
-            return
+        else:
+            self.entries.add((outcome, self.service.clock()))
+
+    def _enter_sent(self, answered: Sequence[tuple[Outcome, datetime]]) -> None:
+        """Enter as sent what the peer took, with when it said so."""
+        announce = self.worker.destination.announce_to is not None
         with self.service.catalog.begin() as session:
-            deliveries.sent(
-                session,
-                delivery_id,
-                self.worker.owner,
-                outcome.status or 0,
-                outcome.words,
-                self.service.clock(),
-                transfer_syntax_uid=outcome.transfer_syntax_uid,
-                announce_as=self.service.uid_source() if self.worker.destination.announce_to is not None else None,
-            )
-        self.keeper.close(delivery_id)
-        self.sent.append(self.rows[delivery_id])
+            for outcome, at in answered:
+                deliveries.sent(
+                    session,
+                    outcome.file.ticket,
+                    self.worker.owner,
+                    outcome.status or 0,
+                    outcome.words,
+                    at,
+                    transfer_syntax_uid=outcome.transfer_syntax_uid,
+                    announce_as=self.service.uid_source() if announce else None,
+                )
+        for outcome, _ in answered:
+            self.keeper.close(outcome.file.ticket)
+            self.sent.append(self.rows[outcome.file.ticket])
 
     def _stop(self, delivery_id: str, error: WhyRayError, status: int | None) -> None:
         policy = self.worker.destination.retry
@@ -374,5 +399,6 @@ class Batch:
         self.keeper.close(delivery_id)
 
     def _commit(self, link: Association) -> None:
+        self.entries.settle()
         sent, self.sent = self.sent, []
         self.worker.ask(link, sent)

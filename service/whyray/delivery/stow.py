@@ -50,6 +50,7 @@ def stow(
     *,
     compression: Compression | None = None,
     proceed: Callable[[Outgoing], bool] = lambda _: True,
+    begins: Callable[[Outgoing], None] = lambda _: None,
 ) -> None:
     """Send files, telling `report` of each.
 
@@ -66,6 +67,8 @@ def stow(
         for batch in _requests(files):
             with TemporaryDirectory(prefix="whyray-stow-") as folder:
                 waiting = [(file, _ways(file, peer.transfer_syntaxes, packer)) for file in batch if proceed(file)]
+                for file, _ in waiting:
+                    begins(file)
                 while waiting:
                     waiting = _send_packed(client, peer.url, waiting, packer, Path(folder), report)
 
@@ -115,7 +118,7 @@ def _send_packed(
 def _packed(file: Outgoing, syntax: str, compression: Compression, place: Path) -> Outgoing:
     if syntax == file.transfer_syntax_uid or not file.path.is_file():
         return file
-    place.write_bytes(compression.compressed(file.path.read_bytes(), syntax))
+    place.write_bytes(compression.compressed(file.path, syntax))
     return replace(file, path=place)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -22,7 +23,7 @@ class Compression(Protocol):
         """Transfer syntax UIDs that objects of this SOP Class can be compressed to."""
         ...
 
-    def compressed(self, file: bytes, transfer_syntax_uid: str, /) -> bytes:
+    def compressed(self, file: Path, transfer_syntax_uid: str, /) -> bytes:
         """The DICOM file (PS3.10) compressed. Raises one of `COMPRESSION_FAILED` if the encoder fails."""
         ...
 
@@ -34,9 +35,9 @@ class NoCompression:
         """None."""
         return frozenset()
 
-    def compressed(self, file: bytes, _: str, /) -> bytes:
+    def compressed(self, file: Path, _: str, /) -> bytes:
         """The file itself."""
-        return file
+        return file.read_bytes()
 
 
 def uncompressed(wanted: Sequence[str]) -> tuple[str, ...]:

@@ -44,10 +44,13 @@ class OutgoingTransfer:
         self._there = AuditParticipant(name=name, role="destination", ae_title=there, address=address)
         self._studies: dict[str, _Studied] = {}
         self._study_of: dict[str, str] = {}
+        self._whose_job: dict[str, tuple[str, str]] = {}
 
-    def begins(self, file: Outgoing) -> None:
-        """It is about to be sent; the first of a study is audited."""
-        study_uid, patient = _whose(file.path)
+    def begins(self, file: Outgoing, job_id: str) -> None:
+        """It is about to be sent; the first of a study is audited. The results of a job are of one study."""
+        if job_id not in self._whose_job:
+            self._whose_job[job_id] = _whose(file.path)
+        study_uid, patient = self._whose_job[job_id]
         known = self._studies.get(study_uid)
         if known is None:
             known = self._studies[study_uid] = _Studied(patient)
