@@ -135,7 +135,6 @@ def answer_images(
             advice="Run the package beside which it stands.",
         )
     model = model.at_prevalence({name: share for name, share in request.prevalence.items() if name in model.targets})
-    give_back()  # what the last results took
     answers: list[Answer] = []
     with one_blas_thread(), ExitStack() as held:  # sums are to be the same on however many cores
         at_the_device = cache(lambda: held.enter_context(device()))

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
+from whyray.base.allocator import give_back
 from whyray.base.child_process import end_with_parent, how_ended
 from whyray.base.errors import (
     Cancelled,
@@ -297,6 +298,7 @@ def take_orders(
             order = connection.recv()
             if isinstance(order, Order):  # a stop may come after the end of what it was for
                 connection.send(_answer(order, work, connection))
+                give_back()  # what its results took: where nobody waits for it
 
 
 def _answer(order: Order, work: WorkOnOrder, connection: Connection[object, object]) -> Done | Failed:
