@@ -19,7 +19,7 @@ from whyray.imaging.orientation import (
     patient_orientation,
 )
 from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
-from whyray.imaging.photometry import SourceVoi, Window, voi_of
+from whyray.imaging.photometry import SourceVoi, Window, is_shown_as_stored, voi_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
@@ -65,6 +65,7 @@ __all__ = [
     "is_nifti",
     "is_picture",
     "is_segmentation",
+    "is_shown_as_stored",
     "mask_of_scores",
     "mask_to_source",
     "masks_of_classes",

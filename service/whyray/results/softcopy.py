@@ -25,6 +25,7 @@ from whyray.imaging import (
     Window,
     decimal_number,
     holder_of,
+    is_shown_as_stored,
     voi_of,
 )
 from whyray.results.answer import Answer
@@ -169,15 +170,17 @@ def one_grey_transform(image: SourceImage, frames: Sequence[SourceFrame]) -> boo
     """Whether these frames are monochrome and all go through one modality transform: a state holds one for all."""
     headers = [image.headers[frame.sop_instance_uid] for frame in frames]
     shapes = {str(header.get("PhotometricInterpretation", "")) for header in headers}
-    tables = any("ModalityLUTSequence" in header for header in headers)
+    tables = any("ModalityLUTSequence" in header and not is_shown_as_stored(header) for header in headers)
     rescales = {rescale_of(image, frame) for frame in frames}
     monochrome = all(shape.startswith("MONOCHROME") for shape in shapes)
     return bool(frames) and monochrome and not tables and len(rescales) == 1 and len(shapes) == 1
 
 
 def rescale_of(image: SourceImage, frame: SourceFrame) -> tuple[float, float, str] | None:
-    """Rescale Intercept, Slope and Type of a frame; None where it has none."""
+    """Rescale Intercept, Slope and Type by which a frame is shown; None where it is shown without."""
     header = image.headers[frame.sop_instance_uid]
+    if is_shown_as_stored(header):
+        return None
     holder = holder_of(header, frame.frame_number, "PixelValueTransformationSequence", "RescaleSlope")
     if holder is None:
         return None
