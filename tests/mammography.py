@@ -197,7 +197,6 @@ def projections(
     spot_frames: Sequence[int] = (1, 2),
     intent: Literal["FOR PRESENTATION", "FOR PROCESSING"] = "FOR PRESENTATION",
     per_frame_anatomy: bool = False,
-    magnification: float | None = 1.25,
     study: str = "screening",
     series: str = "projections",
     number: int = 1,
@@ -211,8 +210,6 @@ def projections(
     shared, groups = Dataset(), [Dataset() for _ in range(count)]
     properties = item(ImagerPixelSpacing=["0.5", "0.5"], PixelIntensityRelationship="LOG")
     shared.FramePixelDataPropertiesSequence = [properties]
-    if magnification is not None:
-        properties.EstimatedRadiographicMagnificationFactor = str(magnification)
     for group in groups:
         group.FrameContentSequence = [Dataset()]
         group.PatientOrientationInFrameSequence = [item(PatientOrientation=list(ORIENTATIONS[side, view]))]

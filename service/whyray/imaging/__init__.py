@@ -16,11 +16,11 @@ from whyray.imaging.orientation import (
     frame_orientation,
     grid_directions,
     opposite,
-    patient_orientation,
 )
 from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
 from whyray.imaging.photometry import SourceVoi, Window, is_shown_as_stored, voi_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
+from whyray.imaging.pixel_spacing import spacing_plane
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
 from whyray.imaging.structures import (
@@ -73,12 +73,12 @@ __all__ = [
     "opposite",
     "other_object",
     "passed_over",
-    "patient_orientation",
     "quiet",
     "read_images",
     "scores_to_source",
     "sop_class_of",
     "spacing_of_area",
+    "spacing_plane",
     "structures_of_study",
     "structures_on_grid",
     "to_model",

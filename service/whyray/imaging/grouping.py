@@ -26,9 +26,10 @@ from whyray.imaging.attributes import attribute_name, written_texts
 from whyray.imaging.completeness import rescale_note, set_apart_without_rescale
 from whyray.imaging.differences import split_notes, uneven_note
 from whyray.imaging.functional_groups import holder_of
-from whyray.imaging.geometry import frame_geometry, pixel_aspect_ratio, pixel_spacing
+from whyray.imaging.geometry import frame_geometry, pixel_aspect_ratio
 from whyray.imaging.instance import Instance, refusing_as_image_error
 from whyray.imaging.notes import Note, NoteKind
+from whyray.imaging.pixel_spacing import pixel_spacing
 from whyray.imaging.repeats import drop_repeats, repeated_note
 from whyray.imaging.source import SourceFrame
 from whyray.imaging.splitting import by_acquisition, by_phase, by_reconstruction, volumes_of

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-from whyray.imaging import SourceFrame, SourceImage
+from whyray.imaging import SourceFrame, SourceImage, spacing_plane
 from whyray.results.answer import Answer, Finding, FramesExplained
 from whyray.results.image_notes import one_line
 from whyray.results.measured import value_unit
-from whyray.results.multi_frame import functional_value
 from whyray.results.numbers import NO_BREAK, Numbers
 from whyray.results.page.layout import Line
 from whyray.results.page.marks import Probability
@@ -85,8 +84,8 @@ def foot_of(answer: Answer, layout: Layout, wording: Wording, *, scaled: bool = 
     if answer.version_replaced is not None:
         noted.append(wording.revision.format(number=answer.version))
     told = [wording.pages.package.format(title=package_title(answer, wording), version=package.version)]
-    if scaled and _is_at_detector(answer.image):
-        told.append(wording.detector_plane)
+    if scaled and (plane := _plane_in_words(answer.image, wording)):
+        told.append(plane)
     return [
         Line("", colours.text, 0.3),
         *(Line(words, colours.amber, FOOT) for words in noted if words),
@@ -115,9 +114,10 @@ def scale_bar(frame: SourceFrame, size: tuple[int, int], numbers: Numbers) -> tu
     return round(length / millimetres_per_pixel), text
 
 
-def _is_at_detector(image: SourceImage) -> bool:
-    """Whether the source's spacing is that of the detector, which the patient's organs are nearer than."""
+def _plane_in_words(image: SourceImage, wording: Wording) -> str:
+    """Where the lengths of the source's spacing are true, unless it is in the patient."""
     frame = image.frames[0]
-    header = image.headers[frame.sop_instance_uid]
-    written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
-    return frame.spacing is not None and not written
+    if frame.spacing is None:
+        return ""
+    plane = spacing_plane(image.headers[frame.sop_instance_uid], frame.frame_number)
+    return {"detector": wording.detector_plane, "estimated": wording.estimated_plane}.get(plane, "")
