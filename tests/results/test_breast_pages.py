@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import FileDataset
 
 import mammography
-from results.answers import a_map, answer_about, blob, image_of
+from results.answers import PACKAGE, a_map, answer_about, blob, image_of
 from results.test_read_in_seconds import LANGUAGES, written
 from whyray.imaging import SourceImage, read_images
 from whyray.packages import TargetSpec
