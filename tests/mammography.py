@@ -125,9 +125,9 @@ def voi_table(values: NDArray[Any], explanation: str = "NORMAL", *, bits: int = 
     return made
 
 
-def planes_of(side: Side, view: View, count: int, shape: tuple[int, int] = SHAPE) -> list[Plane]:
-    """Reconstructed planes of a breast, 1 mm apart along the beam; an oblique view is tilted by 45 degrees."""
-    angle = 0.0 if view == "CC" else np.radians(45)
+def planes_of(side: Side, degrees: float, count: int, shape: tuple[int, int] = SHAPE) -> list[Plane]:
+    """Reconstructed planes of a breast, 1 mm apart along the beam, which is turned from the body's axis."""
+    angle = np.radians(degrees)
     front, left = np.array([0.0, -1.0, 0.0]), np.array([1.0, 0.0, 0.0])
     head = np.array([0.0, 0.0, 1.0])
     lateral = -left if side == "R" else left
@@ -153,6 +153,7 @@ def tomosynthesis(
     spot_slices: Sequence[int] = (4, 5),
     per_frame_anatomy: bool = False,
     tables: bool = False,
+    angle: float | None = None,
     photometric: Literal["MONOCHROME1", "MONOCHROME2"] = "MONOCHROME2",
     study: str = "screening",
     series: str = "tomosynthesis",
@@ -160,10 +161,11 @@ def tomosynthesis(
 ) -> FileDataset:
     """One Breast Tomosynthesis image (PS3.3 A.55): slices with places in the patient.
 
-    `spot_slices`: indices of the slices that show the spot. With `tables` each frame has a VOI LUT instead of a window:
-    stored values mean nothing without it.
+    `angle`: of the beam from the body's axis, in degrees; that of the view where it is None. `spot_slices`: indices of
+    the slices that show the spot. With `tables` each frame has a VOI LUT instead of a window: stored values mean
+    nothing without it.
     """
-    planes = planes_of(side, view, count)
+    planes = planes_of(side, {"CC": 0.0, "MLO": 45.0}[view] if angle is None else angle, count)
     shown = np.stack([breast(side, spot if index in spot_slices else None) for index in range(count)])
     bright = shown if photometric == "MONOCHROME2" else 1 - shown
     stored = np.round(1023 * (1 - bright if tables else bright)).astype(np.uint16)

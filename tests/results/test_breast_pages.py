@@ -13,7 +13,7 @@ from results.answers import PACKAGE, a_map, answer_about, blob, image_of
 from results.test_read_in_seconds import LANGUAGES, written
 from whyray.imaging import SourceImage, read_images
 from whyray.packages import TargetSpec
-from whyray.results import Finding, build_results
+from whyray.results import Finding, build_results, build_run_results
 from whyray.results.place import place_in_words
 from whyray.results.study_images import images_in_study
 
@@ -111,3 +111,24 @@ def test_lengths_and_areas_say_in_which_plane_they_were_measured(magnification, 
     answer = answer_about(image, [segment], package=replace(PACKAGE, task="segmentation"))
     (report,) = (result.dataset for result in build_results(answer, ["sr"], templates))
     assert caveat in [element.value for element in report.iterall() if element.keyword == "TextValue"]
+
+
+@pytest.mark.parametrize("make", [mammography.mammogram, mammography.tomosynthesis])
+def test_pages_of_an_image_alone_say_which_breast_it_is(make, templates, written):
+    image = read_images([make("L", "MLO")]).or_raise()[0]
+    middle = (len(image.frames) // 2, 40, 60)
+    mass = Finding(MASS, present=True, probability=0.8, maps=(a_map(image, blob(image, middle)),))
+    said = [one.text for one in written(lambda: build_results(answer_about(image, [mass]), ["sc"], templates))]
+    assert sum("MLO view, left" in words for words in said) == 2, "on the first page, and on that of the finding"
+
+
+def test_the_first_page_of_two_views_of_one_breast_names_neither_as_what_it_is_about(templates, written):
+    films = [mammography.mammogram("L", view, number=number) for number, view in enumerate(("CC", "MLO"), 1)]
+    answers = [
+        answer_about(
+            image, [Finding(MASS, present=True, probability=0.8, maps=(a_map(image, blob(image, (0, 40, 60))),))]
+        )
+        for image in read_images(films).or_raise()
+    ]
+    said = [one.text for one in written(lambda: build_run_results(answers, ["sc"], templates))]
+    assert said[said.index("What was found") + 1] == PACKAGE.title

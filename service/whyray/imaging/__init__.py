@@ -3,7 +3,7 @@
 from whyray.base.nifti import nifti_image
 from whyray.imaging.attributes import attribute_name, decimal_number, decimal_numbers, written_value
 from whyray.imaging.back import mask_of_scores, mask_to_source, masks_of_classes, scores_to_source, to_source
-from whyray.imaging.functional_groups import holder_of
+from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.instance import quiet
 from whyray.imaging.lookup_tables import Table
@@ -61,6 +61,7 @@ __all__ = [
     "frame_orientation",
     "frame_pixel_to_patient",
     "grid_directions",
+    "group_item",
     "holder_of",
     "is_nifti",
     "is_picture",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydicom import Dataset
 
 from whyray.imaging import SourceImage
-from whyray.results.answer import ImageInStudy
+from whyray.results.answer import Answer, ImageInStudy
 from whyray.results.side import side_of
 from whyray.results.wording import Wording
 
@@ -27,6 +27,8 @@ _CODED_VIEWS = {
 """View Position of a mammogram by the code of its view: CID 4014, in SNOMED CT and in SNOMED RT as older devices do."""
 
 
+BREAST_VIEWS = frozenset(_CODED_VIEWS.values())
+"""Views of a breast by these abbreviations, which are those of View Position too."""
 _BEFORE = {
     **dict.fromkeys(("399163009", "R-102D6"), "M"),
     **dict.fromkeys(("399055006", "R-102D7"), "S"),
@@ -56,6 +58,17 @@ def images_in_study(images: Sequence[SourceImage]) -> list[ImageInStudy]:
         ImageInStudy(side, view, number, len(images), alone=times[side, view] == 1 and bool(side or view))
         for number, (side, view) in enumerate(told, start=1)
     ]
+
+
+def place_to_say(answer: Answer) -> ImageInStudy | None:
+    """What a page says of which image it is about: its place in the study; of an image alone its side and view, where
+    it has a side."""
+    if answer.in_study is not None:
+        return answer.in_study
+    if answer.image.kind == "planar" and len(answer.image.headers) > 1:
+        return None  # of all images of a study together
+    (place,) = images_in_study([answer.image])
+    return place if place.side else None
 
 
 def image_in_words(place: ImageInStudy | None, wording: Wording, *, with_side: bool = True) -> str:

@@ -12,7 +12,7 @@ from whyray.results.numbers import NO_BREAK, Numbers
 from whyray.results.page.layout import Line
 from whyray.results.page.marks import Probability
 from whyray.results.prevalence import prevalence_words
-from whyray.results.study_images import image_in_words
+from whyray.results.study_images import image_in_words, place_to_say
 from whyray.results.template_layout import Layout
 from whyray.results.wording import Wording
 
@@ -63,7 +63,7 @@ def is_called(finding: Finding) -> bool:
 def about_words(answer: Answer, finding: Finding, wording: Wording) -> str:
     """Which image of the study and which frame of a multi-frame instance the page is about, and the prevalence that a
     route set; often none of them."""
-    image, said = answer.image, [words] if (words := image_in_words(answer.in_study, wording)) else []
+    image, said = answer.image, [words] if (words := image_in_words(place_to_say(answer), wording)) else []
     if image.multi_frame_instance is not None and len(image.frames) == 1:
         total = int(image.header.NumberOfFrames)
         said.append(wording.source_frame.format(number=image.frames[0].frame_number, total=total))
