@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydicom.uid import (
+    BreastTomosynthesisImageStorage,
     CTImageStorage,
     EnhancedCTImageStorage,
     EnhancedMRColorImageStorage,
@@ -18,6 +19,8 @@ from pydicom.uid import (
     LegacyConvertedEnhancedPETImageStorage,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
+    XRay3DAngiographicImageStorage,
+    XRay3DCraniofacialImageStorage,
 )
 
 from whyray.base.errors import GeometryError, ImageError
@@ -41,6 +44,7 @@ CROSS_SECTIONAL = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTom
 
 ENHANCED = frozenset(
     {
+        BreastTomosynthesisImageStorage,
         EnhancedCTImageStorage,
         LegacyConvertedEnhancedCTImageStorage,
         EnhancedMRImageStorage,
@@ -48,6 +52,8 @@ ENHANCED = frozenset(
         LegacyConvertedEnhancedMRImageStorage,
         EnhancedPETImageStorage,
         LegacyConvertedEnhancedPETImageStorage,
+        XRay3DAngiographicImageStorage,
+        XRay3DCraniofacialImageStorage,
     }
 )
 """Multi-frame classes whose frames are slices."""
