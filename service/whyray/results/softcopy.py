@@ -7,6 +7,7 @@ a retired or private SOP class (_standard_utils.py:372).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
@@ -29,12 +30,22 @@ from whyray.imaging import (
     voi_of,
 )
 from whyray.results.answer import Answer
+from whyray.results.carried import copy_valid
 from whyray.results.coding import one_value
 from whyray.results.header import add_body_part, new_dataset
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
+_SHUTTERS = {
+    "RECTANGULAR": (
+        *("ShutterLeftVerticalEdge", "ShutterRightVerticalEdge"),
+        *("ShutterUpperHorizontalEdge", "ShutterLowerHorizontalEdge"),
+    ),
+    "CIRCULAR": ("CenterOfCircularShutter", "RadiusOfCircularShutter"),
+    "POLYGONAL": ("VerticesOfThePolygonalShutter",),
+}
+"""What each Shutter Shape (0018,1600) needs."""
 _FULL_WORD = 2**16 - 1
 _MOST_PRECISE = 10_000
 """Largest denominator of a ratio."""
@@ -138,6 +149,31 @@ def add_grey_transforms(made: Dataset, image: SourceImage, frames: Sequence[Sour
             one = _voi_item(voi)
             one.ReferencedImageSequence = frame_references(image, alike)
             made.SoftcopyVOILUTSequence.append(one)
+
+
+def add_shutter(made: Dataset, image: SourceImage, frames: Sequence[SourceFrame]) -> None:
+    """The display shutter of the source (C.7.6.11), where its images have one and the same.
+
+    A viewer that applies a state takes no shutter from the image (PS3.4 N.2): what was hidden would be bare.
+    """
+    uids = dict.fromkeys(frame.sop_instance_uid for frame in frames)
+    shutters = [_shutter_of(image.headers[uid]) for uid in uids]
+    if shutters[0] is not None and all(shutter == shutters[0] for shutter in shutters):
+        made.update(shutters[0])
+
+
+def _shutter_of(header: Dataset) -> Dataset | None:
+    """The shutter of an image; None where it has none, a bitmap, or one that lacks what its shape needs."""
+    made = Dataset()
+    for keyword in ("ShutterShape", *itertools.chain(*_SHUTTERS.values()), "ShutterPresentationValue"):
+        copy_valid(made, header, keyword)
+    given = made.get("ShutterShape") or ()
+    shapes = [given] if isinstance(given, str) else list(given)
+    needed = itertools.chain(*(_SHUTTERS.get(shape, ("ShutterOverlayGroup",)) for shape in shapes))
+    if not shapes or any(keyword not in made for keyword in needed):
+        return None
+    made.ShutterPresentationValue = made.get("ShutterPresentationValue") or 0
+    return made
 
 
 def _voi_item(voi: SourceVoi) -> Dataset:
