@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+import mammography
 import synthetic
 from whyray.base.errors import GeometryError
 from whyray.imaging import read_images
@@ -173,3 +174,19 @@ def test_two_series_are_never_mixed() -> None:
     made = [*synthetic.slices(numbered(4), planes, series="a"), *synthetic.slices(numbered(4), planes, series="b")]
     images = read_images(made).or_raise()
     assert len({image.header.SeriesInstanceUID for image in images}) == 2
+
+
+def test_slices_of_tomosynthesis_whose_orientation_is_unusable_are_no_pictures_by_themselves() -> None:
+    """Each would have been answered about by a package for mammograms."""
+    data = mammography.tomosynthesis("R", "CC")
+    data.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient = [0] * 6
+    images = read_images([data])
+    assert images.images == ()
+    assert "expected two orthogonal unit vectors" in str(images.refusals[0].error)
+
+
+def test_a_picture_made_of_tomosynthesis_is_planar() -> None:
+    """Synthesised mammograms come as tomosynthesis of one frame."""
+    data = mammography.tomosynthesis("R", "CC", count=1, spot_slices=(0,))
+    (image,) = read_images([data]).or_raise()
+    assert (image.kind, image.frames[0].spacing) == ("planar", (0.5, 0.5))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom import DataElement, Dataset
 from pydicom.dataset import FileDataset
 
+import mammography
 import synthetic
+from peers import require
 from whyray.base.errors import ImageError
 from whyray.imaging import SourceImage, read_images
 from whyray.imaging.photometry import Window, shows_something
@@ -159,3 +165,50 @@ def test_colour_is_red_green_blue_in_either_planar_configuration(planar: int) ->
     image = read(data)
     np.testing.assert_array_equal(image.display[0], colour / 255)
     np.testing.assert_allclose(image.modality[0, 0, ::2], [76.245, 149.685, 29.07], atol=1e-3)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_voi_lut_of_a_frame_is_applied_as_one_of_an_instance(photometric: str, shared: bool) -> None:
+    """Tomosynthesis has its tables in functional groups (PS3.3 C.7.6.16.2.10b): it was shown without, and inverted."""
+    windowed = mammography.tomosynthesis("R", "CC", photometric=photometric)  # type: ignore[arg-type]
+    tabled = mammography.tomosynthesis("R", "CC", tables=True, photometric=photometric)  # type: ignore[arg-type]
+    if shared:
+        groups = tabled.PerFrameFunctionalGroupsSequence
+        tabled.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence = groups[0].FrameVOILUTSequence
+        for group in groups:
+            del group.FrameVOILUTSequence
+    image = read(tabled)
+    assert image.notes == ()
+    np.testing.assert_allclose(image.display, read(windowed).display, atol=1e-3)
+    assert image.display[4].max() > 0.9
+    assert image.display[4].mean() < 0.5
+
+
+def test_a_window_of_a_frame_comes_before_a_voi_lut_of_its_instance() -> None:
+    data = mammography.tomosynthesis("R", "CC")
+    expected = np.asarray(read(data).display)
+    data.VOILUTSequence = [mammography.voi_table(1023 - np.arange(1024), bits=10)]
+    np.testing.assert_array_equal(read(data).display, expected)
+
+
+@pytest.mark.parametrize("relationship", ["LIN", "LOG", "DISP"])
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2"])
+@pytest.mark.parametrize("transform", ["table", "rescale"])
+def test_angiography_and_fluoroscopy_are_shown_without_their_modality_transform_as_by_dcmtk(
+    relationship: str, sop_class: str, transform: str, tmp_path: Path
+) -> None:
+    """Theirs leads to the intensity of the beam; applied, it showed vessels bright that viewers show dark."""
+    data = synthetic.radiograph(RAMP, window=(2048, 4096))
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = sop_class
+    data.Modality, data.PixelIntensityRelationship = "XA", relationship
+    if transform == "table":
+        table = mammography.voi_table(65535 - 16 * np.arange(4096), bits=16)
+        table.ModalityLUTType, table.LUTExplanation = "US", "to the beam's intensity"
+        data.ModalityLUTSequence = [table]
+    else:
+        data.RescaleSlope, data.RescaleIntercept, data.RescaleType = "-1", "4095", "US"
+    (path,) = synthetic.write([data], tmp_path)
+    shown = tmp_path / "shown.pgm"
+    subprocess.run([require("dcm2pnm", "dcmtk"), "+Wi", "1", path, shown], check=True)
+    np.testing.assert_allclose(read(data).display[0], np.asarray(Image.open(shown)) / 255, atol=1 / 255)

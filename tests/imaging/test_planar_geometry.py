@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
+import mammography
 import synthetic
 from whyray.base.errors import GeometryError, ImageError
 from whyray.imaging import (
@@ -20,6 +21,7 @@ from whyray.imaging import (
     mask_to_source,
     opposite,
     read_images,
+    spacing_plane,
     to_model,
     to_source,
 )
@@ -324,3 +326,55 @@ def test_pixels_have_patient_coordinates_only_where_the_source_has_a_position() 
 def test_a_radiograph_is_refused_by_a_volume_package() -> None:
     with pytest.raises(ImageError, match="expects a volume image, found a planar"):
         to_model(read(np.zeros((8, 8))), InputSpec(name="x", layout="NCDHW", kind="volume", shape=(4, 4, 4)))
+
+
+def test_a_pixel_spacing_that_repeats_the_detectors_is_no_calibration() -> None:
+    """PS3.3 10.7.1.3: the magnification of a spot view was left out, and its lesions told 1.8 times as long."""
+    data = synthetic.radiograph(np.zeros((8, 8)), spacing=(0.1, 0.1))
+    data.PixelSpacing = ["0.10", "0.1"]
+    data.EstimatedRadiographicMagnificationFactor = "1.8"
+    (image,) = read_images([data]).or_raise()
+    assert image.frames[0].spacing == pytest.approx((0.1 / 1.8, 0.1 / 1.8))
+    data.PixelSpacingCalibrationType = "FIDUCIAL"
+    (image,) = read_images([data]).or_raise()
+    assert image.frames[0].spacing == (0.1, 0.1)
+    del data.PixelSpacingCalibrationType
+    data.PixelSpacing = ["0.056", "0.056"]
+    (image,) = read_images([data]).or_raise()
+    assert image.frames[0].spacing == (0.056, 0.056)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "plane"),
+    [
+        ({"PixelSpacing": ["0.1", "0.2"]}, "patient"),
+        ({"PixelSpacing": ["0.1", "0.1"]}, "detector"),
+        ({}, "detector"),
+        ({"EstimatedRadiographicMagnificationFactor": "1.1"}, "estimated"),
+        ({"EstimatedRadiographicMagnificationFactor": "1"}, "detector"),
+    ],
+)
+def test_a_spacing_says_in_which_plane_it_is_true(attributes: dict[str, object], plane: str) -> None:
+    data = synthetic.radiograph(np.zeros((8, 8)), spacing=(0.1, 0.1))
+    for keyword, value in attributes.items():
+        setattr(data, keyword, value)
+    assert spacing_plane(data, 1) == plane
+
+
+@pytest.mark.parametrize("factor", ["0.5", "0", "-2"])
+def test_a_magnification_that_makes_things_smaller_is_passed_over_with_a_note(factor: str) -> None:
+    data = synthetic.radiograph(np.zeros((8, 8)), spacing=(0.2, 0.2))
+    data.EstimatedRadiographicMagnificationFactor = factor
+    (image,) = read_images([data]).or_raise()
+    assert image.frames[0].spacing == (0.2, 0.2)
+    assert any("can't be a magnification" in str(note) for note in image.notes)
+
+
+def test_enhanced_projections_have_their_spacing_and_orientation_in_functional_groups() -> None:
+    data = mammography.projections("R", "MLO")
+    frames = read_images([data]).or_raise()
+    assert {image.frames[0].spacing for image in frames} == {(0.5, 0.5)}
+    assert {letters(image) for image in frames} == {("P", "FL")}
+    calibration = mammography.item(ObjectPixelSpacingInCenterOfBeam=[0.4, 0.4])
+    data.SharedFunctionalGroupsSequence[0].ProjectionPixelCalibrationSequence = [calibration]
+    assert read_images([data]).or_raise()[0].frames[0].spacing == (0.4, 0.4)

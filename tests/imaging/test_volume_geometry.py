@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import mammography
 import synthetic
 from synthetic import Plane
 from whyray.base.errors import GeometryError, ImageError
@@ -284,6 +286,22 @@ def test_the_grid_lies_head_up_back_down_left_right_whatever_the_acquisition() -
         assert unit[2, 0] > 0.7, "slices run towards the head"
         assert unit[1, 1] > 0.7, "rows run towards the back"
         assert unit[0, 2] > 0.7, "columns run towards the left"
+
+
+@pytest.mark.parametrize("side", ["R", "L"])
+@pytest.mark.parametrize("angle", [0.0, 44.0, 46.0, 90.0])
+def test_tomosynthesis_is_given_as_its_frames_hang_however_far_it_is_turned(
+    side: Literal["R", "L"], angle: float
+) -> None:
+    """By the patient's axes a view of 46 degrees came with its rows as slices, one of 44 degrees did not."""
+    data = mammography.tomosynthesis(side, "MLO", angle=angle)
+    (image,) = read_images([data]).or_raise()
+    given = to_model(image, volume_spec(image.shape).model_copy(update={"intensity": Intensity()}))
+    np.testing.assert_allclose(given.tensor[0, 0], image.display, atol=1e-5)
+    values = np.random.default_rng(3).random(image.shape).astype(np.float32)
+    back, covered = to_source(values, given.grid, image)
+    assert np.asarray(covered).all()
+    np.testing.assert_allclose(back, values, atol=1e-5)
 
 
 def test_with_a_spacing_the_grid_is_centred_and_the_rest_is_padded() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydicom import Dataset, dcmread
 from sqlalchemy import select
 
+import mammography
+from planted import planted_package
 from planted_scope import planted_scope, with_scope
 from site_under_test import ROUTE, Site, film
 from synthetic import radiograph
@@ -152,6 +156,38 @@ def test_what_digital_x_ray_says_in_codes_counts_where_it_says_no_terms(
     assert [reason for statement in job.no_statement for reason in statement["reasons"]] == reasons
 
 
+@pytest.mark.parametrize(
+    ("make", "view", "reasons"),
+    [
+        (mammography.mammogram, "CC", []),
+        (mammography.mammogram, "MLO", ["view"]),
+        (mammography.projections, "CC", []),
+        (mammography.projections, "MLO", ["view"]),
+    ],
+)
+def test_a_package_for_one_view_of_a_breast_says_nothing_of_another(
+    site: Site, make: Callable[..., Dataset], view: str, reasons: list[str]
+) -> None:
+    path = planted_package(site.folder / "packages", shape=(48, 48), modalities=("MG",)) / "model.yaml"
+    scope = {"body_parts": ["BREAST"], "views": ["CC"]}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "scope": scope}))
+    site.configure(routes=[{**ROUTE, "when": {"Modality": "MG"}}])
+    job = worked(site, make("R", view))
+    assert {reason for statement in job.no_statement for reason in statement["reasons"]} == set(reasons)
+
+
+@pytest.mark.parametrize("mode", ["SUB", "NAT", None])
+def test_an_angiogram_that_viewers_show_subtracted_is_refused_in_words(site: Site, mode: str | None) -> None:
+    """Its bones and bowel would have been taken for what a reader sees, who sees vessels alone."""
+    image = film(1)
+    if mode is not None:
+        image.RecommendedViewingMode = mode
+    job = worked_on(site, [image])
+    assert job.state is (JobState.FAILED if mode == "SUB" else JobState.DONE)
+    if mode == "SUB":
+        assert "viewers subtract a mask from the image (0028,1090)" in str(job.error_message)
+
+
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
@@ -165,6 +201,7 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
         ("1.2.840.10008.5.1.4.1.1.1.1.1", ""),
         ("1.2.840.10008.5.1.4.1.1.1.2.1", None),
         ("1.2.840.10008.5.1.4.1.1.1.3.1", None),
+        ("1.2.840.10008.5.1.4.1.1.13.1.5", None),
         ("1.2.840.10008.5.1.4.1.1.1.1", "FOR PROCESSING"),
     ],
 )

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+import mammography
 import synthetic
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of, image_of
 from results.sources import read
-from whyray.results import Finding, build_results, encode
+from whyray.imaging import read_images
+from whyray.results import Finding, build_results, encode, invalid_attributes
+from whyray.results.side import side_of
 
 MEANINGS = {"R": "Right", "L": "Left"}
 
@@ -66,3 +69,36 @@ def test_an_unpaired_part_stays_without(tmp_path, templates):
     made = made_of(tmp_path, templates, CARDIOMEGALY, BodyPartExamined="CHEST", Laterality="R")
     assert not any("Laterality" in dataset for dataset in made.values())
     assert sides_in(made["sr"]) == []
+
+
+@pytest.mark.parametrize(
+    "said", [{"ImageLaterality": "R", "Laterality": "L"}, {"ImageLaterality": "B", "Laterality": "L"}]
+)
+def test_no_side_is_said_where_image_and_series_contradict_each_other(said, tmp_path, templates):
+    """The image's word was taken alone: of two sides one is wrong, and nobody knows which."""
+    made = made_of(tmp_path, templates, Modality="MG", BodyPartExamined="BREAST", **said)
+    assert not any(dataset.get("Laterality") for dataset in made.values())
+    assert sides_in(made["sr"]) == []
+    assert "AnatomicRegionSequence" not in made["seg"].SegmentSequence[0]
+
+
+def test_a_contradiction_of_sides_is_told_with_both():
+    header = Dataset()
+    header.ImageLaterality, header.Laterality = "R", "L"
+    (note,) = invalid_attributes(header)
+    assert str(note) == (
+        "Image Laterality (0020,0062) R and Laterality (0020,0060) L contradict each other: the results say no side"
+    )
+    header.Laterality = "R"
+    assert invalid_attributes(header) == ()
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+@pytest.mark.parametrize("side", ["R", "L"])
+def test_tomosynthesis_and_projections_say_their_side_by_the_anatomy_of_their_frames(side, per_frame):
+    for make in (mammography.tomosynthesis, mammography.projections):
+        data = make(side, "MLO", per_frame_anatomy=per_frame)
+        assert {side_of(image) for image in read_images([data]).or_raise()} == {side}
+    frames = data.PerFrameFunctionalGroupsSequence
+    frames[0].FrameAnatomySequence = [mammography.item(FrameLaterality="L" if side == "R" else "R")]
+    assert {side_of(image) for image in read_images([data]).or_raise()} == {""}

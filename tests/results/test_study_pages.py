@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import synthetic
+from mammography import view_item
 from results.answers import PACKAGE, a_map, answer_about, blob, image_of
 from results.sources import read
 from results.test_read_in_seconds import LANGUAGES, written
@@ -34,7 +35,7 @@ def film(number: int, view: str, *, side: str = "", study: str = "views") -> Sou
     )
     made.ViewPosition = view
     if mammogram:
-        made.ImageLaterality = side
+        made.ImageLaterality, made.ViewCodeSequence = side, [view_item(view)]
         made.PatientOrientation = ["P", "L" if side == "R" else "R"]
     return image_of([made])
 

@@ -3,7 +3,7 @@
 from whyray.base.nifti import nifti_image
 from whyray.imaging.attributes import attribute_name, decimal_number, decimal_numbers, written_value
 from whyray.imaging.back import mask_of_scores, mask_to_source, masks_of_classes, scores_to_source, to_source
-from whyray.imaging.functional_groups import holder_of
+from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.instance import quiet
 from whyray.imaging.lookup_tables import Table
@@ -16,11 +16,11 @@ from whyray.imaging.orientation import (
     frame_orientation,
     grid_directions,
     opposite,
-    patient_orientation,
 )
 from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
-from whyray.imaging.photometry import SourceVoi, Window, voi_of
+from whyray.imaging.photometry import SourceVoi, Window, is_shown_as_stored, voi_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
+from whyray.imaging.pixel_spacing import spacing_plane
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
 from whyray.imaging.structures import (
@@ -61,10 +61,12 @@ __all__ = [
     "frame_orientation",
     "frame_pixel_to_patient",
     "grid_directions",
+    "group_item",
     "holder_of",
     "is_nifti",
     "is_picture",
     "is_segmentation",
+    "is_shown_as_stored",
     "mask_of_scores",
     "mask_to_source",
     "masks_of_classes",
@@ -72,12 +74,12 @@ __all__ = [
     "opposite",
     "other_object",
     "passed_over",
-    "patient_orientation",
     "quiet",
     "read_images",
     "scores_to_source",
     "sop_class_of",
     "spacing_of_area",
+    "spacing_plane",
     "structures_of_study",
     "structures_on_grid",
     "to_model",

@@ -1,9 +1,7 @@
-"""Where pixels lie: PS3.3 section C.7.6.2 for positions, 10.7 for spacings."""
+"""Where pixels lie: PS3.3 section C.7.6.2."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -12,9 +10,9 @@ from pydicom import Dataset
 
 from whyray.base.errors import GeometryError
 from whyray.imaging.attributes import attribute_name, decimal_numbers, written_value
-from whyray.imaging.functional_groups import group_item, holder_of
+from whyray.imaging.functional_groups import holder_of
+from whyray.imaging.pixel_spacing import pixel_spacing
 from whyray.imaging.source import Affine, SourceFrame
-from whyray.imaging.ultrasound_regions import has_ultrasound_regions, spacing_of_frame
 
 
 def frame_geometry(header: Dataset, frame_number: int) -> tuple[tuple[float, float] | None, Affine | None]:
@@ -39,28 +37,6 @@ def plane_affine(position: ArrayLike, row: ArrayLike, column: ArrayLike, spacing
     affine[:3, 2] = np.cross(np.asarray(row, dtype=np.float64), np.asarray(column, dtype=np.float64))
     affine[:3, 3] = position
     return affine
-
-
-def pixel_spacing(header: Dataset, frame_number: int) -> tuple[float, float] | None:
-    """Distance between rows and between columns in mm, from the first attribute that gives a positive one.
-
-    Where ultrasound has regions, they say it: a spacing that is given besides is that of one of them.
-    """
-    measures = group_item(header, frame_number, "PixelMeasuresSequence")
-    spacing = None if measures is None else _positive_pair(measures.get("PixelSpacing"))
-    if spacing is None and has_ultrasound_regions(header):
-        shape = [_number(header.get(keyword)) for keyword in ("Rows", "Columns")]
-        rows, columns = (None if count is None else int(count) for count in shape)
-        return None if rows is None or columns is None else spacing_of_frame(header, (rows, columns))
-    spacing = spacing or _positive_pair(header.get("PixelSpacing"))
-    if spacing is not None:
-        return spacing
-    at_detector = _positive_pair(header.get("ImagerPixelSpacing"))
-    if at_detector is not None:
-        magnification = _number(header.get("EstimatedRadiographicMagnificationFactor")) or 1.0
-        magnification = magnification if magnification > 0 else 1.0
-        return at_detector[0] / magnification, at_detector[1] / magnification
-    return _positive_pair(header.get("NominalScannedPixelSpacing"))
 
 
 def pixel_aspect_ratio(header: Dataset) -> tuple[float, float] | None:
@@ -143,20 +119,3 @@ def _vector(holder: Dataset, length: int, keyword: str, header: Dataset) -> NDAr
             f"found {written_value(holder, keyword)}"
         )
     return np.array(numbers, dtype=np.float64)
-
-
-def _positive_pair(values: object) -> tuple[float, float] | None:
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 2:
-        return None
-    first, second = _number(values[0]), _number(values[1])
-    if first is None or second is None or first <= 0 or second <= 0:
-        return None
-    return first, second
-
-
-def _number(value: object) -> float | None:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydicom.uid import (
+    BreastTomosynthesisImageStorage,
     CTImageStorage,
     EnhancedCTImageStorage,
     EnhancedMRColorImageStorage,
@@ -18,6 +19,8 @@ from pydicom.uid import (
     LegacyConvertedEnhancedPETImageStorage,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
+    XRay3DAngiographicImageStorage,
+    XRay3DCraniofacialImageStorage,
 )
 
 from whyray.base.errors import GeometryError, ImageError
@@ -26,9 +29,10 @@ from whyray.imaging.attributes import attribute_name, written_texts
 from whyray.imaging.completeness import rescale_note, set_apart_without_rescale
 from whyray.imaging.differences import split_notes, uneven_note
 from whyray.imaging.functional_groups import holder_of
-from whyray.imaging.geometry import frame_geometry, pixel_aspect_ratio, pixel_spacing
+from whyray.imaging.geometry import frame_geometry, pixel_aspect_ratio
 from whyray.imaging.instance import Instance, refusing_as_image_error
 from whyray.imaging.notes import Note, NoteKind
+from whyray.imaging.pixel_spacing import pixel_spacing
 from whyray.imaging.repeats import drop_repeats, repeated_note
 from whyray.imaging.source import SourceFrame
 from whyray.imaging.splitting import by_acquisition, by_phase, by_reconstruction, volumes_of
@@ -40,6 +44,7 @@ CROSS_SECTIONAL = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTom
 
 ENHANCED = frozenset(
     {
+        BreastTomosynthesisImageStorage,
         EnhancedCTImageStorage,
         LegacyConvertedEnhancedCTImageStorage,
         EnhancedMRImageStorage,
@@ -47,6 +52,8 @@ ENHANCED = frozenset(
         LegacyConvertedEnhancedMRImageStorage,
         EnhancedPETImageStorage,
         LegacyConvertedEnhancedPETImageStorage,
+        XRay3DAngiographicImageStorage,
+        XRay3DCraniofacialImageStorage,
     }
 )
 """Multi-frame classes whose frames are slices."""

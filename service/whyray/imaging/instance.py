@@ -26,9 +26,10 @@ from whyray.base.errors import DecodeError, ImageError, ResourceExhausted, WhyRa
 from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging.attributes import attribute_name, decimal_numbers, unreadable_attribute, whole_number, written_value
 from whyray.imaging.digest import digest_of
-from whyray.imaging.geometry import pixel_aspect_ratio, pixel_spacing
+from whyray.imaging.geometry import pixel_aspect_ratio
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.pixel_description import pixel_description
+from whyray.imaging.pixel_spacing import pixel_spacing
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -54,6 +55,7 @@ SAME_RATIO = 0.01
 LARGEST_IMAGE = 2**32
 """Pixels. A header that promises more is taken for damage, before memory is asked for."""
 
+_MAGNIFICATION = "EstimatedRadiographicMagnificationFactor"
 
 _ZIP = b"PK\x03\x04"
 
@@ -294,6 +296,10 @@ def _pixel_shape(header: Dataset) -> tuple[Note, ...]:
             notes.append(Note(NoteKind.ATTRIBUTE_IGNORED, f"{words}: passed over"))
             # No reader further on shall fall over it, nor write it into a result.
             del header[keyword]
+    factors = decimal_numbers(header, _MAGNIFICATION)
+    if factors and (len(factors) != 1 or factors[0] is None or factors[0] < 1):
+        words = f"{attribute_name(_MAGNIFICATION)} {written_value(header, _MAGNIFICATION)} can't be a magnification"
+        notes.append(Note(NoteKind.ATTRIBUTE_IGNORED, f"{words}: passed over"))
     spacing, ratio = pixel_spacing(header, 1), pixel_aspect_ratio(header)
     if spacing and ratio and abs(spacing[0] * ratio[1] / (spacing[1] * ratio[0]) - 1) > SAME_RATIO:
         words = (

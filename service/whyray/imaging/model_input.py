@@ -31,7 +31,8 @@ def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:
             grid = planar_grid(image.frames[0], (spec.shape[0], spec.shape[1]), spec.fit)
             values, valid = planar_to_grid(model_intensity(image, spec, 0), grid)
         else:
-            grid = volume_grid(image.frames, (spec.shape[0], spec.shape[1], spec.shape[2]), spec.spacing)
+            shape = (spec.shape[0], spec.shape[1], spec.shape[2])
+            grid = volume_grid(image.frames, shape, spec.spacing, as_stored=_hangs_by_its_view(image))
             values, valid = volume_to_grid(image.frames, lambda index: model_intensity(image, spec, index), grid)
     np.clip(values, 0, 1, out=values)
     values[~valid] = spec.pad_value
@@ -42,6 +43,15 @@ def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:
     if spec.layout != "NHWC":
         values = np.moveaxis(values, -1, 0)
     return ModelInput(np.ascontiguousarray(values[None], dtype=np.float32), grid, valid)
+
+
+def _hangs_by_its_view(image: SourceImage) -> bool:
+    """Whether a volume is looked at, and models are trained on it, as its frames are stored: tomosynthesis of a breast.
+
+    Its planes are as oblique as the compression, so that the patient's axes would come in another order at 44 degrees
+    than at 46.
+    """
+    return str(image.header.get("Modality") or "") == "MG"
 
 
 def model_intensity(image: SourceImage, spec: InputSpec, index: int) -> FloatArray:

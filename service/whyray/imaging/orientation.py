@@ -6,6 +6,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
+from whyray.imaging.functional_groups import group_item
 from whyray.imaging.source import Affine, SourceFrame, SourceImage
 
 DIRECTIONS = {
@@ -22,7 +23,7 @@ _LEAST_SHARE = 0.2
 
 
 def patient_orientation(header: Dataset) -> tuple[str, str] | None:
-    """(direction of rows, direction of columns) as the source says, for bipeds; None where it does not."""
+    """(direction of rows, direction of columns) as a data set says, for bipeds; None where it does not."""
     value = header.get("PatientOrientation")
     if not isinstance(value, (list, tuple, MultiValue)) or len(value) != 2:
         return None
@@ -36,7 +37,9 @@ def frame_orientation(frame: SourceFrame, header: Dataset) -> tuple[str, str] | 
     """The orientation of a frame: from its position in the patient where it has one, else as the source says."""
     if frame.to_patient is not None:
         return derived_orientation(frame.to_patient)
-    return patient_orientation(header)
+    # Enhanced projections say it frame by frame (PS3.3 C.7.6.16.2.15), others of all frames.
+    group = group_item(header, frame.frame_number, "PatientOrientationInFrameSequence")
+    return (None if group is None else patient_orientation(group)) or patient_orientation(header)
 
 
 def grid_directions(image: SourceImage) -> tuple[str, str] | None:

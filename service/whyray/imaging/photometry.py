@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.uid import XRayAngiographicImageStorage, XRayRadiofluoroscopicImageStorage
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import ImageError
@@ -45,6 +46,9 @@ FUNCTIONS: dict[str, Function] = {"LINEAR": "LINEAR", "LINEAR_EXACT": "LINEAR_EX
 """VOI LUT Function (0028,1056): PS3.3 section C.11.2.1.3."""
 
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+
+_BIPLANE = "1.2.840.10008.5.1.4.1.1.12.3"
+_SHOWN_AS_STORED = frozenset({XRayAngiographicImageStorage, XRayRadiofluoroscopicImageStorage, _BIPLANE})
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,22 @@ class ModalityTable:
         return np.asarray(self.table.at(stored), dtype=np.float32)
 
 
+def is_shown_as_stored(header: Dataset) -> bool:
+    """Whether stored values go to the window without a modality transform: angiography and fluoroscopy.
+
+    Their Modality LUT leads to the intensity of the beam, and not to what is looked at (PS3.3 C.8.7.1.1.2); dcmtk,
+    cornerstone and Weasis leave it out too.
+    """
+    return header.get("SOPClassUID") in _SHOWN_AS_STORED
+
+
 def modality_transform(header: Dataset, frame_number: int) -> Rescale | ModalityTable:
     """The Modality LUT or the rescale of one monochrome frame.
 
     Raises ImageError, naming the attribute, where they can't be applied: without them the values mean nothing.
     """
+    if is_shown_as_stored(header):
+        return Rescale()
     if "ModalityLUTSequence" in header and written_value(header, "ModalityLUTSequence") not in EMPTY:
         try:
             items = items_of(header, "ModalityLUTSequence")
@@ -216,21 +231,46 @@ class SourceVoi:
 
 
 def voi_of(header: Dataset, frame_number: int) -> SourceVoi:
-    """Choose how to show a frame: first usable VOI LUT, else first usable window."""
+    """Choose how to show a frame: first usable VOI LUT, else first usable window.
+
+    What the frame's own functional group says comes before what the instance says of all.
+    """
     unusable: list[str] = []
-    for item in items_of(header, "VOILUTSequence"):
+    chosen = SourceVoi(None)
+    for holder in _voi_holders(header, frame_number):
+        signed = _signed_after_rescale(header, frame_number)
+        chosen = _table_of(holder, byte_order(header), unusable, signed=signed) or _window_of(holder, unusable)
+        if chosen.chosen is not None:
+            break
+    return replace(chosen, unusable=tuple(unusable))
+
+
+def _voi_holders(header: Dataset, frame_number: int) -> list[Dataset]:
+    """The data sets that may say how a frame is shown: its Frame VOI LUT group (PS3.3 C.7.6.16.2.10), the instance."""
+    group = group_item(header, frame_number, "FrameVOILUTSequence")
+    return [header] if group is None else [group, header]
+
+
+def _table_of(holder: Dataset, order: str, unusable: list[str], *, signed: bool) -> SourceVoi | None:
+    """The first VOI LUT that can be applied; what can't goes to `unusable`."""
+    items = items_of(holder, "VOILUTSequence")
+    for item in items:
         try:
-            table = read_table(item, byte_order(header), signed=_signed_after_rescale(header, frame_number))
+            table = read_table(item, order, signed=signed)
         except LookupTableError as error:
             unusable.append(f"{attribute_name('VOILUTSequence')}: {error}")
             continue
         shown = (table.entries / np.float32(2.0**table.bits - 1)).astype(np.float32)
-        return SourceVoi(LookupTable(table.first, shown), unusable=tuple(unusable), table=table)
-    if not items_of(header, "VOILUTSequence") and written_value(header, "VOILUTSequence") not in EMPTY:
+        return SourceVoi(LookupTable(table.first, shown), table=table)
+    if not items and written_value(holder, "VOILUTSequence") not in EMPTY:
         unusable.append(f"{attribute_name('VOILUTSequence')}: it is no sequence")
-    holder = _window_holder(header, frame_number)
-    if holder is None:
-        return SourceVoi(None, unusable=tuple(unusable))
+    return None
+
+
+def _window_of(holder: Dataset, unusable: list[str]) -> SourceVoi:
+    """The first window that can be applied; what can't goes to `unusable`."""
+    if all(written_value(holder, keyword) in EMPTY for keyword in ("WindowCenter", "WindowWidth")):
+        return SourceVoi(None)
     function = FUNCTIONS.get(text(holder, "VOILUTFunction").upper() or "LINEAR")
     if function is None:
         unusable.append(f"{attribute_name('VOILUTFunction')} {written_value(holder, 'VOILUTFunction')}")
@@ -245,11 +285,11 @@ def voi_of(header: Dataset, frame_number: int) -> SourceVoi:
     if len(usable) < max(len(centres), len(widths)):
         unusable.append(_written_window(holder))
     if not usable:
-        return SourceVoi(None, unusable=tuple(unusable))
+        return SourceVoi(None)
     window = Window(cast(float, centres[usable[0]]), cast(float, widths[usable[0]]), function)
     texts = [written_texts(holder, keyword) for keyword in ("WindowCenter", "WindowWidth")]
     windows = tuple(tuple(written[number] for number in usable) for written in texts)
-    return SourceVoi(window, (windows[0], windows[1]), tuple(unusable))
+    return SourceVoi(window, (windows[0], windows[1]))
 
 
 def items_of(header: Dataset, keyword: str) -> list[Dataset]:
@@ -259,16 +299,6 @@ def items_of(header: Dataset, keyword: str) -> list[Dataset]:
     except Exception:  # whatever a value makes pydicom raise; `pass_over_unreadable` notes it
         return []
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-
-
-def _window_holder(header: Dataset, frame_number: int) -> Dataset | None:
-    """The data set that says anything of a window of this frame."""
-    for candidate in (group_item(header, frame_number, "FrameVOILUTSequence"), header):
-        if candidate is not None and any(
-            written_value(candidate, keyword) not in EMPTY for keyword in ("WindowCenter", "WindowWidth")
-        ):
-            return candidate
-    return None
 
 
 def _written_window(holder: Dataset) -> str:
@@ -312,8 +342,8 @@ def _is_signed(header: Dataset) -> bool:
 
 def _signed_after_rescale(header: Dataset, frame_number: int) -> bool:
     """Whether the input of the VOI LUT can be negative: signed pixels, or a rescale with a negative intercept."""
-    if _is_signed(header):
-        return True
+    if _is_signed(header) or is_shown_as_stored(header):
+        return _is_signed(header)
     holder = holder_of(header, frame_number, "PixelValueTransformationSequence", "RescaleIntercept")
     return holder is not None and (decimal_number(holder, "RescaleIntercept") or 0) < 0
 

@@ -20,7 +20,14 @@ from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_
 from whyray.imaging.isolated import IsolatedGdcm
 from whyray.imaging.left_out import LeftOut, instance_name, left_out_note, unopened_image
 from whyray.imaging.notes import Note, NoteKind
-from whyray.imaging.photometry import LookupTable, Window, percentile_window, shows_something, voi_of
+from whyray.imaging.photometry import (
+    LookupTable,
+    Window,
+    is_shown_as_stored,
+    percentile_window,
+    shows_something,
+    voi_of,
+)
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.pixel_frames import PixelFrame, display_of, is_colour, modality_of, padding_of, sample_of
 from whyray.imaging.repeats import same_instance
@@ -356,5 +363,6 @@ def _is_eight_bit(instance: Instance) -> bool:
     """Whether stored values are display values: 8 bits, unsigned, no modality transformation."""
     header = instance.header
     plain = "ModalityLUTSequence" not in header and (decimal_number(header, "RescaleSlope") or 1) == 1
+    plain = plain or is_shown_as_stored(header)
     pixels = pixel_description(header)
     return plain and pixels.bits_stored == 8 and not pixels.signed

@@ -55,16 +55,21 @@ def stack_axes(frames: tuple[SourceFrame, ...]) -> StackAxes:
 
 
 def volume_grid(
-    frames: tuple[SourceFrame, ...], shape: tuple[int, int, int], spacing: tuple[float, float, float] | None
+    frames: tuple[SourceFrame, ...],
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float] | None,
+    *,
+    as_stored: bool = False,
 ) -> ModelGrid:
     """Return the grid of a volume package.
 
     Its axes are the source's own, so that nothing is resampled obliquely, in the order and direction nearest to what
-    models are trained on: slices towards the head, rows towards the back, columns towards the left. With `spacing`
-    (mm) the grid is centred on the source; without, the source's extent is divided into `shape`.
+    models are trained on: slices towards the head, rows towards the back, columns towards the left; `as_stored` in the
+    order and direction of the frames, their rows and their columns. With `spacing` (mm) the grid is centred on the
+    source; without, the source's extent is divided into `shape`.
     """
     axes = stack_axes(frames)
-    order, signs = _nearest_to_patient(axes.directions)
+    order, signs = ([0, 1, 2], np.ones(3)) if as_stored else _nearest_to_patient(axes.directions)
     directions = axes.directions[order] * signs[:, None]
     extent = (axes.high - axes.low)[order]
     voxel = np.asarray(spacing, dtype=np.float64) if spacing is not None else extent / np.asarray(shape)

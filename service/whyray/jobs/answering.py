@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.uid import (
+    BreastProjectionXRayImageStorageForProcessing,
     DigitalIntraOralXRayImageStorageForProcessing,
     DigitalMammographyXRayImageStorageForProcessing,
     DigitalXRayImageStorageForProcessing,
@@ -48,6 +49,7 @@ from whyray.results import (
 
 _FOR_PROCESSING = frozenset(
     [
+        BreastProjectionXRayImageStorageForProcessing,
         DigitalXRayImageStorageForProcessing,
         DigitalMammographyXRayImageStorageForProcessing,
         DigitalIntraOralXRayImageStorageForProcessing,
@@ -80,12 +82,21 @@ def suits(image: SourceImage, model: Model) -> str | None:
         return f"the modality is {modality or 'absent'}, the package takes {', '.join(wanted.modalities)}"
     if wanted.intensity.source == "voi" and _raw(image.header):
         return "the image is for processing, not to be looked at (0008,0068), and the package takes what is shown"
+    if wanted.intensity.source == "voi" and _is_shown_subtracted(image.header):
+        return (
+            "viewers subtract a mask from the image (0028,1090), WhyRay does not, and the package takes what is shown"
+        )
     return None
 
 
 def _raw(header: Dataset) -> bool:
     """Whether an image is what a detector gave, by its class or by what it says of itself."""
     return header.get("SOPClassUID") in _FOR_PROCESSING or header.get("PresentationIntentType") == "FOR PROCESSING"
+
+
+def _is_shown_subtracted(header: Dataset) -> bool:
+    """Whether viewers show the difference from mask frames first: Recommended Viewing Mode, PS3.3 C.7.6.10."""
+    return str(header.get("RecommendedViewingMode") or "").strip() == "SUB"
 
 
 def answer_images(

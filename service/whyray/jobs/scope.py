@@ -9,9 +9,10 @@ from pydicom import Dataset
 
 from whyray.base.statistics import evenly_spread
 from whyray.explain import Context, ExplainedImage, Structure, displayed
-from whyray.imaging import ModelInput, SourceImage, grid_directions, to_model
+from whyray.imaging import ModelInput, SourceImage, grid_directions, group_item, to_model
 from whyray.packages import InputSpec, ScopeSpec
 from whyray.quality import Grade, Measurement, ScopeCheck, ScopeReason, check_scope
+from whyray.results import BREAST_VIEWS, view_of
 
 MOST_CHECKED = 16
 """Frames of a multi-frame instance that are compared with ordinary images, evenly apart."""
@@ -25,8 +26,9 @@ BODY_PARTS = frozenset(
     """.split()  # noqa: SIM905 - seventy strings, a line each, say no more
 )
 """Defined terms of Body Part Examined (0018,0015), PS3.16 annex L. What a site writes otherwise says nothing."""
-VIEWS = frozenset({"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LATERAL", "LAT"})
-"""Defined terms of View Position (0018,5101), PS3.3 C.8.1.2, and what is written instead of LL and RL."""
+VIEWS = frozenset({"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LATERAL", "LAT"}) | BREAST_VIEWS
+"""Defined terms of View Position (0018,5101), PS3.3 C.8.1.2, what is written instead of LL and RL, and views of a
+breast."""
 _VIEW_CODES = {
     **dict.fromkeys(("399067008", "R-102CD"), "LATERAL"),
     **dict.fromkeys(("399173006", "R-10236"), "LL"),
@@ -83,15 +85,20 @@ def stated_scope(image: SourceImage, scope: ScopeSpec) -> list[tuple[Measurement
 
 
 def _body_part(header: Dataset) -> str:
-    """Body Part Examined, or where it is empty what the Anatomic Region Sequence (0008,2218) calls the region."""
+    """Body Part Examined, or where it is empty what the Anatomic Region Sequence (0008,2218) calls the region.
+
+    Multi-frame instances have it in a functional group (C.7.6.16.2.8).
+    """
     part = str(header.get("BodyPartExamined") or "").strip() or _coded(header, "AnatomicRegionSequence", "CodeMeaning")
+    anatomy = group_item(header, 1, "FrameAnatomySequence")
+    if not part and anatomy is not None:
+        part = _coded(anatomy, "AnatomicRegionSequence", "CodeMeaning")
     return part.upper().replace(" ", "").replace("_", "")
 
 
 def _view(header: Dataset) -> str:
     """View Position, or where it is empty the View Code Sequence (0054,0220), which digital X-ray has instead."""
-    view = str(header.get("ViewPosition") or "").upper().strip()
-    return view or _VIEW_CODES.get(_coded(header, "ViewCodeSequence", "CodeValue"), "")
+    return view_of(header) or _VIEW_CODES.get(_coded(header, "ViewCodeSequence", "CodeValue"), "")
 
 
 def _coded(header: Dataset, sequence: str, keyword: str) -> str:

@@ -29,10 +29,12 @@ from whyray.results.preview import previews
 from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
 from whyray.results.strengths import strength_of, strengths_of
+from whyray.results.study_images import BREAST_VIEWS, view_of
 from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
 from whyray.results.wording import Wording
 
 __all__ = [
+    "BREAST_VIEWS",
     "EVERY_KIND",
     "Answer",
     "EarlierResult",
@@ -69,5 +71,6 @@ __all__ = [
     "strengths_of",
     "template_schema",
     "template_schemas",
+    "view_of",
     "write_picture",
 ]

@@ -254,7 +254,7 @@ class ImageInStudy:
     side
         R or L of a part that is one of a pair; else empty.
     view
-        As in View Position (0018,5101), e.g. PA or MLO; empty where the header names none.
+        As in View Position (0018,5101), e.g. PA or MLO, with its modifiers; empty where the header names none.
     number, total
         Its place among them, from 1, and how many there are.
     alone

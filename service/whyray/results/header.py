@@ -149,16 +149,22 @@ def add_body_part(made: Dataset, source: Dataset) -> None:
 
 
 def laterality(source: Dataset) -> str:
-    """R, L, or empty where the source doesn't say, or shows both sides or an unpaired part."""
-    for holder, keyword in (
-        (source, "ImageLaterality"),
-        (source, "Laterality"),
-        (_shared_item(source, "FrameAnatomySequence"), "FrameLaterality"),
-    ):
-        value = str(holder.get(keyword) or "").strip() if holder is not None else ""
-        if value in ("R", "L"):
-            return value
-    return ""
+    """R, L, or empty where the source doesn't say, contradicts itself, or shows both sides or an unpaired part."""
+    sides = set(_stated_sides(source).values())
+    side = sides.pop() if len(sides) == 1 else ""
+    return side if side in _SIDES else ""
+
+
+def _stated_sides(source: Dataset) -> dict[str, str]:
+    """What the source says of the side it shows, by the attribute that says it: R, L, B or U.
+
+    Frames that differ show both.
+    """
+    sides = {keyword: str(source.get(keyword) or "").strip() for keyword in ("ImageLaterality", "Laterality")}
+    frames = {str(item.get("FrameLaterality") or "").strip() for item in _frame_items(source, "FrameAnatomySequence")}
+    frames &= {*_SIDES, "B", "U"}
+    sides["FrameLaterality"] = "B" if len(frames) > 1 else "".join(frames)
+    return {keyword: side for keyword, side in sides.items() if side in (*_SIDES, "B", "U")}
 
 
 def add_lossy(made: Dataset, answer: Answer, *, required: bool) -> None:
@@ -175,6 +181,7 @@ def add_lossy(made: Dataset, answer: Answer, *, required: bool) -> None:
     copy_valid(made, header, "LossyImageCompressionMethod")
 
 
+_SIDES = ("R", "L")
 # Body parts of PS3.16 annex L that are not one of a pair.
 _UNPAIRED = frozenset(
     {"ABDOMEN", "ABDOMENPELVIS", "AORTA", "BLADDER", "BRAIN", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "COCCYX"}
@@ -224,7 +231,7 @@ def _add_patient_and_study(made: Dataset, source: Dataset) -> None:
 
 @quiet()
 def invalid_attributes(header: Dataset) -> tuple[Note, ...]:
-    """A note for each patient or study attribute of a source that its results leave empty or out, as not valid."""
+    """A note for each attribute of a source that its results leave empty or out: as not valid, or as contradicted."""
     empty = [keyword for keyword in _TYPE_2 if _has_value(header, keyword) and not identity(header, keyword).strip()]
     taken_over = (*_OPTIONAL, *SPECIES)
     left_out = [keyword for keyword in taken_over if _has_value(header, keyword) and not _is_whole(header, keyword)]
@@ -240,6 +247,10 @@ def invalid_attributes(header: Dataset) -> tuple[Note, ...]:
             f"{attribute_name('PatientName')} holds what {attribute_name('SpecificCharacterSet')} "
             f"{written_value(header, 'SpecificCharacterSet')} can't: written with replacement characters"
         )
+    sides = _stated_sides(header)
+    if len(set(sides.values()) & set(_SIDES)) > 1:
+        said = " and ".join(f"{attribute_name(keyword)} {side}" for keyword, side in sides.items())
+        notes.append(f"{said} contradict each other: the results say no side")
     return tuple(Note(NoteKind.ATTRIBUTE_IGNORED, words) for words in notes)
 
 
@@ -325,7 +336,10 @@ def _processing_equipment(answer: Answer, **attributes: str | list[str]) -> Cont
     return made
 
 
-def _shared_item(source: Dataset, keyword: str) -> Dataset | None:
-    shared = source.get("SharedFunctionalGroupsSequence")
-    group = shared[0].get(keyword) if shared else None
-    return group[0] if group else None
+def _frame_items(source: Dataset, keyword: str) -> list[Dataset]:
+    """First items of a functional group, shared and of each frame that has its own."""
+    groups = [
+        *(source.get("SharedFunctionalGroupsSequence") or []),
+        *(source.get("PerFrameFunctionalGroupsSequence") or []),
+    ]
+    return [items[0] for group in groups if (items := group.get(keyword))]

@@ -34,6 +34,8 @@ IMAGE_POSITION_PATIENT = (Tag(0x0020, 0x0032), Tag(0x0020, 0x9113))
 FRAME_LABEL = (Tag(0x0020, 0x9453), Tag(0x0020, 0x9111))
 _PATIENT = "PATIENT"
 _SAME = 1e-3
+_SAME_SPACING = 1e-6
+"""mm. Of the pixels of a mammogram a thousandth adds up to millimetres."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _pixel_measures(image: SourceImage, index: int, distances: NDArray[np.float6
         return None
     header = image.headers[frame.sop_instance_uid]
     written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
-    spacing = _written_or(written, _decimal_strings(frame.spacing))
+    spacing = _written_or(written, _decimal_strings(frame.spacing), within=_SAME_SPACING)
     even = len(distances) > 0 and float(np.ptp(distances)) < _SAME
     thickness = _slice_thickness(header, frame)
     if thickness is None and len(distances):
@@ -255,7 +257,7 @@ def _add_dimensions(made: Dataset, organization_uid: str, pointers: Iterable[tup
     made.DimensionIndexSequence = indices
 
 
-def _written_or(written: object, computed: tuple[str, ...]) -> tuple[str, ...]:
+def _written_or(written: object, computed: tuple[str, ...], *, within: float = _SAME) -> tuple[str, ...]:
     """The source's own digits where they say the same as what was read from them, else the computed ones."""
     try:
         digits = tuple(getattr(number, "original_string", None) or str(number) for number in written)  # type: ignore[attr-defined]
@@ -264,7 +266,7 @@ def _written_or(written: object, computed: tuple[str, ...]) -> tuple[str, ...]:
         return computed
     if len(digits) != len(computed) or any(len(digit_string) > 16 for digit_string in digits):
         return computed
-    return digits if np.allclose(numbers, np.array(computed, dtype=float), atol=_SAME) else computed
+    return digits if np.allclose(numbers, np.array(computed, dtype=float), atol=within) else computed
 
 
 def _decimal_strings(values: Iterable[float]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.uid import ParametricMapStorage
 
 from whyray.base.arrays import FloatArray
-from whyray.imaging import DIRECTIONS, patient_orientation
+from whyray.imaging import DIRECTIONS, SourceImage, frame_orientation
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.carried import valid_text
 from whyray.results.coding import NO_UNITS, dcm, item, of_target, one_value
@@ -82,7 +82,7 @@ def _add_frames(
         # The IOD wants a frame of reference, which projection images lack: one of the map's own, shared with
         # nothing, so that no viewer registers it with other images by mistake.
         made.FrameOfReferenceUID = uids.uid("frame-of-reference", "planar")
-        planes = [_own_plane(image.header)] * len(image.frames)
+        planes = [_own_plane(image)] * len(image.frames)
     placed = placed_map(image, heatmap, planes[0])
     values = np.asarray(heatmap.values) if placed is None else placed.values
     add_functional_groups(
@@ -116,9 +116,9 @@ def _add_frames(
     made.FloatPixelData = np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
-def _own_plane(header: Dataset) -> Plane:
-    """A plane for an image without position: at the origin, turned as Patient Orientation says."""
-    row, column = patient_orientation(header) or ("L", "P")
+def _own_plane(image: SourceImage) -> Plane:
+    """A plane for an image without position: at the origin, turned as the orientation of its first frame says."""
+    row, column = frame_orientation(image.frames[0], image.header) or ("L", "P")
     across, down = DIRECTIONS[row[0]], DIRECTIONS[column[0]]
     if any(a * b for a, b in zip(across, down, strict=True)):
         across, down = DIRECTIONS["L"], DIRECTIONS["P"]

@@ -10,10 +10,12 @@ from scipy import ndimage
 from whyray.base.arrays import BoolArray
 from whyray.base.frame_array import Frames, any_along_frames, counts_of
 from whyray.explain import RegionShares
-from whyray.imaging import frame_orientation
+from whyray.imaging import SourceImage, frame_orientation
 from whyray.results.answer import Answer, Finding, StructureInSource
 from whyray.results.page_words import PlaceWords
 from whyray.results.remembered import Remembered
+from whyray.results.side import is_breast, side_of
+from whyray.results.study_images import view_of
 from whyray.results.wording import Wording
 
 _PART = 0.1
@@ -23,6 +25,8 @@ _NAMED_TOO = 0.3
 _MOST_NAMED = 3
 _ONE_SIDE = 0.75
 """Share from which on a region lies on one side."""
+_FROM_ABOVE = frozenset({"CC", "XCCL", "XCCM", "FB"})
+"""Views of a breast along the body: from above, or from below."""
 
 _places: Remembered[str] = Remembered(32)
 """A finding's page and the first page say the same."""
@@ -113,22 +117,13 @@ def _by_image(answer: Answer, region: Frames[np.bool_], words: PlaceWords) -> st
     flat = any_along_frames(region)
     thirds = [int(part.sum()) for part in np.array_split(flat, 3, axis=0)]
     middle = flat.shape[1] // 2
-    left_share = float(flat[:, :middle].sum()) / float(flat.sum())
+    first_share = float(flat[:, :middle].sum()) / float(flat.sum())
     frame = image.frames[0]
-    orientation = frame_orientation(frame, image.headers[frame.sop_instance_uid])
-    to_right, down = (direction[:1] for direction in orientation) if orientation else ("", "")
-    names = {
-        "P": (words.anterior, words.middle, words.posterior),
-        "A": (words.posterior, words.middle, words.anterior),
-        "H": (words.lower, words.middle, words.upper),
-    }.get(down, (words.upper, words.middle, words.lower))
-    third = names[int(np.argmax(thirds))]
-    sides = {
-        "L": (words.patient_right, words.patient_left),
-        "R": (words.patient_left, words.patient_right),
-    }.get(to_right, (words.left, words.right))
-    side = sides[0] if left_share >= _ONE_SIDE else sides[1] if left_share <= 1 - _ONE_SIDE else words.across
-    place = words.side_and_third.format(side=side, third=third)
+    orientation = frame_orientation(frame, image.headers[frame.sop_instance_uid]) or ("", "")
+    third = _thirds(image, orientation[1], words)[int(np.argmax(thirds))]
+    halves = _halves(orientation[0][:1], words)
+    half = halves[0] if first_share >= _ONE_SIDE else halves[2] if first_share <= 1 - _ONE_SIDE else halves[1]
+    place = words.side_and_third.format(side=half, third=third) if half else third
     if image.kind == "planar":
         return place
     slices, total = np.flatnonzero(counts_of(region)) + 1, len(region)
@@ -136,3 +131,49 @@ def _by_image(answer: Answer, region: Frames[np.bool_], words: PlaceWords) -> st
     if first == last:
         return words.side_and_third.format(side=words.one_slice.format(number=first, total=total), third=place)
     return words.side_and_third.format(side=words.slices.format(first=first, last=last, total=total), third=place)
+
+
+def _halves(towards: str, words: PlaceWords) -> tuple[str, str, str]:
+    """What lies in the first columns, in all and in the last ones of rows that run towards a letter of C.7.6.1.1.1.
+
+    The middle one is empty where there is no word for it.
+    """
+    named = {
+        "L": (words.patient_right, words.across, words.patient_left),
+        "P": (words.anterior_half, "", words.posterior_half),
+        "F": (words.upper_half, "", words.lower_half),
+    }
+    if towards in named:
+        return named[towards]
+    other = {"R": "L", "A": "P", "H": "F"}.get(towards)
+    return (words.left, words.across, words.right) if other is None else _from_the_other_end(named[other])
+
+
+def _thirds(image: SourceImage, towards: str, words: PlaceWords) -> tuple[str, str, str]:
+    """What the thirds of columns that run towards some letters are called, from the first rows to the last.
+
+    Of a breast, lateral and medial where it is seen from above, upper and lower where it is seen from the side, however
+    far the view is turned.
+    """
+    side = side_of(image) if is_breast(image) else ""
+    letters = towards
+    if side:
+        preferred = "LR" if view_of(image.header) in _FROM_ABOVE else "HF"
+        letters = "".join(sorted(towards, key=lambda letter: letter not in preferred))
+    named = {
+        "F": (words.upper, words.middle, words.lower),
+        "P": (words.anterior, words.middle, words.posterior),
+        "L": (words.right_third, words.middle, words.left_third),
+    }
+    if side:
+        lateral, medial = words.lateral, words.medial
+        named["L"] = (lateral, words.middle, medial) if side == "R" else (medial, words.middle, lateral)
+    if letters[:1] in named:
+        return named[letters[:1]]
+    other = {"H": "F", "A": "P", "R": "L"}.get(letters[:1])
+    return named["F"] if other is None else _from_the_other_end(named[other])
+
+
+def _from_the_other_end(words: tuple[str, str, str]) -> tuple[str, str, str]:
+    """The same, from the other end."""
+    return words[2], words[1], words[0]

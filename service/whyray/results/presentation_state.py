@@ -21,6 +21,7 @@ from whyray.results.outlines import outlines
 from whyray.results.page.said import name_of
 from whyray.results.softcopy import (
     add_grey_transforms,
+    add_shutter,
     displayed_area,
     frame_references,
     one_grey_transform,
@@ -77,6 +78,7 @@ def presentation_state(
     made.ReferencedSeriesSequence = referenced_series(image, frame_references(image, shown))
     made.DisplayedAreaSelectionSequence = [displayed_area(image, frame_references(image, shown))]
     add_grey_transforms(made, image, shown)
+    add_shutter(made, image, shown)
     inverse = str(image.header.PhotometricInterpretation) == "MONOCHROME1"
     made.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
     labels = [_label(*one, wording) for one in of_frames or [(finding, heatmap)] * len(image.frames)]

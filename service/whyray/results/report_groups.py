@@ -20,7 +20,7 @@ from whyray.quality import Measurement
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
 from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
-from whyray.results.measured import value_concept, value_unit
+from whyray.results.measured import area_caveat, value_concept, value_unit
 from whyray.results.multi_frame import frame_label
 from whyray.results.outlines import largest_outline
 from whyray.results.page.key_slices import key_slices
@@ -237,7 +237,9 @@ class _Writer:
                 made.append(sr.number("CONTAINS", concepts.prevalence, 100 * finding.prevalence.value, PERCENT, said))
         if finding.value is not None:
             unit = value_unit(self.answer, finding)
-            made.append(sr.number("CONTAINS", value_concept(self.answer, finding, concepts), finding.value, unit))
+            caveat = area_caveat(self.answer, finding, self.wording)
+            said = [sr.text("HAS PROPERTIES", _COMMENT, caveat)] if caveat else []
+            made.append(sr.number("CONTAINS", value_concept(self.answer, finding, concepts), finding.value, unit, said))
             if finding.probability is None and finding.mask is None and finding.decided:
                 threshold.append(sr.number("HAS PROPERTIES", concepts.threshold, target.threshold, unit))
         if finding.agreement is not None:

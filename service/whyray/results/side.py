@@ -39,10 +39,15 @@ def side_concept(image: SourceImage) -> CodedConcept | None:
     return _CODES.get(side_of(image))
 
 
+def is_breast(image: SourceImage) -> bool:
+    """Whether an image is of a breast, by body part or modality."""
+    header = image.header
+    return str(header.get("BodyPartExamined") or "").strip() == "BREAST" or header.get("Modality") == "MG"
+
+
 def site_of(image: SourceImage, anatomy: CodedConcept | None) -> CodedConcept | None:
     """The anatomy that the package names; of a mammogram with a side the breast, so that the side has a place."""
-    breast = str(image.header.get("BodyPartExamined") or "").strip() == "BREAST" or image.header.get("Modality") == "MG"
-    return _BREAST if anatomy is None and breast and side_of(image) else anatomy
+    return _BREAST if anatomy is None and is_breast(image) and side_of(image) else anatomy
 
 
 def region_item(image: SourceImage, anatomy: CodedConcept) -> Dataset:

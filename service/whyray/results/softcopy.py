@@ -7,6 +7,7 @@ a retired or private SOP class (_standard_utils.py:372).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
@@ -25,15 +26,26 @@ from whyray.imaging import (
     Window,
     decimal_number,
     holder_of,
+    is_shown_as_stored,
     voi_of,
 )
 from whyray.results.answer import Answer
+from whyray.results.carried import copy_valid
 from whyray.results.coding import one_value
 from whyray.results.header import add_body_part, new_dataset
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
+_SHUTTERS = {
+    "RECTANGULAR": (
+        *("ShutterLeftVerticalEdge", "ShutterRightVerticalEdge"),
+        *("ShutterUpperHorizontalEdge", "ShutterLowerHorizontalEdge"),
+    ),
+    "CIRCULAR": ("CenterOfCircularShutter", "RadiusOfCircularShutter"),
+    "POLYGONAL": ("VerticesOfThePolygonalShutter",),
+}
+"""What each Shutter Shape (0018,1600) needs."""
 _FULL_WORD = 2**16 - 1
 _MOST_PRECISE = 10_000
 """Largest denominator of a ratio."""
@@ -139,6 +151,31 @@ def add_grey_transforms(made: Dataset, image: SourceImage, frames: Sequence[Sour
             made.SoftcopyVOILUTSequence.append(one)
 
 
+def add_shutter(made: Dataset, image: SourceImage, frames: Sequence[SourceFrame]) -> None:
+    """The display shutter of the source (C.7.6.11), where its images have one and the same.
+
+    A viewer that applies a state takes no shutter from the image (PS3.4 N.2): what was hidden would be bare.
+    """
+    uids = dict.fromkeys(frame.sop_instance_uid for frame in frames)
+    shutters = [_shutter_of(image.headers[uid]) for uid in uids]
+    if shutters[0] is not None and all(shutter == shutters[0] for shutter in shutters):
+        made.update(shutters[0])
+
+
+def _shutter_of(header: Dataset) -> Dataset | None:
+    """The shutter of an image; None where it has none, a bitmap, or one that lacks what its shape needs."""
+    made = Dataset()
+    for keyword in ("ShutterShape", *itertools.chain(*_SHUTTERS.values()), "ShutterPresentationValue"):
+        copy_valid(made, header, keyword)
+    given = made.get("ShutterShape") or ()
+    shapes = [given] if isinstance(given, str) else list(given)
+    needed = itertools.chain(*(_SHUTTERS.get(shape, ("ShutterOverlayGroup",)) for shape in shapes))
+    if not shapes or any(keyword not in made for keyword in needed):
+        return None
+    made.ShutterPresentationValue = made.get("ShutterPresentationValue") or 0
+    return made
+
+
 def _voi_item(voi: SourceVoi) -> Dataset:
     """One item of Softcopy VOI LUT Sequence: the source's VOI LUT, or its windows."""
     if voi.table is not None:
@@ -169,15 +206,17 @@ def one_grey_transform(image: SourceImage, frames: Sequence[SourceFrame]) -> boo
     """Whether these frames are monochrome and all go through one modality transform: a state holds one for all."""
     headers = [image.headers[frame.sop_instance_uid] for frame in frames]
     shapes = {str(header.get("PhotometricInterpretation", "")) for header in headers}
-    tables = any("ModalityLUTSequence" in header for header in headers)
+    tables = any("ModalityLUTSequence" in header and not is_shown_as_stored(header) for header in headers)
     rescales = {rescale_of(image, frame) for frame in frames}
     monochrome = all(shape.startswith("MONOCHROME") for shape in shapes)
     return bool(frames) and monochrome and not tables and len(rescales) == 1 and len(shapes) == 1
 
 
 def rescale_of(image: SourceImage, frame: SourceFrame) -> tuple[float, float, str] | None:
-    """Rescale Intercept, Slope and Type of a frame; None where it has none."""
+    """Rescale Intercept, Slope and Type by which a frame is shown; None where it is shown without."""
     header = image.headers[frame.sop_instance_uid]
+    if is_shown_as_stored(header):
+        return None
     holder = holder_of(header, frame.frame_number, "PixelValueTransformationSequence", "RescaleSlope")
     if holder is None:
         return None

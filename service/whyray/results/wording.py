@@ -261,6 +261,9 @@ class Wording(Strict):
     scale_volume: Plain
     unit: Annotated[str, with_fields("unit")]
     detector_plane: Plain
+    estimated_plane: Plain = "Scale bar: lengths by the magnification that the device estimated"
+    area_at_detector: Plain = "measured at the detector, where the patient appears larger"
+    area_estimated: Plain = "measured by the magnification that the device estimated"
     made: Annotated[str, with_fields("time")]
     revision: Annotated[str, with_fields("number")]
     negative: Plain

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 
-from whyray.imaging import SourceFrame, SourceImage
+from whyray.imaging import SourceFrame, SourceImage, spacing_plane
 from whyray.results.answer import Answer, Finding, FramesExplained
 from whyray.results.image_notes import one_line
 from whyray.results.measured import value_unit
-from whyray.results.multi_frame import functional_value
 from whyray.results.numbers import NO_BREAK, Numbers
 from whyray.results.page.layout import Line
 from whyray.results.page.marks import Probability
 from whyray.results.prevalence import prevalence_words
-from whyray.results.study_images import image_in_words
+from whyray.results.study_images import image_in_words, place_to_say
 from whyray.results.template_layout import Layout
 from whyray.results.wording import Wording
 
@@ -64,7 +63,7 @@ def is_called(finding: Finding) -> bool:
 def about_words(answer: Answer, finding: Finding, wording: Wording) -> str:
     """Which image of the study and which frame of a multi-frame instance the page is about, and the prevalence that a
     route set; often none of them."""
-    image, said = answer.image, [words] if (words := image_in_words(answer.in_study, wording)) else []
+    image, said = answer.image, [words] if (words := image_in_words(place_to_say(answer), wording)) else []
     if image.multi_frame_instance is not None and len(image.frames) == 1:
         total = int(image.header.NumberOfFrames)
         said.append(wording.source_frame.format(number=image.frames[0].frame_number, total=total))
@@ -85,8 +84,8 @@ def foot_of(answer: Answer, layout: Layout, wording: Wording, *, scaled: bool = 
     if answer.version_replaced is not None:
         noted.append(wording.revision.format(number=answer.version))
     told = [wording.pages.package.format(title=package_title(answer, wording), version=package.version)]
-    if scaled and _is_at_detector(answer.image):
-        told.append(wording.detector_plane)
+    if scaled and (plane := _plane_in_words(answer.image, wording)):
+        told.append(plane)
     return [
         Line("", colours.text, 0.3),
         *(Line(words, colours.amber, FOOT) for words in noted if words),
@@ -115,9 +114,10 @@ def scale_bar(frame: SourceFrame, size: tuple[int, int], numbers: Numbers) -> tu
     return round(length / millimetres_per_pixel), text
 
 
-def _is_at_detector(image: SourceImage) -> bool:
-    """Whether the source's spacing is that of the detector, which the patient's organs are nearer than."""
+def _plane_in_words(image: SourceImage, wording: Wording) -> str:
+    """Where the lengths of the source's spacing are true, unless it is in the patient."""
     frame = image.frames[0]
-    header = image.headers[frame.sop_instance_uid]
-    written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
-    return frame.spacing is not None and not written
+    if frame.spacing is None:
+        return ""
+    plane = spacing_plane(image.headers[frame.sop_instance_uid], frame.frame_number)
+    return {"detector": wording.detector_plane, "estimated": wording.estimated_plane}.get(plane, "")

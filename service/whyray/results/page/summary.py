@@ -21,7 +21,7 @@ from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_s
 from whyray.results.place import place_in_words
 from whyray.results.prevalence import prevalence_words
 from whyray.results.strengths import strengths_of_mask
-from whyray.results.study_images import image_in_words
+from whyray.results.study_images import image_in_words, place_to_say
 from whyray.results.template_layout import Layout
 from whyray.results.trust import TrustLevel, method_title_in, trust_in
 from whyray.results.wording import Wording
@@ -111,7 +111,7 @@ def summary_of(
     width = page_width(layout)
     text_size = text_size_of(width)
     subtitle = "  ·  ".join(
-        words for words in (package_title(answer, wording), image_in_words(answer.in_study, wording)) if words
+        words for words in (package_title(answer, wording), image_in_words(place_to_say(answer), wording)) if words
     )
     head = compose(Words(wording.pages.summary, subtitle, None, None, ()), [], 1, None, layout, width=width).picture
     rows = [_row(row, width, text_size, layout, wording) for row in called[:MOST_FINDINGS]]
