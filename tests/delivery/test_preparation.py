@@ -53,6 +53,34 @@ def test_what_is_large_waits_for_its_turn(files: list[Outgoing], monkeypatch: py
     assert sorted(begun) == ["1.3.0", "1.3.1", "1.3.2"]
 
 
+def test_what_is_ready_first_goes_first_and_nothing_is_made_twice_or_for_nothing(files: list[Outgoing]) -> None:
+    made: list[str] = []
+    first_may_end = threading.Event()
+
+    def prepare(file: Outgoing) -> str:
+        made.append(file.sop_instance_uid)
+        if file is files[0]:
+            assert first_may_end.wait(10)
+        return file.sop_instance_uid
+
+    def is_ready(file: Outgoing) -> bool:
+        return file is files[2]
+
+    with Preparation(files[:5], prepare, is_ready) as ready:
+        assert ready.first_ready([0, 2, 3, 4]) == 2, "1 was left out"
+        assert ready.take(2) == "1.3.2"
+        left = [0, 3, 4]
+        for _ in range(2):
+            number = ready.first_ready(left)
+            left.remove(number)
+            assert ready.take(number) == files[number].sop_instance_uid
+        assert left == [0], "it is still being made"
+        first_may_end.set()
+        assert ready.first_ready([0]) == 0
+        assert ready.take(0) == "1.3.0"
+    assert sorted(made) == ["1.3.0", "1.3.2", "1.3.3", "1.3.4"]
+
+
 def test_a_failure_comes_at_the_turn_of_its_file(files: list[Outgoing]) -> None:
     def prepare(file: Outgoing) -> str:
         if file.sop_instance_uid == "1.3.1":

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 from whyray.base.errors import TransitionError, WhyRayError
 from whyray.catalog import announcements, attempts, events, replacement, tallies
 from whyray.catalog.states import DeliveryState, delivery_after
-from whyray.catalog.tables import Delivery, ResultRow
+from whyray.catalog.tables import Delivery
 
 LEASE = timedelta(seconds=120)
 """How long a sender may be silent before another takes over; sending twice the same UID is harmless."""
@@ -41,7 +41,7 @@ def claim_batch(session: Session, destination: str, owner: str, now: datetime, *
     deliveries = list(
         session.scalars(
             select(Delivery)
-            .options(joinedload(Delivery.result).joinedload(ResultRow.job))
+            .options(joinedload(Delivery.result))  # not its job: what that found would be read once a result
             .where(Delivery.destination == destination, (Delivery.state == DeliveryState.QUEUED) | abandoned)
             .order_by(Delivery.priority, Delivery.created_at, Delivery.result_id)
             .limit(most)

@@ -67,7 +67,8 @@ def store(
 ) -> None:
     """Send files over one association, telling `report` of each as soon as the peer has answered.
 
-    They go in their order, but what is ready does not wait for those before it that are still being compressed. What `report` is not told of was never tried: the association ended before its turn, or `proceed` said no.
+    They go in their order, but what is ready does not wait for those before it that are still being compressed. What
+    `report` is not told of was never tried: the association ended before its turn, or `proceed` said no.
 
     Parameters
     ----------

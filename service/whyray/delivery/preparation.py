@@ -36,6 +36,7 @@ class Preparation(Generic[Prepared]):
     ) -> None:
         self._files, self._prepare, self._is_ready = files, prepare, is_ready
         self._in_hand: dict[int, Future[Prepared]] = {}
+        self._taken: set[int] = set()
         self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="preparation")
 
     def __enter__(self) -> Preparation[Prepared]:
@@ -57,6 +58,7 @@ class Preparation(Generic[Prepared]):
     def take(self, number: int) -> Prepared:
         """The file of this number, ready; raises what `prepare` raised. Those that follow are made meanwhile."""
         self._begin(range(number, len(self._files)))
+        self._taken.add(number)
         return self._in_hand.pop(number).result()
 
     def _begin(self, numbers: Sequence[int]) -> None:
@@ -64,7 +66,9 @@ class Preparation(Generic[Prepared]):
         for number in numbers:
             if number != numbers[0] and len(self._in_hand) > AHEAD:
                 return
-            if number not in self._in_hand and (number == numbers[0] or self._is_small(self._files[number])):
+            if number in self._in_hand or number in self._taken:
+                continue
+            if number == numbers[0] or self._is_small(self._files[number]):
                 self._in_hand[number] = self._begun(self._files[number])
 
     def _begun(self, file: Outgoing) -> Future[Prepared]:
