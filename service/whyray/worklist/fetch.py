@@ -58,7 +58,8 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
             for piece in answer.iter_bytes():
                 reader.feed(piece)
             reader.close()
-            if answer.status_code == HTTPStatus.PARTIAL_CONTENT:  # PS3.18 section 10.4.3.1: the others can't be given now
+            # PS3.18 section 10.4.3.1: the others can't be given now
+            if answer.status_code == HTTPStatus.PARTIAL_CONTENT:
                 raise PeerBusy(f"{name} gave only some of the instances of {path}")
         broken = ""
     except httpx.HTTPError as error:

@@ -12,8 +12,8 @@ def key_slices(strengths: DoubleArray, layout: Layout) -> list[int]:
     """Indices of the key slices, highest first; slices on which nothing is visible are none, but there is always one.
 
     Slices are ranked by the sum of |values| inside the region, then by that of all values; each next one lies at least
-    `layout.volume.apart` slices from those before, as long as there are such. Those that hold nothing of the region come
-    after all that do, however near to each other these lie.
+    `layout.volume.apart` slices from those before, as long as there are such. Those that hold nothing of the region
+    come after all that do, however near to each other these lie.
 
     Parameters
     ----------
