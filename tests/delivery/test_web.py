@@ -147,6 +147,21 @@ def test_each_instance_gets_the_status_that_the_response_gives_it(
     assert "said nothing of" in (rows[4].error_message or "")
 
 
+def test_a_duplicate_counts_as_stored_as_by_c_store_and_a_failure_without_reason_is_called_no_success(
+    site: DeliverySite, web: Callable[..., WebService], images: list[Path]
+) -> None:
+    uids = site.results(images[:4], "web")
+    said = listed([], {uids[0]: 0x0111, uids[1]: 0, uids[2]: 0xB007, uids[3]: 0xB00E})
+    del said["00081198"]["Value"][1]["00081197"]  # type: ignore[index]
+    with site.delivering({"web": web(lambda _: (409, said)).destination()}):
+        rows = site.until_settled("web")
+    sent, failed = DeliveryState.SENT, DeliveryState.FAILED
+    assert [row.state for row in rows] == [sent, failed, failed, sent]
+    assert [row.status for row in rows] == [0x0111, 409, 0xB007, 0xB00E]
+    assert "without a Failure Reason" in (rows[1].error_message or "")
+    assert not any("Success" in (row.error_message or "") for row in rows)
+
+
 @pytest.mark.parametrize(
     ("http", "state", "code"),
     [

@@ -479,6 +479,27 @@ def test_an_instance_is_never_whole_in_memory(web: Running, catalog: Catalog, st
     assert peak < 4 << 20
 
 
+def test_what_was_refused_does_not_stay_in_memory(web: Running) -> None:
+    cut_off = b"--x\r\n\r\n" + part10(small(1, pixels=bytes(60_000)))[:-2] + b"\r\n"
+    request = StoreRequest(web.scp._receiver, web.scp._associations.begin, "TESTS")
+    reader = MultipartReader("x", request)
+    tracemalloc.start()
+    for _ in range(300):
+        reader.feed(cut_off)
+    reader.feed(b"--x--")
+    reader.close()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [failure.status for *_, failure in request.failed] == [0xC000] * 300
+    assert peak < 4 << 20
+
+
+def test_what_differs_from_the_path_is_told_in_the_words_of_a_request(web: Running) -> None:
+    post(web, multipart(part10(small(2, study="2"))), study=uid("1"))
+    (event,) = web.events("intake.mismatch")
+    assert f"the request names Study Instance UID {uid('1')}, the data set {uid('2')}" in event.message
+
+
 parts = st.tuples(
     st.integers(0, 4),  # which instance
     st.sampled_from(["whole", "other bytes", "truncated", "no file", "another study"]),

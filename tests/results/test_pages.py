@@ -203,6 +203,15 @@ def test_key_slices_are_those_with_the_highest_attribution(templates):
     assert key_slices(strengths_of(np.zeros_like(values), np.zeros_like(region)), templates.layout) == [0]
 
 
+def test_a_slice_beside_the_region_is_shown_only_after_all_that_hold_part_of_it(templates):
+    values = np.zeros((16, 8, 8))
+    values[8:15] = np.array([0.2, 0.5, 0.7, 0.9, 0.8, 0.6, 0.3])[:, None, None]
+    region = values >= 0.6
+    assert sorted(key_slices(strengths_of(values, region), templates.layout)) == [10, 11, 12, 13]
+    region = values >= 0.8
+    assert key_slices(strengths_of(values, region), templates.layout)[:2] == [11, 12]
+
+
 def test_a_wording_that_no_font_can_write_falls_back_to_english_instead_of_boxes(templates):
     fonts = templates.layout.fonts.model_copy(update={"regular": ("DejaVuSans.ttf",), "bold": ("DejaVuSans-Bold.ttf",)})
     plain = replace(templates, layout=templates.layout.model_copy(update={"fonts": fonts}))

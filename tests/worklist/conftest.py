@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -83,8 +83,18 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.scp.dicomweb_port}/dicom-web"
 
-    def send(self, method: str, path: str, dataset: Dataset | None = None, *, token: str | None = TOKEN, **more: Any):
+    def send(
+        self,
+        method: str,
+        path: str,
+        dataset: Dataset | None = None,
+        *,
+        token: str | None = TOKEN,
+        headers_more: Mapping[str, str] | None = None,
+        **more: Any,
+    ):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= headers_more or {}
         if dataset is not None:
             more["json"] = [dataset.to_json_dict()]
             headers["Content-Type"] = "application/dicom+json"

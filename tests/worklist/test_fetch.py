@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
 from sqlalchemy import select
 
+from intake.web import BOUNDARY, multipart, part10
 from peers import OrthancServer
 from site_under_test import ROUTE, Site
 from synthetic import write
@@ -109,6 +112,66 @@ def test_a_series_that_is_here_is_not_fetched(
     served.create(workitem(*archived))
     performer(images="archive").step()
     assert {instance.calling_ae for instance in held(site)} == {"PACS"}
+    assert len(site.jobs()) == 1
+
+
+Answer = Callable[[int], tuple[int, bytes]]
+"""How often it was asked before → HTTP status and body."""
+
+
+@pytest.fixture
+def archive_that(site: Site) -> Iterator[Callable[[Answer], list[str]]]:
+    """Gives the site an archive that answers WADO-RS as it is told; the list is of the paths that it was asked for."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answer: Answer) -> list[str]:
+        asked: list[str] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, body = answer(len(asked))
+                asked.append(self.path)
+                self.send_response(status)
+                self.send_header("Content-Type", f'multipart/related; type="application/dicom"; boundary={BOUNDARY}')
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        archive = {"url": f"http://127.0.0.1:{servers[-1].server_port}/dicom-web"}
+        pacs = {"ae_title": "PACS", "host": "127.0.0.1", "port": 104}
+        site.configure(
+            destinations={"archive": archive, "pacs": pacs},
+            routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sr"]}}],
+        )
+        return asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("how", ["broken off", "206 Partial Content"])
+def test_a_series_of_which_a_part_was_given_is_asked_for_again_before_anything_is_made_of_it(
+    site: Site, served: Served, performer: MakePerformer, archive_that: Callable[[Answer], list[str]], how: str
+) -> None:
+    films = [film(number, study="in parts", series="in parts") for number in (1, 2)]
+    whole = multipart(*(part10(one) for one in films))
+    some = (206, multipart(part10(films[0]))) if how != "broken off" else (200, whole[: len(whole) - 300])
+    asked = archive_that(lambda before: some if before == 0 else (200, whole))
+    uid = served.create(workitem(*films, whole_series=True))
+    one = performer(images="archive")
+    one.step()
+    assert [instance.sop_instance_uid for instance in held(site)] == [films[0].SOPInstanceUID]
+    assert (site.jobs(), served.state(uid)) == ([], "IN PROGRESS")
+    site.clock.tick(60)
+    one.step()
+    assert len(asked) == 2
+    assert {instance.sop_instance_uid for instance in held(site)} == {one.SOPInstanceUID for one in films}
     assert len(site.jobs()) == 1
 
 

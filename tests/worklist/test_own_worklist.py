@@ -8,11 +8,14 @@ import httpx
 import pytest
 from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.uid import generate_uid
 
 from site_under_test import Site
 from whyray.catalog import Catalog, sqlite_url, workitems
 from worklist.conftest import PATIENT, TOKEN, Served, code, film, workitem
+
+_AS_JSON = {"Content-Type": "application/dicom+json"}
 
 
 def finished(uid: str, *, completed: bool) -> Dataset:
@@ -78,6 +81,28 @@ def test_bodies_that_are_no_workitem_are_refused_without_quoting_them(served: Se
     assert wrong.status_code == 400
     large = httpx.post(f"{served.url}/workitems", content=b" " * ((4 << 20) + 1), headers=headers)
     assert large.status_code == 413
+
+
+@pytest.mark.parametrize("keyword", ["InputInformationSequence", "ScheduledWorkitemCodeSequence", "ProcedureStepLabel"])
+def test_a_sequence_that_is_none_and_what_is_none_but_comes_as_one_are_refused(served: Served, keyword: str) -> None:
+    made = workitem(film())
+    said = made.to_json_dict()
+    tag = f"{tag_for_keyword(keyword):08X}"
+    odd = {"vr": "LO", "Value": ["odd"]} if keyword.endswith("Sequence") else {"vr": "SQ", "Value": [{}]}
+    answer = served.send("POST", "/workitems", json=[said | {tag: odd}], headers_more=_AS_JSON)
+    assert (answer.status_code, keyword in answer.text) == (400, True)
+    uid = served.create(made)
+    changed = served.send("POST", f"/workitems/{uid}", json=[{tag: odd}], headers_more=_AS_JSON)
+    assert changed.status_code == 400
+    assert served.retrieve(uid).get(keyword) == made.get(keyword)
+
+
+def test_a_code_that_is_too_long_for_the_catalog_is_refused(served: Served) -> None:
+    long = code("x" * 16)
+    del long.CodeValue
+    long.LongCodeValue = "x" * 200
+    answer = served.send("POST", "/workitems", workitem(film(), ScheduledWorkitemCodeSequence=[long]))
+    assert (answer.status_code, "128" in answer.text) == (400, True)
 
 
 def test_the_same_uid_twice_is_a_conflict_and_changes_nothing(served: Served) -> None:
@@ -180,7 +205,8 @@ def test_workitems_are_searched_by_state_code_patient_date_and_page(served: Serv
     assert len(searched("limit=2")) == 2
     assert searched("limit=2&offset=2") == {*made, other} - searched("limit=2")
     assert served.send("GET", "/workitems?limit=2").headers["Warning"].startswith("299")
-    for wrong in ("NoSuchKeyword=1", "limit=many"):
+    assert searched("ProcedureStepState.CodeValue=SCHEDULED&PatientName.CodeValue=x") == set()
+    for wrong in ("NoSuchKeyword=1", "limit=many", f"offset={'9' * 5000}"):
         assert served.send("GET", f"/workitems?{wrong}").status_code == 400
 
 

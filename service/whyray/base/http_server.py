@@ -12,9 +12,11 @@ from typing import Any
 import uvicorn
 
 from whyray.base.errors import ConfigError, ResourceExhausted
+from whyray.base.http_connection import MOST_CONNECTIONS, REQUEST_WITHIN, connection_type
 from whyray.base.local_url import local_url
 
 _BACKLOG = 128
+"""So many connections are accepted at once at most, before any of them can be closed again."""
 _START_WITHIN = 30.0
 
 
@@ -74,6 +76,8 @@ def serve_http(
     what: str,
     tls: Callable[[], ssl.SSLContext] | None = None,
     proxies: Sequence[str] = (),
+    request_within: float = REQUEST_WITHIN,
+    most_connections: int = MOST_CONNECTIONS,
 ) -> HttpServer:
     """Serve on a listening socket, and return once connections are accepted.
 
@@ -84,6 +88,10 @@ def serve_http(
     proxies
         Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody else's are, not even
         this machine's own.
+    request_within
+        Seconds after which a connection without a request is closed.
+    most_connections
+        At a time; one more is closed at once.
 
     Raises
     ------
@@ -98,6 +106,8 @@ def serve_http(
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         lifespan="off",
+        backlog=_BACKLOG,
+        http=connection_type(what, request_within, most_connections),
         ws="none",
         timeout_graceful_shutdown=5,
     )

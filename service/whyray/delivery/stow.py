@@ -32,6 +32,9 @@ _PIECE = 1 << 18
 _MOST_BYTES = 64 << 20
 """Bytes of one request, where it has more than one instance."""
 
+_THERE_ALREADY = (0x0111, 0xB00E)
+"""Failure Reasons that say of an object that the service has it: PS3.7 section C.5.8, and Azure's DICOM service."""
+
 # One bad object makes some services refuse the whole request; each alone shows which it is.
 _DIVIDE = {
     HTTPStatus.BAD_REQUEST,
@@ -202,7 +205,8 @@ class _Answers:
     """{SOP Instance UID: reason}; a stored instance's reason is its warning, or None."""
 
     stored: dict[str, int | None]
-    failed: dict[str, int]
+    failed: dict[str, int | None]
+    """None where the service gives no Failure Reason."""
 
     @property
     def named(self) -> bool:
@@ -218,7 +222,7 @@ def _answers(response: httpx.Response) -> _Answers:
         stored, failed = answer.get("ReferencedSOPSequence") or [], answer.get("FailedSOPSequence") or []
         return _Answers(
             {str(reference.ReferencedSOPInstanceUID): _reason(reference, "WarningReason") for reference in stored},
-            {str(reference.ReferencedSOPInstanceUID): _reason(reference, "FailureReason") or 0 for reference in failed},
+            {str(reference.ReferencedSOPInstanceUID): _reason(reference, "FailureReason") for reference in failed},
         )
     except Exception:  # whatever a peer may have written there: what can't be read is no list
         return _Answers({}, {})
@@ -233,7 +237,12 @@ def _outcome(file: Outgoing, answers: _Answers, http: int, url: str) -> Outcome:
     uid = file.sop_instance_uid
     if uid in answers.failed:
         reason = answers.failed[uid]
-        error = error_of(reason, uid, url) or PeerRefused(f"{url} lists {uid} as failed: {describe(reason)}")
+        if not reason:
+            bare = PeerRefused(f"{url} answered {words_of(http)} and lists {uid} as failed, without a Failure Reason")
+            return Outcome(file, http, words_of(http), bare)
+        error = error_of(reason, uid, url)
+        if error is None and reason not in _THERE_ALREADY:
+            error = PeerRefused(f"{url} lists {uid} as failed, with {describe(reason)}")
         return Outcome(file, reason, describe(reason), error)
     if uid in answers.stored:
         warning = answers.stored[uid]

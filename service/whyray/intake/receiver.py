@@ -83,7 +83,7 @@ class InstanceReceiver:
         except OSError as error:
             raise not_writable(f"what was received can't be read: {error.strerror or error}") from error
         try:
-            _compare(identity, sop_class_uid, sop_instance_uid, study_uid)
+            _compare(identity, sop_class_uid, sop_instance_uid, study_uid, by_dicom=transfer.by_dicom)
             received = self._keep(incoming, identity, calling_ae, transfer)
         except Refused as refused:
             refused.study_uid = identity.study_instance_uid
@@ -216,13 +216,16 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _compare(identity: Identity, sop_class_uid: str, sop_instance_uid: str, study_uid: str | None) -> None:
+def _compare(
+    identity: Identity, sop_class_uid: str, sop_instance_uid: str, study_uid: str | None, *, by_dicom: bool
+) -> None:
+    by = "command" if by_dicom else "File Meta Information"
     if identity.sop_class_uid != sop_class_uid:
-        raise mismatch("SOP Class UID", sop_class_uid, identity.sop_class_uid)
+        raise mismatch("SOP Class UID", sop_class_uid, identity.sop_class_uid, by)
     if identity.sop_instance_uid != sop_instance_uid:
-        raise mismatch("SOP Instance UID", sop_instance_uid, identity.sop_instance_uid)
+        raise mismatch("SOP Instance UID", sop_instance_uid, identity.sop_instance_uid, by)
     if study_uid is not None and identity.study_instance_uid != study_uid:
-        raise mismatch("Study Instance UID", study_uid, identity.study_instance_uid)
+        raise mismatch("Study Instance UID", study_uid, identity.study_instance_uid, "request")
 
 
 def store(association: Any, arrived: ArrivedInstance, receiver: InstanceReceiver) -> tuple[int, str]:

@@ -67,13 +67,13 @@ def too_large() -> Refused:
     )
 
 
-def mismatch(what: str, command: str, data_set: str) -> Refused:
-    """The data set is of another class or instance than the command says."""
+def mismatch(what: str, named: str, data_set: str, by: str = "command") -> Refused:
+    """The data set is of another class, instance or study than `by` names."""
     return Refused(
         0xA900,
         "intake.mismatch",
-        f"{what} differs between command and data set",
-        f"the command says {what} {command}, the data set {data_set}",
+        f"{what} differs between {by} and data set",
+        f"the {by} names {what} {named}, the data set {data_set}",
     )
 
 

@@ -24,6 +24,17 @@ _OUT_OF_RESOURCES = (0xA700, 0xA701)
 _log = logging.getLogger("whyray.intake")
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an instance was not taken: Failure Reason, and the words for the operator.
+
+    Not the exception: its traceback would hold what had come of each instance in memory until the request ends.
+    """
+
+    status: int
+    detail: str
+
+
 @dataclass
 class StoreRequest:
     """The parts of one request on their way in; never more than a part's File Meta Information is held in memory.
@@ -50,8 +61,9 @@ class StoreRequest:
     """Studies of instances that were stored and are to be routed."""
     stored: list[tuple[str, str]] = field(default_factory=list)
     """(SOP class, SOP instance) of each."""
-    failed: list[tuple[str, str, Refused]] = field(default_factory=list)
-    other_failures: list[Refused] = field(default_factory=list)
+    failed: list[tuple[str, str, Failure]] = field(default_factory=list)
+    """(SOP class, SOP instance, why) of each."""
+    other_failures: list[Failure] = field(default_factory=list)
     """Of parts whose instance is not known."""
     _kept: int = 0
     _coming: int = 0
@@ -140,10 +152,11 @@ class StoreRequest:
 
     def _fail(self, refused: Refused) -> None:
         self.receiver.report(refused, self.sender, service="STOW-RS")
+        failure = Failure(refused.status, refused.detail)
         if self._meta is None:
-            self.other_failures.append(refused)
+            self.other_failures.append(failure)
         else:
-            self.failed.append((self._meta.sop_class_uid, self._meta.sop_instance_uid, refused))
+            self.failed.append((self._meta.sop_class_uid, self._meta.sop_instance_uid, failure))
 
     def wasted(self, decoded: int) -> int:
         """How many of so many bytes that came are neither in storage nor in an instance that may still get there."""
@@ -168,7 +181,7 @@ class StoreRequest:
     @property
     def status(self) -> HTTPStatus:
         """Of the response: PS3.18 table 10.5.3-1, and 503 where all failed for want of resources: later may do."""
-        failures = [refused for _, _, refused in self.failed] + self.other_failures
+        failures = [failure for *_, failure in self.failed] + self.other_failures
         if not failures:
             return HTTPStatus.OK if self.stored else HTTPStatus.BAD_REQUEST
         if self.stored:
@@ -186,17 +199,17 @@ class StoreRequest:
                 item.RetrieveURL = None
         if self.failed:
             response.FailedSOPSequence = [
-                _item((sop_class, instance), refused) for sop_class, instance, refused in self.failed
+                _item((sop_class, instance), failure) for sop_class, instance, failure in self.failed
             ]
         if self.other_failures:
-            response.OtherFailuresSequence = [_item(None, refused) for refused in self.other_failures]
+            response.OtherFailuresSequence = [_item(None, failure) for failure in self.other_failures]
         return response
 
 
-def _item(reference: tuple[str, str] | None, refused: Refused | None = None) -> Dataset:
+def _item(reference: tuple[str, str] | None, failure: Failure | None = None) -> Dataset:
     item = Dataset()
     if reference is not None:
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = reference
-    if refused is not None:
-        item.FailureReason = refused.status
+    if failure is not None:
+        item.FailureReason = failure.status
     return item

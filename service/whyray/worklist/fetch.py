@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from email.message import Message
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from whyray.base.errors import ImageError, PeerUnreachable, ResourceExhausted
+from whyray.base.errors import ImageError, PeerBusy, PeerUnreachable, ResourceExhausted
 from whyray.config import DicomWebDestination
 from whyray.delivery import error_of_response, unanswered, web_client
 from whyray.intake import MEDIA_TYPE, MalformedBody, MultipartReader, StoreRequest
@@ -57,6 +58,9 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
             for piece in answer.iter_bytes():
                 reader.feed(piece)
             reader.close()
+            # PS3.18 section 10.4.3.1: the others can't be given now
+            if answer.status_code == HTTPStatus.PARTIAL_CONTENT:
+                raise PeerBusy(f"{name} gave only some of the instances of {path}")
         broken = ""
     except httpx.HTTPError as error:
         raise unanswered(f"{name}{path}", error, time.monotonic() - begun) from error

@@ -15,6 +15,7 @@ from whyray.base.errors import WorkitemInvalid
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _NO_KEYS = ("includefield", "limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_MOST_DIGITS = 9
 _DATES = ("DA", "DT", "TM")
 MOST = 100
 """Workitems of one answer, where the request names no smaller limit."""
@@ -66,8 +67,8 @@ def parse_search(parameters: Sequence[tuple[str, str]]) -> Search:
 
 
 def _number(name: str, value: str) -> int:
-    if not value.isascii() or not value.isdigit():
-        raise WorkitemInvalid(f"{name} is no number")
+    if not value.isascii() or not value.isdigit() or len(value) > _MOST_DIGITS:
+        raise WorkitemInvalid(f"{name} is no number, or too large a one")
     return int(value)
 
 
@@ -84,9 +85,10 @@ def _path(name: str) -> tuple[int, ...]:
 def _values(item: Dataset, path: Sequence[int]) -> list[str]:
     if path[0] not in item:
         return []
-    value = item[path[0]].value
+    element = item[path[0]]
+    value = element.value
     if len(path) > 1:
-        return [text for below in value or [] for text in _values(below, path[1:])]
+        return [] if element.VR != "SQ" else [text for below in value or [] for text in _values(below, path[1:])]
     values = value if isinstance(value, MultiValue | list) else [value]
     return [str(value) for value in values if value is not None]
 

@@ -47,10 +47,14 @@ class Standing:
 
 
 def here(session: Session, wanted: Input) -> bool:
-    """Whether all instances that an input names are here; any of the series, where it names none."""
-    stored = set(
-        session.scalars(
-            select(Instance.sop_instance_uid)
+    """Whether all instances that an input names are here; any of the series, where it names none.
+
+    What was fetched of such a series does not tell: the fetching may have ended before its time.
+    """
+    stored = {
+        row.sop_instance_uid: row.routed
+        for row in session.execute(
+            select(Instance.sop_instance_uid, Instance.routed)
             .join(Series)
             .join(Study)
             .where(
@@ -59,8 +63,10 @@ def here(session: Session, wanted: Input) -> bool:
                 Instance.own_result.is_(False),
             )
         )
-    )
-    return bool(stored) and set(wanted.instance_uids) <= stored
+    }
+    if wanted.instance_uids:
+        return stored.keys() >= set(wanted.instance_uids)
+    return bool(stored) and all(stored.values())
 
 
 def standing(session: Session, job_ids: Sequence[str]) -> Standing:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydicom import Dataset
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from whyray.base.errors import WorkitemInvalid
 from whyray.base.uids import is_uid
@@ -34,6 +34,7 @@ _WHEN_COMPLETED = (
     "OutputInformationSequence",
 )
 _WHEN_CANCELED = ("ProcedureStepCancellationDateTime", "ProcedureStepDiscontinuationReasonCodeSequence")
+_LONGEST_CODE = 128
 _PRIORITIES = {"HIGH": 0, "MEDIUM": 1, "LOW": 2}
 
 
@@ -80,10 +81,16 @@ def read_order(workitem: Dataset) -> Order:
     Raises
     ------
     WorkitemInvalid
-        If it or one of its inputs has no UID.
+        If it or one of its inputs has no UID, its code is longer than the catalog takes, or something else stands where
+        the standard has a sequence.
     """
+    check_sequences(workitem)
     uid = uid_of(workitem.get("SOPInstanceUID"), "SOP Instance UID")
     codes = [code_of(code) for code in workitem.get("ScheduledWorkitemCodeSequence") or []]
+    if codes and (len(str(codes[0])) > _LONGEST_CODE or not str(codes[0]).isprintable()):
+        raise WorkitemInvalid(
+            f"the Scheduled Workitem Code is longer than {_LONGEST_CODE} characters, or not printable"
+        )
     return Order(
         uid=uid,
         code=codes[0] if codes else None,
@@ -91,6 +98,19 @@ def read_order(workitem: Dataset) -> Order:
         priority=_PRIORITIES.get(str(workitem.get("ScheduledProcedureStepPriority")), 1),
         inputs=tuple(_input(wanted) for wanted in workitem.get("InputInformationSequence") or []),
     )
+
+
+def check_sequences(workitem: Dataset) -> None:
+    """Refuse a data set in which something else stands where PS3.6 has a sequence, or a sequence where it has none.
+
+    Raises
+    ------
+    WorkitemInvalid
+        Naming the attribute.
+    """
+    for element in workitem.iterall():
+        if element.keyword and (element.VR == "SQ") != (dictionary_VR(element.tag) == "SQ"):
+            raise WorkitemInvalid(f"{element.keyword} has another value representation than the standard gives it")
 
 
 def _input(item: Dataset) -> Input:
@@ -217,11 +237,12 @@ def from_json(body: bytes) -> Dataset:
     Raises
     ------
     WorkitemInvalid
-        If the body is not DICOM JSON, or holds none or several.
+        If the body is not DICOM JSON, holds none or several, or its sequences are none.
     """
     data_sets = all_from_json(body)
     if len(data_sets) != 1:
         raise WorkitemInvalid(f"one data set is expected, {len(data_sets)} came")
+    check_sequences(data_sets[0])
     return data_sets[0]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.admin.backend import Backend, Using
+from whyray.admin.problems import RESPONSES
 from whyray.admin.schemas import Health
 from whyray.catalog import processes
 
@@ -45,7 +46,12 @@ def ready(backend: Using) -> Health:
     return health if health.ready else JSONResponse(health.model_dump(), 503)  # type: ignore[return-value]
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={status: RESPONSES[status] for status in (401, 403)},
+)
 def metrics(request: Request) -> Response:
     """Gauges read from the catalog at each scrape; none names a patient or a study."""
     registry: CollectorRegistry = request.app.state.registry
