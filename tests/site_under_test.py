@@ -20,7 +20,7 @@ from synthetic import radiograph
 from whyray.app.context import Context
 from whyray.app.expected_counts import ExpectedCounts
 from whyray.app.route_studies import StudyRouter
-from whyray.catalog import Catalog, jobs, sqlite_url, studies
+from whyray.catalog import Catalog, jobs, known_series, sqlite_url, studies
 from whyray.catalog.studies import Received
 from whyray.config import Config, load_config
 from whyray.inference import load_package
@@ -108,8 +108,8 @@ class Site:
                 studies.add_instance(session, received, self.clock())
         uid = str(instances[0].StudyInstanceUID)
         if released:
-            with self.catalog.begin() as session:
-                studies.release(session, [uid], self.clock())
+            with self.catalog.begin_bare() as transaction:
+                known_series.release(transaction, [uid], self.clock())
         return uid
 
     def router(self, expected: int | None = None) -> StudyRouter:

@@ -19,7 +19,7 @@ from peers import free_port, until
 from site_under_test import Site, film
 from whyray.base.errors import NotFound
 from whyray.base.sealing import SealingKeys
-from whyray.catalog import Catalog, Delivery, DeliveryState, Instance, JobState, ResultRow, audit, keys, studies
+from whyray.catalog import Catalog, Delivery, DeliveryState, Instance, JobState, ResultRow, audit, keys, known_series
 from whyray.config import DicomDestination, Listener
 from whyray.delivery import DeliveryService, Pace
 from whyray.intake import start_listener
@@ -112,8 +112,8 @@ def _receive(site: Site, instance: Dataset) -> None:
         association.release()
     finally:
         scp.stop(grace=2.0)
-    with site.catalog.begin() as session:
-        studies.release(session, [str(instance.StudyInstanceUID)], site.clock())
+    with site.catalog.begin_bare() as transaction:
+        known_series.release(transaction, [str(instance.StudyInstanceUID)], site.clock())
 
 
 def _delivered(site: Site) -> dict[str, Dataset]:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from site_under_test import ROUTE, Site, film
 from synthetic import ball, slices, stack, volume_of
 from whyray.base.errors import PeerUnreachable
-from whyray.catalog import Event, Instance, JobState, Study, studies
+from whyray.catalog import Event, Instance, JobState, Study, known_series
 
 
 def study(site: Site, uid: str) -> Study:
@@ -282,8 +282,8 @@ def test_a_stored_instance_that_cannot_be_parsed_does_not_stop_its_series_or_oth
     path = site.storage.root / first.key
     path.chmod(0o600)
     path.write_bytes(bytes(path.stat().st_size))
-    with site.catalog.begin() as session:
-        studies.release(session, [uid], site.clock())
+    with site.catalog.begin_bare() as transaction:
+        known_series.release(transaction, [uid], site.clock())
     assert site.router().step() == 2
     assert [study(site, study_uid).note for study_uid in (uid, other)] == ["routed: films"] * 2
     assert [event.study_instance_uid for event in events_of(site, "study.unread")] == [uid]

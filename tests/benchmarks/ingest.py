@@ -151,9 +151,16 @@ def processes_of(process: int) -> list[int]:
     children = [
         int(number)
         for task in Path(f"/proc/{process}/task").glob("*/children")
-        for number in (task.read_text().split() if task.exists() else ())
+        for number in _read(task).split()
     ]
     return [process, *(pid for child in children for pid in processes_of(child))]
+
+
+def _read(path: Path) -> str:
+    """What is in a file; nothing where the thread that it tells of has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return path.read_text()
+    return ""
 
 
 def settle(process: int) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from whyray.catalog import AuditEvent, AuditParticipant, AuditReceiver, AuditRecord, Catalog, audit
+from whyray.base.sealing import SealingKeys
+from whyray.catalog import AuditEvent, AuditParticipant, AuditReceiver, AuditRecord, Catalog, audit, sqlite_url
 
 
 def record(catalog: Catalog, count: int = 1) -> None:
@@ -116,6 +119,31 @@ def test_those_who_record_at_the_same_time_make_one_chain(catalog: Catalog) -> N
     for thread in threads:
         thread.join()
     assert (verified(catalog).records, verified(catalog).broken_at) == (20, None)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_a_bare_transaction_appends_is_what_a_session_would(tmp_path: Path, *, sealed: bool) -> None:
+    keys = SealingKeys(bytes(32)) if sealed else None
+    at = datetime(2026, 11, 30, tzinfo=UTC)
+    who = AuditParticipant(name="CT_1", requestor=True)
+    happened = [AuditEvent(at=at, kind="view", participants=(who,), patient=patient) for patient in ("a", "b", None)]
+    trails: list[list[object]] = []
+    for bare in (True, False):
+        catalog = Catalog(sqlite_url(tmp_path / f"{bare}.sqlite"), keys=keys)
+        for count in (2, 0, 1):
+            if bare:
+                with catalog.begin_bare() as transaction:
+                    audit.append(transaction, happened[:count], keys)
+            else:
+                with catalog.begin() as session:
+                    for event in happened[:count]:
+                        audit.record(session, event)
+        assert verified(catalog).records == 3
+        with catalog.read() as session:
+            trails.append([audit.event_of(row, keys) for row in audit.after(session, 0, 10)])
+        if not sealed:
+            trails[-1].append(verified(catalog).last_hash)
+    assert trails[0] == trails[1]
 
 
 def test_a_record_keeps_what_it_was_given(catalog: Catalog) -> None:

@@ -104,6 +104,56 @@ def test_elements_lie_where_the_walk_through_their_parts_finds_them(
             assert at_once == outcome(walk)
 
 
+@st.composite
+def sequences(draw: st.DrawFn, syntax: str, depth: int = 0) -> bytes:
+    """A sequence of items of elements, some of them sequences, of lengths that are given, left open or wrong."""
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+
+    def enclosed(head: bytes, content: bytes, delimiter: tuple[int, int]) -> bytes:
+        if draw(st.booleans()):
+            return head + struct.pack(order + "I", 0xFFFFFFFF) + content + struct.pack(order + "HHI", *delimiter, 0)
+        odd = draw(st.sampled_from([0] * 9 + [-8, -1, 1, 8]))
+        return head + struct.pack(order + "I", max(0, len(content) + odd)) + content
+
+    items = b""
+    for _ in range(draw(st.integers(0, 2))):
+        content = b""
+        for tag in draw(st.lists(st.sampled_from([*UIDS, PATIENT_ID, (0x7FE0, 0x0010), (0x0008, 0x1140)]), max_size=3)):
+            if depth < 2 and draw(st.integers(0, 3)) == 0:
+                content += draw(sequences(syntax, depth + 1))
+            else:
+                content += element(tag, draw(representations), draw(texts), syntax)
+        items += enclosed(struct.pack(order + "HH", 0xFFFE, 0xE000), content, (0xFFFE, 0xE00D))
+    head = struct.pack(order + "HH", 0x0008, 0x1140)
+    if syntax != ImplicitVRLittleEndian:
+        head += draw(st.sampled_from([b"SQ", b"SQ", b"SQ", b"UN"])) + b"\0\0"
+    return enclosed(head, items, (0xFFFE, 0xE0DD))
+
+
+@given(st.data(), st.sampled_from(SYNTAXES), st.integers(0, 60), st.integers(0, 9))
+@settings(max_examples=100, deadline=None)
+def test_sequences_are_walked_alike_however_much_of_them_is_in_memory(
+    drawn: st.DataObject, syntax: str, first: int, cut: int
+) -> None:
+    data = drawn.draw(sequences(syntax)) + element((0x0010, 0x0020), b"LO", b"id", syntax)
+    data = data[: len(data) - (cut if cut < 5 else 0)]
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+
+    def walk() -> object:
+        try:
+            return check_whole(data, 0, implicit=implicit, little=little, wanted=frozenset([*UIDS, PATIENT_ID]))
+        except NotWhole:
+            return "not whole"
+        except struct.error:
+            return "not whole"
+
+    at_once = walk()
+    for most in (0, first):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(structure, "_AT_ONCE", most)
+            assert at_once == walk()
+
+
 def test_no_file_is_opened_for_what_is_in_memory() -> None:
     opened = []
 
@@ -117,3 +167,14 @@ def test_no_file_is_opened_for_what_is_in_memory() -> None:
     assert (received[3:6], received[8:20], received[9:3]) == (b"345", b"89", b"")
     received.close()
     assert len(opened) == 1
+
+
+def test_what_follows_on_the_pixels_is_in_memory_too() -> None:
+    def open_file() -> io.BytesIO:
+        raise AssertionError("it was opened")
+
+    received = ReceivedBytes(b"01234", 10, open_file, b"789")
+    assert (received[7:10], received[8:9], received[9:20], received[7:7]) == (b"789", b"8", b"9", b"")
+    whole = ReceivedBytes(b"01234", 10, lambda: io.BytesIO(b"0123456789"), b"789")
+    assert [whole[start:end] for start, end in ((5, 7), (6, 8), (3, 9))] == [b"56", b"67", b"345678"]
+    whole.close()

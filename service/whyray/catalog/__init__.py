@@ -71,7 +71,7 @@ from whyray.catalog.states import (
     job_sources,
     workitem_after,
 )
-from whyray.catalog.studies import STUDY_STATE, Arrival, Received, StudyState, release
+from whyray.catalog.studies import STUDY_STATE, Arrival, Received, StudyState
 from whyray.catalog.tables import (
     Announcement,
     Delivery,
@@ -168,7 +168,6 @@ __all__ = [
     "keys",
     "known_series",
     "processes",
-    "release",
     "removal",
     "replacement",
     "revisions",

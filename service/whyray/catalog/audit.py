@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from sqlalchemy import Table, func, insert, select, text, update
+from sqlalchemy import Table, bindparam, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import InternalError
 from whyray.base.sealing import SealingKeys
 from whyray.catalog.audit_kinds import AuditKind, Outcome
 from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
+from whyray.catalog.prepared import Prepared
+
+if TYPE_CHECKING:
+    from whyray.catalog.database import BareTransaction
 
 WAITING = "whyray_audit_waiting"
 """Where a session keeps what its transaction is to append."""
@@ -34,6 +38,9 @@ _CHAIN_LOCK = 0x77687961
 _RECORDS = cast(Table, AuditRecord.__table__)
 _LAST = select(_RECORDS.c.number, _RECORDS.c.hash).order_by(_RECORDS.c.number.desc()).limit(1)
 _APPEND = insert(_RECORDS)
+_TAKE_TURN = text("SELECT pg_advisory_xact_lock(:key)")
+_BARE_LAST, _BARE_TAKE_TURN = Prepared(_LAST), Prepared(_TAKE_TURN)
+_BARE_APPEND = Prepared(_APPEND.values({column.name: bindparam(column.name) for column in _RECORDS.c}))
 _BATCH = 500
 
 
@@ -103,20 +110,35 @@ def append_waiting(session: Session) -> None:
         return
     session.flush()
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
-    # without objects: each association that brings instances does this twice
+        session.execute(_TAKE_TURN, {"key": _CHAIN_LOCK})
     connection = session.connection()
-    last = connection.execute(_LAST).first()
-    number, former = (last.number, last.hash) if last is not None else (0, BEGINNING)
-    keys: SealingKeys | None = session.info.get(SEALING)
+    connection.execute(_APPEND, _links(connection.execute(_LAST).first(), waiting, session.info.get(SEALING)))
+    waiting.clear()
+
+
+def append(transaction: BareTransaction, happened: Sequence[AuditEvent], keys: SealingKeys | None) -> None:
+    """The same in a bare transaction, for each association that brings instances does this twice; `keys` are the
+    catalog's.
+    """
+    if not happened:
+        return
+    if transaction.dialect.name == "postgresql":
+        transaction.row(_BARE_TAKE_TURN, key=_CHAIN_LOCK)
+    transaction.execute_each(_BARE_APPEND, _links(transaction.row(_BARE_LAST), happened, keys))
+
+
+def _links(
+    last: Sequence[Any] | None, happened: Iterable[AuditEvent], keys: SealingKeys | None
+) -> list[dict[str, Any]]:
+    """Rows that follow the last one (number, hash)."""
+    number, former = last or (0, BEGINNING)
     rows = []
-    for event in waiting:
+    for event in happened:
         number += 1
         content = _content(number, event, keys)
         former = _hash(former, content)
         rows.append({"number": number, "content": content, "hash": former})
-    connection.execute(_APPEND, rows)
-    waiting.clear()
+    return rows
 
 
 def _content(number: int, event: AuditEvent, keys: SealingKeys | None) -> str:

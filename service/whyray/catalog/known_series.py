@@ -1,4 +1,5 @@
-"""Entering instances of series that the catalog has, which most instances are: intake's time is spent here.
+"""Entering instances of series that the catalog has, which most instances are, and the end of an association: intake's
+time is spent here.
 
 The same rows as `studies.add_instance` makes, by a statement for each instance and one for each study, without objects.
 """
@@ -6,7 +7,7 @@ The same rows as `studies.add_instance` makes, by a statement for each instance 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -60,6 +61,9 @@ _OPEN = Prepared(
     .values(last_received_at=bindparam("now"), **opened_by(bindparam("came")))
 )
 """Gives routing something to deal with."""
+_RELEASE = Prepared(
+    update(_STUDIES).where(_STUDIES.c.study_instance_uid == bindparam("uid")).values(released_at=bindparam("now"))
+)
 
 
 class NotPlain(Exception):  # noqa: N818
@@ -111,3 +115,8 @@ def add_to_known_series(transaction: BareTransaction, batch: Sequence[Received],
     )
     if entered != len(batch):
         raise NotPlain
+
+
+def release(transaction: BareTransaction, study_uids: Collection[str], now: datetime) -> None:
+    """Note that an association which brought instances of these studies has ended; the caller commits."""
+    transaction.execute_each(_RELEASE, [{"uid": uid, "now": now} for uid in sorted(study_uids)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -138,9 +138,6 @@ def opened_by(came: Any) -> dict[str, Any]:
 _TOUCH = update(_STUDIES).where(_STUDIES.c.id == bindparam("study")).values(last_received_at=bindparam("now"))
 _OPEN = _TOUCH.values(opened_by(1))
 _OPEN_AGAIN = update(_STUDIES).where(_STUDIES.c.id == bindparam("study")).values(opened_by(1))
-_RELEASE = (
-    update(_STUDIES).where(_STUDIES.c.study_instance_uid == bindparam("uid")).values(released_at=bindparam("now"))
-)
 
 
 def add_instance(session: Session, received: Received, now: datetime) -> Arrival:
@@ -248,12 +245,6 @@ def _study(connection: Connection, uid: str, now: datetime) -> int:
     with suppress(IntegrityError), connection.begin_nested():
         return _inserted(connection, _STUDIES, values)
     return int(connection.execute(_LOCKED_STUDY, {"uid": uid}).scalar_one())
-
-
-def release(session: Session, study_uids: Collection[str], now: datetime) -> None:
-    """Note that an association which brought instances of these studies has ended."""
-    if study_uids:
-        session.connection().execute(_RELEASE, [{"uid": uid, "now": now} for uid in sorted(study_uids)])
 
 
 def unsettled(session: Session) -> list[Study]:

@@ -133,20 +133,19 @@ class CatalogBatchWriter:
                     entry.answer.set_exception(error)
 
     def _in_one_transaction(self, batch: list[_Entry]) -> list[Entered]:
-        if all(self._is_plain(entry) for entry in batch):
+        # probably the next of series whose first this process has entered
+        if all(entry.received.series_instance_uid in self._known for entry in batch):
             with suppress(known_series.NotPlain), self._catalog.begin_bare() as transaction:
                 now = self._catalog.clock()
                 known_series.add_to_known_series(transaction, [entry.received for entry in batch], now)
+                begun = [entry.audited for entry in batch if entry.audited is not None]
+                audit.append(transaction, begun, self._catalog.keys)
                 return [Entered(studies.Arrival.NEW, entry.received.own_result) for entry in batch]
         entered = self._with_objects(batch)
         if len(self._known) > _MOST_REMEMBERED:
             self._known.clear()
         self._known.update(entry.received.series_instance_uid for entry in batch)
         return entered
-
-    def _is_plain(self, entry: _Entry) -> bool:
-        """Whether it is probably the next of a series whose first this process has entered."""
-        return entry.audited is None and entry.received.series_instance_uid in self._known
 
     def _with_objects(self, batch: list[_Entry]) -> list[Entered]:
         with self._catalog.begin() as session:

@@ -14,6 +14,8 @@ from whyray.storage import Storage, Stored, Writer
 
 _KEPT = 64 << 10
 """Bytes that stay in memory: what is asked of most instances is there, so that no file has to be read."""
+_KEPT_OF_END = 1 << 10
+"""The same of what follows on the pixels, as Data Set Trailing Padding does."""
 
 
 class IncomingInstance:
@@ -38,6 +40,7 @@ class IncomingInstance:
         prefix = file_header(sop_class_uid, sop_instance_uid, transfer_syntax_uid, calling_ae)
         self.start = len(prefix)
         self._first, self._size = bytearray(prefix), len(prefix)
+        self._last = b""
         try:
             if storage.free_bytes() < min_free:
                 self.refused = disk_low()
@@ -53,8 +56,8 @@ class IncomingInstance:
 
     @contextmanager
     def received(self) -> Iterator[ReceivedBytes]:
-        """The same, whose first bytes need no file to be read."""
-        received = ReceivedBytes(bytes(self._first), self._size, self.open)
+        """The same, whose first and last bytes need no file to be read."""
+        received = ReceivedBytes(bytes(self._first), self._size, self.open, self._last)
         try:
             yield received
         finally:
@@ -73,6 +76,7 @@ class IncomingInstance:
                 self._size += len(data)
                 if len(self._first) < _KEPT:
                     self._first += data[: _KEPT - len(self._first)]
+                self._last = bytes(data[-_KEPT_OF_END:])
         except ResourceExhausted as error:
             self.refused = not_writable(str(error))
         if self.refused is not None:

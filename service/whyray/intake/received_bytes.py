@@ -1,4 +1,4 @@
-"""The bytes of an instance that has just been written: the first from memory, the others from its file when asked."""
+"""The bytes of an instance that has just been written: first and last from memory, others from its file when asked."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import BinaryIO
 
 
 class ReceivedBytes:
-    """A `Buffer` of `size` bytes that begin with `first`; `open_file` gives all of them, and is not asked before."""
+    """A `Buffer` of `size` bytes that begin with `first` and end with `last`; `open_file` gives all of them, and is
+    not asked before.
+    """
 
-    def __init__(self, first: bytes, size: int, open_file: Callable[[], BinaryIO]) -> None:
-        self._first, self._size, self._open_file = first, size, open_file
+    def __init__(self, first: bytes, size: int, open_file: Callable[[], BinaryIO], last: bytes = b"") -> None:
+        self._first, self._size, self._open_file, self._last = first, size, open_file, last
+        self._last_begins = size - len(last)
         self._file: BinaryIO | None = None
         self._mapped: mmap | None = None
 
@@ -22,6 +25,8 @@ class ReceivedBytes:
         start, end, _ = index.indices(self._size)
         if end <= len(self._first) or start >= end:
             return self._first[start:end]
+        if start >= self._last_begins:
+            return self._last[start - self._last_begins : end - self._last_begins]
         if self._file is None:
             self._open()
         if self._mapped is not None:

@@ -21,7 +21,7 @@ from whyray.catalog import (
     Received,
     audit,
     events,
-    release,
+    known_series,
 )
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.header import Identity, NotUnderstood, identify
@@ -156,9 +156,8 @@ class InstanceReceiver:
         if not happened:
             return
         try:
-            with self.batch_writer.turn(), self.catalog.begin() as session:
-                for event in happened:
-                    audit.record(session, event)
+            with self.batch_writer.turn(), self.catalog.begin_bare() as transaction:
+                audit.append(transaction, happened, self.catalog.keys)
         except Exception as error:  # of the database; the instances are here, and their beginning is in the trail
             logged(_log, error, "the end of a transfer could not be audited")
 
@@ -200,10 +199,9 @@ class InstanceReceiver:
         trail with it.
         """
         try:
-            with self.batch_writer.turn(), self.catalog.begin() as session:
-                release(session, study_uids, self.catalog.clock())
-                for event in happened:
-                    audit.record(session, event)
+            with self.batch_writer.turn(), self.catalog.begin_bare() as transaction:
+                known_series.release(transaction, study_uids, self.catalog.clock())
+                audit.append(transaction, happened, self.catalog.keys)
         except Exception as error:  # of the database
             # routing then waits for quiet instead of the release
             _log.error("the end of an association could not be entered: %s", type(error).__name__)

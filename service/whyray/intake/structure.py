@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydicom.datadict import dictionary_VR
 
@@ -82,11 +82,11 @@ def check_whole(
         If an element, item or fragment reaches beyond what holds it, a delimiter is missing, or sequences are nested
         deeper than 64, whatever way their lengths are given in and whether they are declared as UN.
     """
-    walk = _Walk(data, implicit=implicit, little=little)
+    walk = _Walk(data, little=little)
     position, end, pixels = start, len(data), 0
     spans: list[tuple[int, int]] = []
     while end - position >= 8:
-        position = walk.simple_elements(position, wanted, spans)
+        position = walk.simple_elements(position, end, implicit, wanted, spans)
         if end - position < 8:
             break
         tag = walk.tag(position)
@@ -104,22 +104,29 @@ def check_whole(
 class _Walk:
     """Walks elements, and the items of sequences, whatever the way in which their lengths are given."""
 
-    def __init__(self, data: Buffer, *, implicit: bool, little: bool) -> None:
+    def __init__(self, data: Buffer, *, little: bool) -> None:
         order = "<" if little else ">"
-        self._data, self._end, self._implicit = data, len(data), implicit
+        self._data = data
         self._tag = struct.Struct(order + "HH")
         self._explicit = struct.Struct(order + "HH2sH")
         self._length = struct.Struct(order + "I")
         self._first = data[:_AT_ONCE]
 
-    def simple_elements(self, position: int, wanted: Container[tuple[int, int]], spans: list[tuple[int, int]]) -> int:
+    def simple_elements(
+        self,
+        position: int,
+        end: int,
+        implicit: bool,
+        wanted: Container[tuple[int, int]] = (),
+        spans: list[tuple[int, int]] | None = None,
+    ) -> int:
         """The end of the elements from `position` on in Explicit VR that hold no others and no pixels, among the first.
 
         What `tag` and `element` would say of each, in one loop without a slice for each part of it: most of a header is
         such elements. Adds to `spans` where those in `wanted` lie.
         """
-        first, explicit, long, end = self._first, self._explicit.unpack_from, self._length.unpack_from, self._end
-        last = -1 if self._implicit else len(first) - 12
+        first, explicit, long = self._first, self._explicit.unpack_from, self._length.unpack_from
+        last = -1 if implicit else min(len(first), end) - 12
         while position <= last:
             group, number, vr, length = explicit(first, position)
             if vr in _PLAIN:
@@ -134,29 +141,35 @@ class _Walk:
             # items and delimiters have tags above those of pixels
             if after > end or group >= _FIRST_WITH_PIXELS:
                 break
-            if (group, number) in wanted:
+            if spans is not None and (group, number) in wanted:
                 spans.append((position, after))
             position = after
         return position
 
+    def _unpacked(self, layout: struct.Struct, position: int) -> tuple[Any, ...]:
+        """What lies there; of what is in memory no slice is made."""
+        if position + layout.size <= len(self._first):
+            return layout.unpack_from(self._first, position)
+        return layout.unpack(self._data[position : position + layout.size])
+
     def tag(self, position: int) -> tuple[int, int]:
         """Group and element of what begins here."""
-        group, number = self._tag.unpack(self._data[position : position + 4])
+        group, number = self._unpacked(self._tag, position)
         return group, number
 
     def element(self, position: int, implicit: bool, depth: int, end: int) -> int:
         """The position after the element at `position`, which may reach to `end`."""
         if position + 8 > end:
             raise Truncated(f"truncated within an element's header at byte {position}")
-        group, number, vr, short = self._explicit.unpack(self._data[position : position + 8])
+        group, number, vr, short = self._unpacked(self._explicit, position)
         if implicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
             vr, value = b"", position + 8
-            (length,) = self._length.unpack(self._data[position + 4 : position + 8])
+            (length,) = self._unpacked(self._length, position + 4)
         elif vr in _LONG:
             value = position + 12
             if value > end:
                 raise Truncated(f"truncated within an element's header at byte {position}")
-            (length,) = self._length.unpack(self._data[position + 8 : position + 12])
+            (length,) = self._unpacked(self._length, position + 8)
         else:
             value, length = position + 8, short
         if length == _UNDEFINED:
@@ -167,7 +180,7 @@ class _Walk:
             raise Truncated(f"truncated: ({group:04X},{number:04X}) has {length} bytes, {end - value} are there")
         if length and (vr == b"SQ" or (not vr and _is_sequence(group, number))):
             self._items(value, implicit, depth + 1, value + length, closed=True)
-        elif length >= 8 and vr in (b"UN", b"") and self._tag.unpack(self._data[value : value + 4]) == _ITEM:
+        elif length >= 8 and vr in (b"UN", b"") and self._unpacked(self._tag, value) == _ITEM:
             self._perhaps_items(value, implicit, depth + 1, value + length)
         return int(value + length)
 
@@ -191,8 +204,8 @@ class _Walk:
         while not (closed and end - position < 8 and self._only_padding(position, end)):
             if position + 8 > end:
                 raise Truncated("truncated within a sequence")
-            tag = self._tag.unpack(self._data[position : position + 4])
-            (length,) = self._length.unpack(self._data[position + 4 : position + 8])
+            tag = self._unpacked(self._tag, position)
+            (length,) = self._unpacked(self._length, position + 4)
             position += 8
             if tag == _SEQUENCE_END:
                 return position
@@ -209,7 +222,10 @@ class _Walk:
 
     def _until_item_end(self, position: int, implicit: bool, depth: int, end: int) -> int:
         while position + 8 <= end:
-            if self._tag.unpack(self._data[position : position + 4]) == _ITEM_END:
+            position = self.simple_elements(position, end, implicit)
+            if position + 8 > end:
+                break
+            if self._unpacked(self._tag, position) == _ITEM_END:
                 return position + 8
             position = self.element(position, implicit, depth, end)
         raise Truncated("truncated within an item")
@@ -217,7 +233,10 @@ class _Walk:
     def _until(self, end: int, position: int, implicit: bool, depth: int) -> None:
         """The elements of an item of defined length; a delimiter that some devices write at its end too is borne."""
         while end - position >= 8:
-            if self._tag.unpack(self._data[position : position + 4]) == _ITEM_END:
+            position = self.simple_elements(position, end, implicit)
+            if end - position < 8:
+                break
+            if self._unpacked(self._tag, position) == _ITEM_END:
                 return
             position = self.element(position, implicit, depth, end)
         if not self._only_padding(position, end):
@@ -225,8 +244,8 @@ class _Walk:
 
     def _fragments(self, position: int, end: int) -> int:
         while position + 8 <= end:
-            tag = self._tag.unpack(self._data[position : position + 4])
-            (length,) = self._length.unpack(self._data[position + 4 : position + 8])
+            tag = self._unpacked(self._tag, position)
+            (length,) = self._unpacked(self._length, position + 4)
             position += 8
             if tag == _SEQUENCE_END:
                 return position
