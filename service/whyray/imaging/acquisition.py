@@ -112,6 +112,13 @@ RECONSTRUCTION: tuple[Attribute, ...] = (
     Attribute("Echo Numbers", "EchoNumbers"),
     Attribute("Echo Time", "EchoTime", (("MREchoSequence", "EffectiveEchoTime"),), tolerance=1e-2),
     Attribute("Diffusion b-value", "DiffusionBValue", (("MRDiffusionSequence", "DiffusionBValue"),), tolerance=1e-2),
+    Attribute("ASL Context", "", (("MRArterialSpinLabelingSequence", "ASLContext"),)),
+    Attribute(
+        "Velocity Encoding Direction",
+        "",
+        (("MRVelocityEncodingSequence", "VelocityEncodingDirection"),),
+        tolerance=1e-3,
+    ),
 )
 """Slices that differ in one of these never make one volume, wherever they lie."""
 
@@ -157,6 +164,12 @@ ACQUISITION: tuple[Attribute, ...] = (
         "Nominal Percentage of Cardiac Phase",
         "NominalPercentageOfCardiacPhase",
         ((_CARDIAC, "NominalPercentageOfCardiacPhase"),),
+        tolerance=1e-3,
+    ),
+    Attribute(
+        "Nominal Percentage of Respiratory Phase",
+        "",
+        (("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase"),),
         tolerance=1e-3,
     ),
     Attribute("Inversion Time", "InversionTime", (("MRModifierSequence", "InversionTimes"),), tolerance=1e-2),
