@@ -26,6 +26,7 @@ def planted_package(
     fit: str = "pad",
     spacing: tuple[float, float, float] | None = None,
     window: tuple[float, float] | None = None,
+    unit: str | None = None,
     modalities: tuple[str, ...] = (),
     name: str = "planted",
     broken: Literal["", "nan"] = "",
@@ -34,7 +35,9 @@ def planted_package(
     path = folder / name / "1.0.0"
     path.mkdir(parents=True, exist_ok=True)
     _graph(path / "model.onnx", len(shape), level, broken)
-    source = {"source": "voi"} if window is None else {"source": "modality", "window": list(window)}
+    source: dict[str, object] = {"source": "voi"} if window is None else {"source": "modality", "window": list(window)}
+    if unit is not None:
+        source["unit"] = unit
     manifest = {
         "name": name,
         "version": "1.0.0",

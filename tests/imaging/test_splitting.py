@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import Dataset
 from pydicom.dataset import FileDataset
 from pydicom.tag import Tag
 
@@ -342,3 +343,28 @@ def test_dimension_index_values_tell_phases_apart_however_they_are_pointed_at(
 ) -> None:
     images = read([_phases_by_dimension(values, pointers)], tmp_path)
     assert [[frame.frame_number for frame in image.frames] for image in images] == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "keyword", "values"),
+    [
+        ("MRArterialSpinLabelingSequence", "ASLContext", ("LABEL", "CONTROL")),
+        ("MRVelocityEncodingSequence", "VelocityEncodingDirection", ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0])),
+        ("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase", (0.0, 50.0)),
+    ],
+)
+def test_frames_of_two_contrasts_are_never_mixed_whichever_comes_first_in_a_place(
+    sequence: str, keyword: str, values: tuple[object, object]
+) -> None:
+    planes = synthetic.stack(4, (8, 8))
+    contrasts = [0, 1, 1, 0, 0, 1, 1, 0]
+    volume = np.stack([np.full((8, 8), 100 * contrast, np.int16) for contrast in contrasts])
+    made = synthetic.enhanced(volume, [plane for plane in planes for _ in range(2)], modality="MR", rescale=(1.0, 0.0))
+    for contrast, group in zip(contrasts, made.PerFrameFunctionalGroupsSequence, strict=True):
+        item = Dataset()
+        setattr(item, keyword, values[contrast])
+        setattr(group, sequence, [item])
+        del group.FrameContentSequence[0].DimensionIndexValues
+    images = read_images([made]).or_raise()
+    assert sorted(sorted(set(image.modality[:, 0, 0].tolist())) for image in images) == [[0], [100]]
+    assert [image.shape[0] for image in images] == [4, 4]

@@ -48,6 +48,19 @@ def test_a_manifest_with_an_unknown_key_is_refused_by_file_and_key(package: Path
         ({"input__intensity": {"window": [40, 80]}}, "intensity.window .* source 'modality', and source is 'voi'"),
         ({"input__intensity": {"source": "modality", "window": [40, -80]}}, "width .* above 0"),
         ({"input__intensity": {"source": "modality", "window": [40, 0]}}, "width .* above 0"),
+        ({"input__intensity": {"unit": "HU"}}, "intensity.unit is for source 'modality'"),
+        ({"input__intensity": {"source": "modality", "window": [5, 10], "unit": "SUV"}}, "'HU', 'BQML' or 'SUVbw'"),
+        (
+            {
+                "input__intensity": {"source": "modality", "window": [5, 10], "unit": "SUVbw"},
+                "input__modalities": ["CT"],
+            },
+            "intensity.unit SUVbw is of PT, and modalities are CT",
+        ),
+        (
+            {"input__intensity": {"source": "modality", "window": [5, 10]}, "input__modalities": ["PT"]},
+            "name in intensity.unit which",
+        ),
         ({"input__intensity": {"std": [float("nan")]}}, "finite number"),
         ({"input__spacing": [1, 1, 1]}, "spacing is of volumes"),
         ({"input__pad_value": -1024}, "pad_value"),

@@ -33,6 +33,7 @@ from whyray.imaging.structures import (
     structures_on_grid,
 )
 from whyray.imaging.ultrasound_regions import spacing_of_area
+from whyray.imaging.units import factor_to_unit
 
 __all__ = [
     "DIRECTIONS",
@@ -58,6 +59,7 @@ __all__ = [
     "decimal_number",
     "decimal_numbers",
     "derived_orientation",
+    "factor_to_unit",
     "frame_orientation",
     "frame_pixel_to_patient",
     "grid_directions",

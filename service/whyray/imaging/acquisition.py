@@ -43,6 +43,9 @@ class Attribute:
     interleaved_in
         Modalities in which slices of one value are an acquisition of their own where they lie among others; None for
         all.
+    a_value_a_frame
+        Whether a multi-frame instance has as many values of it as frames: the vectors of nuclear medicine (PS3.3
+        section C.8.4.8).
     """
 
     name: str
@@ -53,6 +56,7 @@ class Attribute:
     quotable: bool = True
     in_blocks: bool = False
     interleaved_in: tuple[str, ...] | None = None
+    a_value_a_frame: bool = False
 
 
 _FRAME_TYPE: tuple[Path, ...] = tuple(
@@ -74,6 +78,14 @@ RECONSTRUCTION: tuple[Attribute, ...] = (
     Attribute("Rows", "Rows"),
     Attribute("Columns", "Columns"),
     Attribute("Frame of Reference UID", "FrameOfReferenceUID"),
+    *(
+        Attribute(name, keyword, a_value_a_frame=True)
+        for name, keyword in (
+            ("Energy Window Vector", "EnergyWindowVector"),
+            ("R-R Interval Vector", "RRIntervalVector"),
+            ("Time Slot Vector", "TimeSlotVector"),
+        )
+    ),
     Attribute("Stack ID", "", ((_CONTENT, "StackID"),)),
     Attribute("Image Type, value 3", "ImageType", _FRAME_TYPE, values=slice(2, 3)),
     Attribute("Convolution Kernel", "ConvolutionKernel", ((_CT_RECONSTRUCTION, "ConvolutionKernel"),)),
@@ -90,6 +102,8 @@ RECONSTRUCTION: tuple[Attribute, ...] = (
     ),
     Attribute("Rescale Type", "RescaleType", (("PixelValueTransformationSequence", "RescaleType"),)),
     Attribute("Units", "Units"),
+    Attribute("SUV Type", "SUVType"),
+    Attribute("Decay Correction", "DecayCorrection"),
     Attribute("Corrected Image", "CorrectedImage"),
     Attribute("Attenuation Correction Method", "AttenuationCorrectionMethod", quotable=False),
     Attribute(
@@ -98,6 +112,13 @@ RECONSTRUCTION: tuple[Attribute, ...] = (
     Attribute("Echo Numbers", "EchoNumbers"),
     Attribute("Echo Time", "EchoTime", (("MREchoSequence", "EffectiveEchoTime"),), tolerance=1e-2),
     Attribute("Diffusion b-value", "DiffusionBValue", (("MRDiffusionSequence", "DiffusionBValue"),), tolerance=1e-2),
+    Attribute("ASL Context", "", (("MRArterialSpinLabelingSequence", "ASLContext"),)),
+    Attribute(
+        "Velocity Encoding Direction",
+        "",
+        (("MRVelocityEncodingSequence", "VelocityEncodingDirection"),),
+        tolerance=1e-3,
+    ),
 )
 """Slices that differ in one of these never make one volume, wherever they lie."""
 
@@ -145,6 +166,12 @@ ACQUISITION: tuple[Attribute, ...] = (
         ((_CARDIAC, "NominalPercentageOfCardiacPhase"),),
         tolerance=1e-3,
     ),
+    Attribute(
+        "Nominal Percentage of Respiratory Phase",
+        "",
+        (("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase"),),
+        tolerance=1e-3,
+    ),
     Attribute("Inversion Time", "InversionTime", (("MRModifierSequence", "InversionTimes"),), tolerance=1e-2),
     Attribute("Flip Angle", "FlipAngle", ((_MR_TIMING, "FlipAngle"),), tolerance=1e-2),
     Attribute("Repetition Time", "RepetitionTime", ((_MR_TIMING, "RepetitionTime"),), tolerance=1e-2),
@@ -181,7 +208,7 @@ def written_in(header: Dataset, frame_number: int) -> dict[str, tuple[str, ...]]
     """Values, as text, of all these attributes for a frame, by their names; only those that are given."""
     groups = _functional_groups(header, frame_number)
     texts = {
-        attribute.name: _texts(header, groups, attribute)[attribute.values or slice(None)]
+        attribute.name: _texts(header, groups, attribute, frame_number)[attribute.values or slice(None)]
         for attribute in (*RECONSTRUCTION, *ACQUISITION, *TIMES, *RESCALE)
     }
     return {name: values for name, values in texts.items() if any(values)}
@@ -194,8 +221,12 @@ def _functional_groups(header: Dataset, frame_number: int) -> list[Dataset]:
     return [*per_frame[frame_number - 1 : frame_number], *shared[:1]]
 
 
-def _texts(header: Dataset, groups: Sequence[Dataset], attribute: Attribute) -> tuple[str, ...]:
-    """The values that an instance gives for one of its frames, else for all; none where it gives none."""
+def _texts(header: Dataset, groups: Sequence[Dataset], attribute: Attribute, frame_number: int) -> tuple[str, ...]:
+    """The values that an instance gives for one of its frames, else for all; none where it gives none.
+
+    A legacy converted instance keeps what no functional group is for among its unassigned attributes (PS3.3 section
+    C.7.6.16.2.21 and 22).
+    """
     for *sequences, keyword in attribute.frame if groups else ():
         items = next((items for group in groups if (items := group.get(sequences[0]))), None)
         for sequence in sequences[1:]:
@@ -203,8 +234,24 @@ def _texts(header: Dataset, groups: Sequence[Dataset], attribute: Attribute) -> 
         texts = written_texts(items[0], keyword) if items else []
         if any(texts):
             return tuple(texts)
-    texts = written_texts(header, attribute.keyword) if attribute.keyword else []
-    return tuple(texts) if any(texts) else ()
+    if not attribute.keyword:
+        return ()
+    for holder in (*_unassigned(groups), header):
+        texts = written_texts(holder, attribute.keyword)
+        if attribute.a_value_a_frame:
+            texts = texts[frame_number - 1 : frame_number]
+        if any(texts):
+            return tuple(texts)
+    return ()
+
+
+def _unassigned(groups: Sequence[Dataset]) -> list[Dataset]:
+    return [
+        items[0]
+        for group in groups
+        for keyword in ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
+        if (items := group.get(keyword))
+    ]
 
 
 def values_of(members: Sequence[Member], attribute: Attribute) -> list[str]:

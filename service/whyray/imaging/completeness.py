@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, PositronEmissionTomographyImageStorage
 
 from whyray.base.errors import ImageError
 from whyray.imaging.acquisition import RESCALE, Attribute, number_in
@@ -25,14 +25,15 @@ def set_apart_without_rescale(members: Sequence[Member]) -> tuple[list[Member], 
 
     A slice without the rescale that its neighbours have would be off by their intercept (1024 HU in most CT), and
     nothing in it says so. It is left out alone, since the others are whole; where most slices have none, all are
-    refused, since it can't be told which are as they were made. Slices with a Modality LUT need no rescale. Outside CT
-    and PET, where it is type 1, a rescale that changes nothing may be absent.
+    refused, since it can't be told which are as they were made; so is PET where all have none, since its slices have a
+    slope each. Slices with a Modality LUT need no rescale. Outside CT and PET, where it is type 1, a rescale that
+    changes nothing may be absent.
     """
     kept = list(members)
     refused: list[tuple[list[Member], ImageError]] = []
     for attribute in RESCALE:
         without = [member for member in kept if _lacks(member, attribute)]
-        if not without or len(without) == len(kept) or _may_be_absent(kept, attribute):
+        if not without or _none_needs_it(kept, without) or _may_be_absent(kept, attribute):
             continue
         error = ImageError(
             f"series {kept[0].instance.series}: expected {attribute_name(attribute.keyword)} in all slices or in none, "
@@ -44,6 +45,11 @@ def set_apart_without_rescale(members: Sequence[Member]) -> tuple[list[Member], 
         refused.append((without, error))
         kept = [member for member in kept if not _lacks(member, attribute)]
     return kept, refused
+
+
+def _none_needs_it(members: Sequence[Member], without: Sequence[Member]) -> bool:
+    is_pet = members[0].instance.sop_class == PositronEmissionTomographyImageStorage
+    return len(without) == len(members) and not is_pet
 
 
 def rescale_note(members: Sequence[Member]) -> tuple[Note, ...]:

@@ -69,9 +69,9 @@ def _telling_apart(parts: Sequence[Sequence[Member]]) -> list[list[str]]:
         shared = Counter(value for of_part in of_parts for value in of_part)
         for index, own in enumerate(of_parts):
             value = next(iter(own))
-            if len(own) == 1 and shared[value] == 1 and (index, attribute.keyword) not in named:
+            if len(own) == 1 and shared[value] == 1 and (index, attribute.keyword or attribute.name) not in named:
                 # Image Type is in the list by its values, too: one of them is enough.
-                named.add((index, attribute.keyword))
+                named.add((index, attribute.keyword or attribute.name))
                 telling[index].append(_compared(attribute, value, [other for other in distinct if other != value]))
     for part, words in zip(parts, telling, strict=True):
         others = [other for other in parts if other is not part]

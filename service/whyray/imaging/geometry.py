@@ -11,6 +11,11 @@ from pydicom import Dataset
 from whyray.base.errors import GeometryError
 from whyray.imaging.attributes import attribute_name, decimal_numbers, written_value
 from whyray.imaging.functional_groups import holder_of
+from whyray.imaging.nuclear_medicine import (
+    distance_from_first_slice,
+    is_reconstructed_tomogram,
+    place_of_first_slice,
+)
 from whyray.imaging.pixel_spacing import pixel_spacing
 from whyray.imaging.source import Affine, SourceFrame
 
@@ -63,18 +68,26 @@ def frame_pixel_to_patient(frame: SourceFrame, rows: ArrayLike, columns: ArrayLi
 
 
 def _position(header: Dataset, frame_number: int) -> NDArray[np.float64] | None:
+    if is_reconstructed_tomogram(header):
+        return _position_in_tomogram(header, frame_number)
     holder = holder_of(header, frame_number, "PlanePositionSequence", "ImagePositionPatient")
-    if holder is not None:
-        return _vector(holder, 3, "ImagePositionPatient", header)
-    return _nuclear_position(header, frame_number)
+    return None if holder is None else _vector(holder, 3, "ImagePositionPatient", header)
+
+
+def _position_in_tomogram(header: Dataset, frame_number: int) -> NDArray[np.float64]:
+    first = _vector(place_of_first_slice(header, "ImagePositionPatient"), 3, "ImagePositionPatient", header)
+    normal = np.cross(*_directions(place_of_first_slice(header, "ImageOrientationPatient"), header))
+    return np.asarray(first + normal * distance_from_first_slice(header, frame_number))
 
 
 def _orientation(header: Dataset, frame_number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    if is_reconstructed_tomogram(header):
+        return _directions(place_of_first_slice(header, "ImageOrientationPatient"), header)
     holder = holder_of(header, frame_number, "PlaneOrientationSequence", "ImageOrientationPatient")
-    if holder is None:
-        holder = _detector(header)
-    if holder is None:
-        return None
+    return None if holder is None else _directions(holder, header)
+
+
+def _directions(holder: Dataset, header: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     cosines = _vector(holder, 6, "ImageOrientationPatient", header)
     row, column = cosines[:3], cosines[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
@@ -86,29 +99,6 @@ def _orientation(header: Dataset, frame_number: int) -> tuple[NDArray[np.float64
     row = row / lengths[0]
     column = column - row * (row @ column)
     return row, column / np.linalg.norm(column)
-
-
-def _detector(header: Dataset) -> Dataset | None:
-    """The detector of a reconstructed tomographic nuclear medicine image: PS3.3 sections C.8.4.11 and C.8.4.15."""
-    image_type = [str(value) for value in header.get("ImageType") or []]
-    detectors = header.get("DetectorInformationSequence") or []
-    if len(image_type) < 3 or image_type[2] != "RECON TOMO" or not detectors:
-        return None
-    first = detectors[0]
-    complete = first.get("ImagePositionPatient") and first.get("ImageOrientationPatient")
-    return first if complete and header.get("SpacingBetweenSlices") else None
-
-
-def _nuclear_position(header: Dataset, frame_number: int) -> NDArray[np.float64] | None:
-    detector, orientation = _detector(header), None
-    if detector is not None:
-        orientation = _orientation(header, frame_number)
-    if detector is None or orientation is None:
-        return None
-    first = _vector(detector, 3, "ImagePositionPatient", header)
-    slices = header.get("SliceVector")
-    index = frame_number if not slices else int(slices[frame_number - 1])
-    return first + np.cross(*orientation) * float(header.SpacingBetweenSlices) * (index - 1)
 
 
 def _vector(holder: Dataset, length: int, keyword: str, header: Dataset) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from whyray.base.errors import ImageError
 from whyray.imaging.photometry import LUMA
 from whyray.imaging.planar import planar_grid, planar_to_grid
 from whyray.imaging.source import ModelInput, SourceImage
+from whyray.imaging.units import factor_to_unit
 from whyray.imaging.volume import volume_grid, volume_to_grid
 
 if TYPE_CHECKING:
@@ -23,17 +24,21 @@ def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:
 
     Intensities are mapped to 0..1 pixel by pixel first (so that padding and metal don't bleed into their neighbours),
     then resampled, then brought to the manifest's mean and std. Voxels outside the source get `pad_value`.
-    Raises ImageError when the package wants another kind of image, another modality, or more than the image gives.
+    Raises ImageError when the package wants another kind of image, another modality, values in a unit that the image
+    can't be brought to, or more than the image gives.
     """
     _refuse_what_does_not_fit(image, spec)
+    factor = factor_to_unit(image, spec.intensity)
     with one_blas_thread():
         if image.kind == "planar":
             grid = planar_grid(image.frames[0], (spec.shape[0], spec.shape[1]), spec.fit)
-            values, valid = planar_to_grid(model_intensity(image, spec, 0), grid)
+            values, valid = planar_to_grid(model_intensity(image, spec, 0, factor), grid)
         else:
             shape = (spec.shape[0], spec.shape[1], spec.shape[2])
             grid = volume_grid(image.frames, shape, spec.spacing, as_stored=_hangs_by_its_view(image))
-            values, valid = volume_to_grid(image.frames, lambda index: model_intensity(image, spec, index), grid)
+            values, valid = volume_to_grid(
+                image.frames, lambda index: model_intensity(image, spec, index, factor), grid
+            )
     np.clip(values, 0, 1, out=values)
     values[~valid] = spec.pad_value
     if values.ndim == len(grid.shape):
@@ -54,12 +59,16 @@ def _hangs_by_its_view(image: SourceImage) -> bool:
     return str(image.header.get("Modality") or "") == "MG"
 
 
-def model_intensity(image: SourceImage, spec: InputSpec, index: int) -> FloatArray:
-    """One frame in 0..1 before mean and std: (rows, columns), or (rows, columns, 3) for a package of three channels."""
+def model_intensity(image: SourceImage, spec: InputSpec, index: int, factor: float = 1.0) -> FloatArray:
+    """One frame in 0..1 before mean and std: (rows, columns), or (rows, columns, 3) for a package of three channels.
+
+    Modality values times `factor` are in the unit that the package's window is in.
+    """
     if spec.intensity.source == "modality":
         assert spec.intensity.window is not None
         centre, width = spec.intensity.window
-        values = (image.modality[index] - np.float32(centre - width / 2)) / np.float32(width)
+        values = image.modality[index] if factor == 1 else image.modality[index] * np.float32(factor)
+        values = (values - np.float32(centre - width / 2)) / np.float32(width)
         values = np.clip(values, 0, 1)
     else:
         values = image.display[index]

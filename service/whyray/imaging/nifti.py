@@ -31,6 +31,8 @@ from whyray.imaging.source import Affine
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
 
+WRAPPED_NIFTI = "Wrapped from a NIfTI volume that was not DICOM"
+"""Derivation Description of its instances."""
 NIFTI_MODALITIES = {"CT": CTImageStorage, "MR": MRImageStorage, "PT": PositronEmissionTomographyImageStorage}
 """What a NIfTI volume can be taken as: it does not say itself what it is of."""
 
@@ -309,7 +311,7 @@ def _instance(modality: str, digest: str, index: int) -> FileDataset:
     data.Modality = modality
     data.InstanceNumber = index + 1
     data.ImageType = ["DERIVED", "SECONDARY", "AXIAL"] if modality == "CT" else ["DERIVED", "SECONDARY"]
-    data.DerivationDescription = "Wrapped from a NIfTI volume that was not DICOM"
+    data.DerivationDescription = WRAPPED_NIFTI
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
     return data

@@ -28,7 +28,7 @@ from whyray.base.failures import activity
 from whyray.base.stages import stage
 from whyray.explain import Context
 from whyray.explain.anatomy import anatomy_in
-from whyray.imaging import SourceImage, mask_to_source
+from whyray.imaging import NoteKind, SourceImage, factor_to_unit, mask_to_source
 from whyray.inference import Model
 from whyray.jobs.carrying import Beside
 from whyray.jobs.device_turn import Device
@@ -76,10 +76,16 @@ def suits(image: SourceImage, model: Model) -> str | None:
     """Why this image is not for this package; None if it is."""
     wanted = model.manifest.input
     if image.kind != wanted.kind:
-        return f"the image is {image.kind}, the package takes a {wanted.kind}"
+        lacking = [note.detail for note in image.notes if note.kind == NoteKind.POSITION_UNKNOWN]
+        why = f" ({lacking[0]})" if lacking and wanted.kind == "volume" else ""
+        return f"the image is {image.kind}, the package takes a {wanted.kind}{why}"
     modality = str(image.header.get("Modality", ""))
     if wanted.modalities and modality not in wanted.modalities:
         return f"the modality is {modality or 'absent'}, the package takes {', '.join(wanted.modalities)}"
+    try:
+        factor_to_unit(image, wanted.intensity)
+    except ImageError as error:
+        return error.message
     if wanted.intensity.source == "voi" and _raw(image.header):
         return "the image is for processing, not to be looked at (0008,0068), and the package takes what is shown"
     if wanted.intensity.source == "voi" and _is_shown_subtracted(image.header):

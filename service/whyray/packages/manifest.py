@@ -31,16 +31,24 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Unit = Literal["HU", "BQML", "SUVbw"]
+"""Hounsfield units; Bq/ml; standardised uptake value by body weight, in g/ml."""
+
+
 class Intensity(_Strict):
     """From stored values to the numbers that the model was trained on.
 
     `source`: `voi` takes the image as displayed (modality LUT, VOI LUT or window, photometric interpretation) in 0..1;
     `modality` takes modality units (HU for CT). `window` (centre, width) maps modality units to 0..1 linearly with
     clipping and is needed by `modality`. Then `(v - mean) / std` per channel.
+
+    `unit`: in which the window is. An image in another one is refused, unless it can be computed: SUV by body weight
+    from Bq/ml and what a PET says of weight, dose and times. Not named: HU of CT, whatever MR has, and no PET.
     """
 
     source: Literal["voi", "modality"] = "voi"
     window: tuple[float, float] | None = None
+    unit: Unit | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
@@ -53,6 +61,8 @@ class Intensity(_Strict):
                 f"intensity.window is for source 'modality', and source is '{self.source}': the image's own window "
                 "would be taken. Write source: modality, or leave window out"
             )
+        if self.unit is not None and self.source != "modality":
+            raise ValueError(f"intensity.unit is for source 'modality', and source is '{self.source}': leave unit out")
         if self.window is not None and self.window[1] <= 0:
             raise ValueError(f"intensity.window: the width must be above 0, found {self.window[1]:g}")
         return self
@@ -110,9 +120,20 @@ class InputSpec(_Strict):
         for field in ("mean", "std"):
             if len(getattr(self.intensity, field)) not in (1, self.channels):
                 raise ValueError(f"intensity.{field} needs 1 or {self.channels} values")
+        self._refuse_a_unit_of_another_modality()
         if min(self.intensity.std) <= 0:
             raise ValueError("intensity.std must be positive")
         return self
+
+    def _refuse_a_unit_of_another_modality(self) -> None:
+        unit = self.intensity.unit
+        of = None if unit is None else "CT" if unit == "HU" else "PT"
+        if of is not None and self.modalities and self.modalities != (of,):
+            raise ValueError(f"intensity.unit {unit} is of {of}, and modalities are {', '.join(self.modalities)}")
+        if unit is None and self.intensity.source == "modality" and "PT" in self.modalities:
+            raise ValueError(
+                "PET has counts, Bq/ml or SUV: name in intensity.unit which of them the window is in (SUVbw, BQML)"
+            )
 
 
 class OutputSpec(_Strict):

@@ -2,7 +2,8 @@
 
 Where the original lies in the patient's space, an Advanced Blending Presentation State (PS3.3 A.33.7) lays the map over
 it; the map of an image without position shares no frame of reference with it, and no state may blend the two: then a
-Pseudo-Color Softcopy Presentation State (A.33.2) colours the map alone.
+Pseudo-Color Softcopy Presentation State (A.33.2) colours the map alone. So it does where slices of the original have
+slopes of their own, as in PET: a state has one modality transform for all of them.
 """
 
 from __future__ import annotations

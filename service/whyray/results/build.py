@@ -20,7 +20,7 @@ from whyray.results.kinds import Drawn as Pictured
 from whyray.results.kinds import make_kinds, refuse_unmakeable
 from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
-from whyray.results.presentation_state import can_be_outlined, presentation_state
+from whyray.results.presentation_state import outlined_together, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
 from whyray.results.report_told import ShownTold
@@ -253,17 +253,32 @@ class _Builder:
         return Result("sr", dataset, None, None, "report of all findings")
 
     def presentation_states(self) -> list[Result]:
-        """Outlines on the originals, for each shown map that has a region and lies on monochrome images."""
-        made = []
-        outlined = [(finding, heatmap) for finding, heatmap in self.shown if can_be_outlined(self.answer, heatmap)]
-        for number, (finding, heatmap) in enumerate(outlined, start=1):
-            dataset = presentation_state(
-                self.answer, self.templates, self.uids, finding, heatmap, self.wording, instance_number=number
-            )
-            description = f"outline of {finding.name} by {heatmap.title}"
-            made.append(
-                Result("gsps", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
-            )
+        """Outlines on the originals, for each shown map that has a region and lies on monochrome images.
+
+        A state a map; several where its slices go through different modality transforms.
+        """
+        made: list[Result] = []
+        for finding, heatmap in self.shown:
+            together = outlined_together(self.answer, heatmap)
+            for indices in together:
+                dataset = presentation_state(
+                    self.answer,
+                    self.templates,
+                    self.uids,
+                    finding,
+                    heatmap,
+                    self.wording,
+                    instance_number=len(made) + 1,
+                    part=str(indices) if len(together) > 1 else None,
+                    among=indices,
+                )
+                slices = ", ".join(str(index + 1) for index in indices)
+                description = f"outline of {finding.name} by {heatmap.title}" + (
+                    f", slice {slices}" if len(together) > 1 else ""
+                )
+                made.append(
+                    Result("gsps", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
+                )
         return made
 
     def blends(self) -> list[Result]:

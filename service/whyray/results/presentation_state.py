@@ -5,7 +5,7 @@ The outlines are vectors in pixels of the source, so a viewer shows them at full
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from highdicom.pr import GraphicLayer, GraphicObject, TextObject
@@ -26,6 +26,7 @@ from whyray.results.softcopy import (
     frame_references,
     one_grey_transform,
     referenced_series,
+    rescale_of,
     state_dataset,
 )
 from whyray.results.templates import Templates
@@ -44,6 +45,21 @@ def can_be_outlined(answer: Answer, heatmap: MapInSource) -> bool:
     return one_grey_transform(answer.image, [frame for _, frame in _outlined_frames(answer, heatmap)])
 
 
+def outlined_together(answer: Answer, heatmap: MapInSource) -> list[tuple[int, ...]]:
+    """Indices of the frames that hold part of the region, a state each: slices of PET have a slope of their own each.
+
+    What can't be in a state (colour, a Modality LUT) is left out.
+    """
+    alike: dict[object, list[tuple[int, SourceFrame]]] = {}
+    for index, frame in _outlined_frames(answer, heatmap):
+        alike.setdefault(rescale_of(answer.image, frame), []).append((index, frame))
+    return [
+        tuple(index for index, _ in group)
+        for group in alike.values()
+        if one_grey_transform(answer.image, [frame for _, frame in group])
+    ]
+
+
 def presentation_state(
     answer: Answer,
     templates: Templates,
@@ -55,11 +71,12 @@ def presentation_state(
     instance_number: int,
     of_frames: Sequence[tuple[Finding, MapInSource]] | None = None,
     part: str | None = None,
+    among: Collection[int] | None = None,
 ) -> Dataset:
     """The outlines of one map's region on all frames that hold part of it, with a label beside each.
 
     `of_frames`: finding and map of each frame, where each frame was answered by itself; `part` tells the states of one
-    map apart where its frames need several.
+    map apart where its frames need several, and `among` are the indices of those of one state.
     """
     made = state_dataset(
         answer,
@@ -73,7 +90,7 @@ def presentation_state(
         description=f"{finding.target.name} by {heatmap.method}",
     )
     image = answer.image
-    frames = _outlined_frames(answer, heatmap)
+    frames = [one for one in _outlined_frames(answer, heatmap) if among is None or one[0] in among]
     shown = [frame for _, frame in frames]
     made.ReferencedSeriesSequence = referenced_series(image, frame_references(image, shown))
     made.DisplayedAreaSelectionSequence = [displayed_area(image, frame_references(image, shown))]

@@ -1,0 +1,202 @@
+"""Values reach a model in the unit that it was trained in, or not at all: PS3.3 C.8.9, QIBA's SUV pseudocode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from pydicom import Dataset
+from pydicom.dataset import FileDataset
+
+import emission
+import synthetic
+from whyray.base.errors import ImageError
+from whyray.imaging import SourceImage, read_images, to_model, wrap_nifti
+from whyray.packages import InputSpec
+from whyray.packages.manifest import Intensity
+
+PLANES = synthetic.stack(6, (8, 8), spacing=(4.0, 4.0), distance=4.0)
+FDG = 6586.2
+HOUR_BEFORE = 70e3 / (370e6 * 0.5 ** (3600 / FDG))
+"""SUV by body weight of 1 Bq/ml: 70 kg, 370 MBq of F-18 an hour before the scan."""
+
+
+def spec(unit: str | None, window: tuple[float, float] = (5.0, 10.0)) -> InputSpec:
+    intensity = Intensity(source="modality", window=window, unit=unit)  # type: ignore[arg-type]
+    return InputSpec(name="x", layout="NCDHW", kind="volume", shape=(6, 8, 8), intensity=intensity)
+
+
+def read(made: list[FileDataset]) -> SourceImage:
+    (image,) = read_images(made).or_raise()
+    return image
+
+
+def given(image: SourceImage, unit: str | None, window: tuple[float, float] = (5.0, 10.0)) -> float:
+    """The value that the model is given for a uniform image, before its window."""
+    tensor = to_model(image, spec(unit, window)).tensor
+    return float(np.median(tensor)) * window[1] + window[0] - window[1] / 2
+
+
+def uniform(value: float, **attributes: Any) -> list[FileDataset]:
+    return emission.pet(PLANES, lambda points: np.full(points.shape[:-1], value), **attributes)
+
+
+def test_bq_per_ml_become_suv_by_weight_dose_and_decay() -> None:
+    assert given(read(uniform(20000)), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+
+
+def test_suv_as_such_and_bq_per_ml_as_such_are_taken_as_they_are() -> None:
+    assert given(read(uniform(4.5, Units="GML")), "SUVbw") == pytest.approx(4.5, rel=1e-4)
+    assert given(read(uniform(4.5, Units="GML", SUVType="BW")), "SUVbw") == pytest.approx(4.5, rel=1e-4)
+    assert given(read(uniform(20000)), "BQML", (25000, 50000)) == pytest.approx(20000, rel=1e-4)
+
+
+def test_values_corrected_to_the_injection_are_not_decayed_again() -> None:
+    made = uniform(20000, DecayCorrection="ADMIN")
+    assert given(read(made), "SUVbw") == pytest.approx(20000 * 70e3 / 370e6, rel=1e-4)
+
+
+def test_an_injection_before_midnight_is_of_the_day_before() -> None:
+    made = uniform(20000, SeriesTime="001500", AcquisitionTime="001500")
+    for data in made:
+        data.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "231500.0"
+    assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+
+
+def test_a_series_made_later_than_its_images_counts_from_the_first_of_these() -> None:
+    made = uniform(20000, SeriesTime="180000")
+    for number, data in enumerate(made):
+        data.AcquisitionTime = f"{1015 + 3 * (number // 2)}00"
+    assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+
+
+def test_a_date_and_time_of_injection_comes_before_a_time_alone() -> None:
+    made = uniform(20000)
+    for data in made:
+        tracer = data.RadiopharmaceuticalInformationSequence[0]
+        tracer.RadiopharmaceuticalStartDateTime = "20260102091500.000"
+    assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+
+
+def test_philips_counts_have_a_factor_of_their_own() -> None:
+    made = uniform(20000, Units="CNTS")
+    for data in made:
+        data.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x00, "DS", "0.0002")
+    assert given(read(made), "SUVbw") == pytest.approx(4.0, rel=1e-4)
+
+
+def tracer_of(data: Dataset) -> Dataset:
+    return data.RadiopharmaceuticalInformationSequence[0]  # type: ignore[no-any-return]
+
+
+def another_tracer(data: Dataset) -> None:
+    data.RadiopharmaceuticalInformationSequence = [tracer_of(data)] * 2
+
+
+def without(keyword: str, of: Callable[[Dataset], Dataset] = lambda data: data) -> Callable[[Dataset], None]:
+    return lambda data: delattr(of(data), keyword)
+
+
+def put(keyword: str, value: object, of: Callable[[Dataset], Dataset] = lambda data: data) -> Callable[[Dataset], None]:
+    return lambda data: setattr(of(data), keyword, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("Units", "CNTS"), "Units"),
+        (put("Units", "PROPCPS"), "Units"),
+        (without("Units"), "Units"),
+        (without("PatientWeight"), "Patient's Weight"),
+        (put("PatientWeight", "0"), "Patient's Weight"),
+        (without("RadionuclideTotalDose", tracer_of), "Radionuclide Total Dose"),
+        (without("RadionuclideHalfLife", tracer_of), "Radionuclide Half Life"),
+        (without("RadiopharmaceuticalStartTime", tracer_of), "Radiopharmaceutical Start Time"),
+        (put("RadiopharmaceuticalStartDateTime", "20250102091500", tracer_of), "half-lives"),
+        (put("RadiopharmaceuticalStartDateTime", "20260102081500", tracer_of), "Start Time"),
+        (put("RadiopharmaceuticalStartDateTime", "20260102111500", tracer_of), "Start"),
+        (put("CorrectedImage", ["DECY", "SCAT"]), "ATTN"),
+        (put("DecayCorrection", "NONE"), "Decay Correction"),
+        (another_tracer, "Radiopharmaceutical Information Sequence"),
+        (without("RadiopharmaceuticalInformationSequence"), "Radiopharmaceutical Information Sequence"),
+        (without("SeriesTime"), ""),
+    ],
+)
+def test_what_suv_can_not_be_computed_of_is_refused_by_what_it_lacks(
+    change: Callable[[Dataset], None], said: str
+) -> None:
+    made = uniform(20000)
+    for data in made:
+        change(data)
+    if not said:
+        assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+        return
+    with pytest.raises(ImageError) as refused:
+        to_model(read(made), spec("SUVbw"))
+    assert said in refused.value.message
+
+
+def test_slices_of_two_weights_make_no_suv() -> None:
+    made = uniform(20000)
+    made[3].PatientWeight = "77"
+    with pytest.raises(ImageError, match="weight, dose and injection"):
+        to_model(read(made), spec("SUVbw"))
+
+
+def test_suv_of_another_kind_and_bq_for_suv_are_refused() -> None:
+    with pytest.raises(ImageError, match="SUV Type"):
+        to_model(read(uniform(4.5, Units="GML", SUVType="LBM")), spec("SUVbw"))
+    with pytest.raises(ImageError, match="Units"):
+        to_model(read(uniform(4.5, Units="GML")), spec("BQML"))
+
+
+def test_a_package_that_does_not_say_its_unit_takes_no_pet() -> None:
+    with pytest.raises(ImageError, match=r"does not say in input\.intensity\.unit") as refused:
+        to_model(read(uniform(20000)), spec(None))
+    assert "unit: SUVbw" in refused.value.advice
+
+
+@pytest.mark.parametrize(("unit", "taken"), [(None, ("", "HU", "US")), ("HU", ("", "HU"))])
+def test_ct_that_is_not_in_hounsfield_units_is_no_ct_of_such(unit: str | None, taken: tuple[str, ...]) -> None:
+    for written in ("", "HU", "US", "Z_EFF", "MGML"):
+        made = synthetic.slices(np.full((6, 8, 8), 5, np.int16), PLANES)
+        for data in made:
+            data.RescaleType = written
+        if written in taken:
+            assert given(read(made), unit) == pytest.approx(5, abs=0.01)
+        else:
+            with pytest.raises(ImageError, match="Rescale Type"):
+                to_model(read(made), spec(unit))
+
+
+def test_an_enhanced_ct_says_its_unit_frame_by_frame() -> None:
+    made = synthetic.enhanced(np.full((6, 8, 8), 5, np.int16), PLANES)
+    assert given(read([made]), "HU") == pytest.approx(5, abs=0.01)
+    for group in made.PerFrameFunctionalGroupsSequence:
+        group.PixelValueTransformationSequence[0].RescaleType = "Z_EFF"
+    with pytest.raises(ImageError, match="'Z_EFF'"):
+        to_model(read([made]), spec(None))
+
+
+def test_units_are_of_their_modality() -> None:
+    ct = read(synthetic.slices(np.full((6, 8, 8), 5, np.int16), PLANES))
+    mr = read(synthetic.slices(np.full((6, 8, 8), 5, np.int16), PLANES, modality="MR"))
+    assert given(mr, None) == pytest.approx(5, abs=0.01)
+    for image, unit in ((ct, "SUVbw"), (mr, "HU"), (mr, "BQML"), (read(uniform(20000)), "HU")):
+        with pytest.raises(ImageError, match="expects"):
+            to_model(image, spec(unit))
+
+
+def test_a_volume_that_was_no_dicom_is_given_in_the_packages_unit(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.full((8, 8, 6), 5, np.int16), np.diag([4.0, 4, 4, 1])), tmp_path / "a.nii")
+    (image,) = read_images(wrap_nifti(tmp_path / "a.nii", "PT").instances).or_raise()
+    assert given(image, "SUVbw") == pytest.approx(5, abs=0.01)
+
+
+def test_a_unit_is_of_modality_values_alone() -> None:
+    with pytest.raises(ValueError, match=r"intensity.unit is for source 'modality'"):
+        Intensity(unit="HU")
