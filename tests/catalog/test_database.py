@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog.conftest import Postgres
 from catalog.rows import NOON, job, received, result
+from whyray.base.errors import CatalogNewer
 from whyray.catalog import Base, Catalog, Delivery, Job, database, events, jobs, sqlite_url, studies
 from whyray.catalog.database import newest_revision
 
@@ -89,6 +90,21 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path, postgres: Po
         for thread in threads:
             thread.join()
         assert problems == []
+
+
+def test_a_catalog_of_a_later_version_is_refused_with_words_and_left_as_it_is(catalog: Catalog) -> None:
+    """After a step back to the version before: it was called a defect, to be reported with the trace."""
+    write = text("UPDATE alembic_version SET version_num = :revision")
+    with catalog.engine.begin() as connection:
+        connection.execute(write, {"revision": "9999"})
+    try:
+        with pytest.raises(CatalogNewer, match=f"schema is 9999, of a later version.* is {newest_revision()}"):
+            Catalog(catalog.url)
+        with catalog.engine.connect() as connection:
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+    finally:
+        with catalog.engine.begin() as connection:
+            connection.execute(write, {"revision": newest_revision()})
 
 
 def test_sqlite_waits_for_the_disk_before_it_says_committed(tmp_path: Path) -> None:

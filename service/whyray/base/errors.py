@@ -75,6 +75,16 @@ class ConfigError(PermanentError):
         self.line = line
 
 
+class CatalogNewer(PermanentError):  # noqa: N818
+    """The catalog's schema is that of a later version of WhyRay, which this one can't read safely."""
+
+    correctable = True
+    default_advice = (
+        "Run the version of WhyRay that brought the catalog there, or a later one; or restore the backup that was taken "
+        "before that version first ran."
+    )
+
+
 # --- packages and models -----------------------------------------------------------------------------------------
 class PackageError(PermanentError):
     """A model package is missing, incomplete, changed behind its report, or its graph does not load."""

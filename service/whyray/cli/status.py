@@ -41,6 +41,7 @@ def status(
 
     from whyray.app.kept_config import config_to_ask_by
     from whyray.catalog import Catalog
+    from whyray.catalog.database import is_newest
     from whyray.catalog.overview import overview
 
     settings = config_to_ask_by(config)
@@ -49,6 +50,7 @@ def status(
     if url.get_backend_name() != "sqlite" or Path(url.database or "").is_file():
         catalog = Catalog(url, migrate=False)
         try:
+            is_newest(catalog.engine)  # tells of a later version's; of an earlier version's, the reading fails
             with catalog.read() as session:
                 free = _free_bytes(settings)
                 installation = overview(session, catalog.clock(), destinations=settings.destinations, free_bytes=free)
