@@ -80,8 +80,18 @@ class CatalogNewer(PermanentError):  # noqa: N818
 
     correctable = True
     default_advice = (
-        "Run the version of WhyRay that brought the catalog there, or a later one; or restore the backup that was taken "
-        "before that version first ran."
+        "Run the version of WhyRay that brought the catalog there, or a later one; or restore the backup that was "
+        "taken before that version first ran."
+    )
+
+
+class CatalogDamaged(PermanentError):  # noqa: N818
+    """The catalog's file is no whole database: a broken disk, or a copy of the file alone."""
+
+    correctable = True
+    default_advice = (
+        "Stop WhyRay, keep the damaged file for whoever looks into it, and restore the last backup "
+        "(docs/operate.md, Back up)."
     )
 
 

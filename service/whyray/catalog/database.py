@@ -21,6 +21,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 import whyray
 from whyray.base.child_process import end_with_parent
+from whyray.base.disk_space import DiskSpace, disk_space
 from whyray.base.errors import CatalogNewer
 from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
@@ -34,6 +35,8 @@ _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 _SWITCH_WITHIN = 60.0
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+"""SQLite's primary result codes while another connection is in the way."""
 
 _NEW_ID = "whyray_new_id"
 
@@ -163,6 +166,12 @@ class Catalog:
         with Session(engine, expire_on_commit=False, info=self._info) as session:
             yield session
 
+    def disk_space(self) -> DiskSpace | None:
+        """What the disk of a SQLite catalog can still take; None where a server keeps it. Raises OSError."""
+        if self.engine.dialect.name != "sqlite" or not self.url.database:
+            return None
+        return disk_space(Path(self.url.database).absolute().parent)
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -251,8 +260,9 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            # a full disk, or a folder that can't be written, is for its administrator to mend: told at once
+            if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
@@ -313,8 +323,8 @@ def is_newest(engine: Engine) -> bool:
         revision = _revision(connection)
     if revision is not None and revision not in _revisions():
         raise CatalogNewer(
-            f"the catalog's schema is {revision}, of a later version; the newest that WhyRay {whyray.__version__} knows "
-            f"is {newest_revision()}"
+            f"the catalog's schema is {revision}, of a later version; the newest that WhyRay {whyray.__version__} "
+            f"knows is {newest_revision()}"
         )
     return revision == newest_revision()
 
