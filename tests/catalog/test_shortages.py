@@ -8,7 +8,8 @@ from pathlib import Path
 from catalog.rows import NOON
 from whyray.base.disk_space import DiskSpace, disk_space
 from whyray.catalog import Catalog, events
-from whyray.catalog.attention import Attention, attention
+from whyray.catalog.attention import attention
+from whyray.catalog.attention_item import Attention
 from whyray.catalog.shortages import Disks
 
 PLENTY = DiskSpace(2**45, 10**8, device=1)

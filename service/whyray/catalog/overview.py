@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import deliveries, jobs, processes, stuck, studies, workitems
-from whyray.catalog.attention import Attention, attention
+from whyray.catalog.attention import attention
+from whyray.catalog.attention_item import Attention
 from whyray.catalog.shortages import Disks
 from whyray.catalog.states import DeliveryState, JobState, WorkitemState
 from whyray.catalog.studies import StudyState
