@@ -13,7 +13,8 @@ from sqlalchemy import select
 from site_under_test import Site, film
 from whyray.base.errors import PatientMismatch, uncorrectable_codes
 from whyray.catalog import Event, Job, JobState, ResultRow, contents
-from whyray.catalog.attention import Attention, attention
+from whyray.catalog.attention import attention
+from whyray.catalog.attention_item import Attention
 from whyray.catalog.shortages import Disks
 from whyray.imaging import read_images
 from whyray.jobs.worker import run_job

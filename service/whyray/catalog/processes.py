@@ -59,8 +59,11 @@ def as_detail(error: WhyRayError) -> dict[str, str]:
 
 
 def is_alive(row: Process, now: datetime) -> bool:
-    """Whether it has shown a sign of life lately, and has not ended by an error since."""
-    return why_ended(row) is None and now - row.seen_at <= ALIVE
+    """Whether it has shown a sign of life lately, and has not ended by an error since.
+
+    A sign of life from long after now is one from before the clock was set back.
+    """
+    return why_ended(row) is None and abs(now - row.seen_at) <= ALIVE
 
 
 def gone(session: Session, name: str) -> None:
