@@ -82,7 +82,7 @@ def test_a_first_start_without_a_file_or_with_a_folder_says_what_to_do(tmp_path:
     """It said to correct the line named, where none was."""
     for path, advice in ((tmp_path / "none.yaml", "config example"), (tmp_path, "may read it")):
         with pytest.raises(ConfigError) as refused:
-            source(path)
+            ConfigSource(path, pause=at_once)
         assert advice in refused.value.advice
 
 
