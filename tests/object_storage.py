@@ -116,6 +116,9 @@ class ObjectStorage:
     def free_bytes(self) -> int:
         return 1 << 50
 
+    def disk_space(self) -> None:
+        return None
+
     def stale(self, before: datetime) -> Iterator[str]:
         return (name for name, at in self.bucket.list() if at < before)
 

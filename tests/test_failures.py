@@ -15,7 +15,14 @@ from pydicom import Dataset, dcmread
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, PendingRollbackError, ProgrammingError
 
-from whyray.base.errors import DecodeError, InternalError, PeerUnreachable, ResourceExhausted, WhyRayError
+from whyray.base.errors import (
+    CatalogDamaged,
+    DecodeError,
+    InternalError,
+    PeerUnreachable,
+    ResourceExhausted,
+    WhyRayError,
+)
 from whyray.base.failures import activity, typed_error
 from whyray.imaging import read_images
 
@@ -92,6 +99,35 @@ def test_what_a_session_raises_after_its_connection_broke_is_the_same_outage() -
 def test_a_full_disk_under_the_database_is_called_that() -> None:
     error = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
     assert isinstance(typed_error(error), ResourceExhausted)
+
+
+def test_no_room_for_the_index_of_the_write_ahead_log_is_a_full_disk_too() -> None:
+    """What SQLite says where a full disk keeps it from opening the catalog: 'disk I/O error'."""
+    refusal = sqlite3.OperationalError("disk I/O error")
+    refusal.sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+    assert isinstance(typed_error(OperationalError("PRAGMA", {}, refusal)), ResourceExhausted)
+
+
+def test_a_catalog_whose_folder_can_not_be_opened_is_no_matter_of_a_server(tmp_path: Path) -> None:
+    error = raised(lambda: sqlite3.connect(tmp_path / "not-there" / "catalog.sqlite"))
+    assert error.retriable
+    assert "SQLITE_CANTOPEN" in error.message
+    assert "owns the state folder" in error.advice
+
+
+def test_a_damaged_catalog_is_no_defect_of_whyray(tmp_path: Path) -> None:
+    """A copy of the file alone, without what lies beside it, may be as bad as this."""
+    file = tmp_path / "catalog.sqlite"
+    file.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64)
+    engine = create_engine(f"sqlite:///{file}")
+
+    def work() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT name FROM sqlite_master"))
+
+    error = raised(work)
+    assert isinstance(error, CatalogDamaged)
+    assert "restore the last backup" in error.advice
 
 
 def test_a_wrong_statement_is_a_defect() -> None:

@@ -15,6 +15,7 @@ from whyray.base.roles import Right
 from whyray.catalog import Event, PixelComparison, conflicts
 from whyray.catalog.attention import attention
 from whyray.catalog.conflicts import Difference
+from whyray.catalog.shortages import Disks
 
 OTHER_PATIENT = Difference(("PatientID", "PatientName"), ("StudyDescription",))
 
@@ -98,7 +99,7 @@ def test_the_attention_lasts_longer_than_the_day(scene: Scene) -> None:
     correct(scene, "done")
     with scene.catalog.read() as session:
         later = scene.now.replace(year=scene.now.year + 1)
-        kinds = [told.kind for told in attention(session, later, destinations=["pacs"], free_bytes=None)]
+        kinds = [told.kind for told in attention(session, later, destinations=["pacs"], disks=Disks())]
         assert "content.identification" in kinds
         assert "instance.conflict" not in kinds
 

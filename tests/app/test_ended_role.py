@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import onnxruntime
@@ -19,6 +22,7 @@ from whyray.base.child_process import how_ended
 from whyray.base.errors import PackageError, RoleLost
 from whyray.catalog import Catalog, Event, Process, processes, sqlite_url
 from whyray.catalog.attention import attention
+from whyray.catalog.shortages import Disks
 
 __all__ = ["cli", "packages", "planted", "site"]
 
@@ -35,7 +39,7 @@ def test_a_role_that_cannot_start_is_told_with_its_reason(cli: Cli, site: Path) 
     catalog = Catalog(sqlite_url(site.parent / "state" / "catalog.sqlite"))
     assert [event.kind for event in rows(catalog, Event)] == ["role.ended"], "told once, however often it is tried"
     with catalog.read() as session:
-        entries = attention(session, catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+        entries = attention(session, catalog.clock(), destinations=["pacs"], disks=Disks())
     (told,) = [entry for entry in entries if entry.kind.startswith("process.")]
     assert (told.kind, told.severity) == ("process.ended", "error")
     assert told.title == f"{name_of('worker')} does not run: PackageError"
@@ -66,7 +70,7 @@ def test_a_worker_whose_queue_does_not_answer_is_told_as_hindered(cli: Cli, site
         with heartbeat:
             said = cli("status", "--config", site).everything
             with context.catalog.read() as session:
-                entries = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+                entries = attention(session, context.catalog.clock(), destinations=["pacs"], disks=Disks())
         context.close()
     assert f"{heartbeat.name} hindered: PeerUnreachable: the queue does not answer" in said
     (told,) = [entry for entry in entries if entry.kind.startswith("process.")]
@@ -81,6 +85,22 @@ def test_a_role_that_runs_again_is_no_more_told_as_ended(site: Path) -> None:
     with ProcessHeartbeat(context, "worker"), context.catalog.read() as session:
         (row,) = session.scalars(select(Process))
         assert processes.is_alive(row, context.catalog.clock())
+    context.close()
+
+
+def test_a_start_after_a_power_cut_leaves_no_roles_of_before_as_silent(site: Path) -> None:
+    """They stood on the overview for a week, beside those that ran."""
+    context = Context.open(site)
+    kept = {"worker@elsewhere:1", f"{name_of('worker')}:{os.getpid()}"}
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with context.catalog.begin() as session:
+        for name in (*kept, f"{name_of('worker')}:{ended.pid}"):
+            processes.seen(session, name, "worker", context.catalog.clock() - timedelta(hours=1), {})
+        processes.seen(session, f"{name_of('admin')}:{ended.pid}", "admin", context.catalog.clock(), {})
+    with ProcessHeartbeat(context, "worker"):
+        names = {row.name for row in rows(context.catalog, Process)}
+    assert names == {*kept, f"{name_of('admin')}:{ended.pid}"}
     context.close()
 
 

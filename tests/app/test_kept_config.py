@@ -18,6 +18,7 @@ from whyray.app.supervisor import supervisor_of
 from whyray.base.errors import ConfigError
 from whyray.catalog import Catalog, Event, Process
 from whyray.catalog.attention import attention
+from whyray.catalog.shortages import Disks
 from whyray.config import Config, Reload
 
 Row = TypeVar("Row", Event, Process)
@@ -175,7 +176,7 @@ def rows(catalog: Catalog, table: type[Row]) -> list[Row]:
 def test_the_administrator_is_told_once_however_many_roles_look_at_the_wrong_file(site: Path) -> None:
     context = opened_while_wrong(site)
     with ProcessHeartbeat(context, "worker"), ProcessHeartbeat(context, "intake"), context.catalog.read() as session:
-        entries = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+        entries = attention(session, context.catalog.clock(), destinations=["pacs"], disks=Disks())
         (refused,) = [entry for entry in entries if entry.kind == "config.refused"]
     assert refused.severity == "error"
     assert "stays in force" in refused.message

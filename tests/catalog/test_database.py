@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog.conftest import Postgres
 from catalog.rows import NOON, job, received, result
+from whyray.base.errors import CatalogNewer
 from whyray.catalog import Base, Catalog, Delivery, Job, database, events, jobs, sqlite_url, studies
 from whyray.catalog.database import newest_revision
 
@@ -91,6 +93,21 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path, postgres: Po
         assert problems == []
 
 
+def test_a_catalog_of_a_later_version_is_refused_with_words_and_left_as_it_is(catalog: Catalog) -> None:
+    """After a step back to the version before: it was called a defect, to be reported with the trace."""
+    write = text("UPDATE alembic_version SET version_num = :revision")
+    with catalog.engine.begin() as connection:
+        connection.execute(write, {"revision": "9999"})
+    try:
+        with pytest.raises(CatalogNewer, match=f"schema is 9999, of a later version.* knows is {newest_revision()}"):
+            Catalog(catalog.url)
+        with catalog.engine.connect() as connection:
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+    finally:
+        with catalog.engine.begin() as connection:
+            connection.execute(write, {"revision": newest_revision()})
+
+
 def test_sqlite_waits_for_the_disk_before_it_says_committed(tmp_path: Path) -> None:
     catalog = Catalog(sqlite_url(tmp_path / "catalog.sqlite"))
     with catalog.read() as session:
@@ -100,6 +117,25 @@ def test_sqlite_waits_for_the_disk_before_it_says_committed(tmp_path: Path) -> N
         }
     assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     catalog.close()
+
+
+def test_a_full_disk_is_told_when_the_catalog_is_opened_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`whyray serve` and `whyray status` said nothing for a minute."""
+
+    class Connection:
+        asked = 0
+
+        def execute(self, _: str) -> None:
+            self.asked += 1
+            refusal = sqlite3.OperationalError("disk I/O error")
+            refusal.sqlite_errorcode, refusal.sqlite_errorname = 4874, "SQLITE_IOERR_SHMSIZE"
+            raise refusal
+
+    monkeypatch.setattr(database.time, "sleep", lambda _: pytest.fail("it waits"))
+    full = Connection()
+    with pytest.raises(sqlite3.OperationalError):
+        database._write_ahead(full)  # type: ignore[arg-type]
+    assert full.asked == 1
 
 
 def test_postgresql_says_committed_when_it_is_though_it_was_set_up_to_say_so_before(postgres: Postgres) -> None:

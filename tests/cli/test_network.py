@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from cli.conftest import Cli
 from peers import StoreScpFactory, free_port
@@ -123,6 +124,15 @@ def test_status_before_the_first_start_says_so_and_makes_nothing(cli: Cli, site:
     assert said.code == 1
     assert "no role runs" in said.everything
     assert not (site.parent / "state").exists()
+
+
+@pytest.mark.parametrize("command", [("status",), ("account", "list")])
+def test_a_catalog_of_a_later_version_is_told_with_what_to_do(
+    cli: Cli, site: Path, catalog: Catalog, command: tuple[str, ...]
+) -> None:
+    with catalog.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    cli(*command, "--config", site).refused("CatalogNewer", "schema is 9999", "restore the backup")
 
 
 def test_status_with_living_roles_is_good_in_words_in_json_and_in_silence(

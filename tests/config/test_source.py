@@ -78,6 +78,14 @@ def test_an_empty_or_unreadable_file_leaves_the_old_one_in_force(file: Path, con
     assert config.current.routes[0].name == "first"
 
 
+def test_a_first_start_without_a_file_or_with_a_folder_says_what_to_do(tmp_path: Path) -> None:
+    """It said to correct the line named, where none was."""
+    for path, advice in ((tmp_path / "none.yaml", "config example"), (tmp_path, "may read it")):
+        with pytest.raises(ConfigError) as refused:
+            ConfigSource(path, pause=at_once)
+        assert advice in refused.value.advice
+
+
 def test_a_file_that_is_gone_is_told_once_and_one_that_is_back_is_not_a_change(file: Path) -> None:
     config = source(file)
     file.unlink()

@@ -6,12 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import ComputedRadiographyImageStorage, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
+from delivery.stalling_proxy import StallingProxy
 from delivery_site import PACE, PATIENT, QUICK, DeliverySite, ScpFactory
 from peers import OrthancFactory, StoreScpFactory, free_port, until
+from synthetic import radiograph, write
 from whyray.catalog import DeliveryState, deliveries
 from whyray.config import DicomDestination, Retry
 from whyray.delivery import Caller, DeliveryService, Pace, association
@@ -225,6 +228,24 @@ def test_a_peer_that_breaks_every_association_is_left_alone_until_the_back_off_i
     with site.delivering({"pacs": peer.destination()}):
         site.until_state("pacs", DeliveryState.WAITING)
     assert peer.associations == 3
+
+
+def test_a_peer_that_stops_reading_within_an_object_holds_its_queue_no_longer_than_a_time_limit(
+    site: DeliverySite, scp: ScpFactory, tmp_path: Path
+) -> None:
+    """A hung PACS whose machine runs on held all that was to go there for good, and nothing told of it."""
+    peer = scp(classes=(ComputedRadiographyImageStorage,))
+    # more than the system keeps for a connection, so that who sends has to wait
+    paths = write([radiograph(np.zeros((3000, 4000), np.uint16))], tmp_path / "large")
+    site.results(paths, "pacs")
+    with StallingProxy(peer.port, after=1 << 20) as proxy:
+        short = QUICK.model_copy(update={"dimse": timedelta(seconds=1), "acse": timedelta(seconds=1)})
+        with site.delivering({"pacs": peer.destination(port=proxy.port, timeouts=short)}):
+            (row,) = site.until_state("pacs", DeliveryState.WAITING)
+            assert row.error_code == "PeerUnreachable"
+            proxy.stalls = False
+            site.clock.forward(timedelta(hours=2))
+            site.until_state("pacs", DeliveryState.SENT)
 
 
 def test_a_lease_left_by_a_dead_sender_is_taken_over_and_nothing_arrives_twice(

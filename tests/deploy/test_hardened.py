@@ -151,6 +151,13 @@ def test_the_dockerfile_holds_to_the_linters_rules() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_a_slip_in_the_file_keeps_the_unit_from_no_start() -> None:
+    """After a power cut the service stayed down, though it had kept the configuration that was last in force."""
+    lines = (DEPLOY / "systemd" / "whyray.service").read_text().splitlines()
+    (check,) = [line for line in lines if "config check" in line]
+    assert check.startswith("ExecStartPre=-/")
+
+
 def test_the_systemd_unit_can_be_read_and_is_exposed_to_little() -> None:
     program = shutil.which("systemd-analyze")
     if program is None:

@@ -22,6 +22,7 @@ from synthetic import radiograph
 from whyray.admin.describe import job_detail
 from whyray.catalog import Event, Job, JobState, ResultRow
 from whyray.catalog.attention import attention
+from whyray.catalog.shortages import Disks
 from whyray.inference import load_package
 from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
@@ -96,7 +97,7 @@ def test_administrators_see_it_as_an_outcome_that_wants_a_look(demanding: Site) 
     with demanding.catalog.read() as session:
         job = session.scalars(select(Job)).one()
         told = job_detail(job, [], {})
-        entries = attention(session, demanding.clock(), destinations=["pacs", "archive"], free_bytes=2**50)
+        entries = attention(session, demanding.clock(), destinations=["pacs", "archive"], disks=Disks())
         event = session.scalars(select(Event).where(Event.kind == "job.no-statement")).one()
     assert (told.state, told.error, told.no_statement) == (JobState.DONE, None, 1)
     assert told.unanswered[0].words == WORDS

@@ -13,7 +13,9 @@ from sqlalchemy import select
 from site_under_test import Site, film
 from whyray.base.errors import PatientMismatch, uncorrectable_codes
 from whyray.catalog import Event, Job, JobState, ResultRow, contents
-from whyray.catalog.attention import Attention, attention
+from whyray.catalog.attention import attention
+from whyray.catalog.attention_item import Attention
+from whyray.catalog.shortages import Disks
 from whyray.imaging import read_images
 from whyray.jobs.worker import run_job
 
@@ -43,7 +45,7 @@ def answered(site: Site, *instances: Dataset) -> Job:
 
 def attentions(site: Site) -> tuple[Attention, ...]:
     with site.catalog.read() as session:
-        return attention(session, site.clock(), destinations=("pacs", "archive"), free_bytes=None)
+        return attention(session, site.clock(), destinations=("pacs", "archive"), disks=Disks())
 
 
 def results_of(site: Site, job: Job) -> list[ResultRow]:

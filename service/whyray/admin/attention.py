@@ -10,7 +10,7 @@ from whyray.admin.drift_watch import Watched, drifting
 from whyray.admin.schemas import Action, AttentionOut, BulkIn, Remedy
 from whyray.base.errors import uncorrectable_codes
 from whyray.catalog import DeliveryState, JobState
-from whyray.catalog.attention import Attention, Work
+from whyray.catalog.attention_item import Attention, Work
 
 _VIEWS = {
     "config.refused": "events?kind=config",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
+from whyray.base.disk_space import DiskSpace
 from whyray.config import AllOf, Config, DicomDestination, DicomWebDestination, Route, format_duration
 
 
@@ -19,6 +20,10 @@ class ResultStore(Protocol):
 
     def free_bytes(self) -> int:
         """How many bytes can still be written."""
+        ...
+
+    def disk_space(self) -> DiskSpace | None:
+        """What its file system can still take; None where it is on none of this machine's."""
         ...
 
 
@@ -107,6 +112,8 @@ class Site:
 
     routes: tuple[RouteInfo, ...] = ()
     destinations: tuple[DestinationInfo, ...] = ()
+    min_free_disk: int = 0
+    """Free bytes of storage below which instances are refused."""
 
 
 def site_of(config: Config) -> Site:
@@ -114,6 +121,7 @@ def site_of(config: Config) -> Site:
     return Site(
         routes=tuple(_route(route) for route in config.routes),
         destinations=tuple(_destination(name, destination) for name, destination in config.destinations.items()),
+        min_free_disk=config.listener.limits.min_free_disk,
     )
 
 

@@ -21,7 +21,7 @@ from whyray.app.embedded_redis import embedded_url
 from whyray.app.ended_role import name_of, process_name
 from whyray.base.allocator import settle
 from whyray.base.errors import WhyRayError
-from whyray.base.failures import logged
+from whyray.base.failures import logged, typed_error
 from whyray.base.sealing import SealingKeys
 from whyray.base.shown import shown_path
 from whyray.catalog import AuditEvent, AuditKind, AuditParticipant, Catalog, audit, events, headers, processes
@@ -117,6 +117,10 @@ class Context:
         self.catalog.close()
 
 
+def _runs(pid: int) -> bool:
+    return Path("/proc", str(pid)).exists()
+
+
 def sealing_keys(config: Config) -> SealingKeys | None:
     """The keys of encryption at rest, where it is configured. Raises ConfigError."""
     encryption = config.storage.encryption
@@ -157,6 +161,8 @@ class ProcessHeartbeat:
             words = refused_words(refusal, self._context.path)
             self._detail["config_refused"] = words
             self._event("error", "config.refused", words)
+        with self._context.catalog.begin() as session:
+            processes.gone_with_their_processes(session, self._role, platform.node(), _runs)
         self._seen()
         self._audit("application.start")
         self._thread.start()
@@ -179,7 +185,7 @@ class ProcessHeartbeat:
 
     def _run(self) -> None:
         settle()
-        told = ""
+        told = away = ""
         while not self._end.wait(_RELOAD_EVERY):
             try:
                 self._reload()
@@ -189,8 +195,11 @@ class ProcessHeartbeat:
                     logged(_log, error, shown_path(self._context.path))
             try:
                 self._seen()
+                away = ""
             except SQLAlchemyError as error:
-                _log.error("the catalog can't be reached: %s", type(error).__name__)
+                # once for each reason: the log may lie on the disk that is full
+                if away != (away := typed_error(error).message):
+                    _log.error("%s can't say that it is alive: %s", self.name, away)
 
     def _seen(self) -> None:
         catalog = self._context.catalog

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,11 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.base.failures import logged, typed_error
-from whyray.catalog import Catalog, jobs, tallies
+from whyray.catalog import Catalog, clock_steps, jobs, tallies
 
 _log = logging.getLogger("whyray.schedule")
 SEND_AGAIN_AFTER = timedelta(seconds=90)
 """Once the broker is empty, a queued job whose message is older than this gets another: the first was lost."""
+
+SET_BACK = timedelta(seconds=20)
+"""By how much the clock must fall behind between two steps to be taken as set back; less than that is waited out."""
 
 
 @dataclass
@@ -39,12 +43,16 @@ class Schedule:
     """Looks at contents that came under known UIDs."""
     housekeeping_every: timedelta = timedelta(minutes=5)
     fold_every: timedelta = timedelta(seconds=10)
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds that nobody sets."""
+    _last_step: tuple[datetime, float] | None = field(default=None)
     _kept_house_at: datetime | None = field(default=None)
     _folded_at: datetime | None = field(default=None)
     _stirred: threading.Event = field(default_factory=threading.Event)
 
     def step(self) -> None:
         """Route, wake jobs, send their messages, compare what came again and, every few minutes, forget what is old."""
+        self._heed_the_clock()
         self.router.step()
         now = self.catalog.clock()
         with self.catalog.read() as session:
@@ -60,6 +68,19 @@ class Schedule:
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now
             self.retention.step()
+
+    def _heed_the_clock(self) -> None:
+        """Where the clock was set back since the last step, move what waits for a time by as much."""
+        now, seconds = self.catalog.clock(), self.monotonic()
+        if self._last_step is not None:
+            then, seconds_then = self._last_step
+            back = timedelta(seconds=seconds - seconds_then) - (now - then)
+            if back >= SET_BACK:
+                _log.warning("the clock was set back by %.0f s", back.total_seconds())
+                with self.catalog.begin() as session:
+                    clock_steps.moved(session, back, now)
+                self._kept_house_at = self._folded_at = None
+        self._last_step = now, seconds
 
     def _compare(self) -> None:
         """After the studies that wait for a job: reading contents may take its time, or fail, and holds up none."""

@@ -75,6 +75,26 @@ class ConfigError(PermanentError):
         self.line = line
 
 
+class CatalogNewer(PermanentError):  # noqa: N818
+    """The catalog's schema is that of a later version of WhyRay, which this one can't read safely."""
+
+    correctable = True
+    default_advice = (
+        "Run the version of WhyRay that brought the catalog there, or a later one; or restore the backup that was "
+        "taken before that version first ran."
+    )
+
+
+class CatalogDamaged(PermanentError):  # noqa: N818
+    """The catalog's file is no whole database: a broken disk, or a copy of the file alone."""
+
+    correctable = True
+    default_advice = (
+        "Stop WhyRay, keep the damaged file for whoever looks into it, and restore the last backup "
+        "(docs/operate.md, Back up)."
+    )
+
+
 # --- packages and models -----------------------------------------------------------------------------------------
 class PackageError(PermanentError):
     """A model package is missing, incomplete, changed behind its report, or its graph does not load."""

@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from whyray.base.errors import DecodeError, InternalError, PeerUnreachable, ResourceExhausted, WhyRayError
+from whyray.base.errors import (
+    CatalogDamaged,
+    DecodeError,
+    InternalError,
+    PeerUnreachable,
+    ResourceExhausted,
+    WhyRayError,
+)
 
 _HERE = Path(__file__).resolve().parents[1]
 _SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
@@ -30,6 +37,10 @@ _QUEUE = {"ConnectionError", "TimeoutError", "BusyLoadingError", "OperationalErr
 _READERS = {"data_element_generator", "read_dataset", "read_sequence", "read_partial"}
 """Functions of pydicom's filereader.py in which nothing but the file decides what is raised."""
 _FULL = ("disk is full", "disk full", "no space left", "diskfull")
+_SQLITE_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
+"""SQLite's names for it: the second where there is no room for the index of its write-ahead log."""
+_SQLITE_NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
+_SQLITE_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 class _Activity(str):
@@ -87,9 +98,17 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
             advice="The instance is damaged: correct the element where it was made.",
             in_service="Then send it again.",
         )
+    if (name := _name_by_sqlite(error)).startswith(_SQLITE_DAMAGED):
+        return CatalogDamaged(f"{head}the catalog's file is damaged ({name}){doing}")
     if (outage := _outage_of_database(error)) is not None:
         if _is_full(outage):
             return ResourceExhausted(f"{head}the disk of the catalog is full{doing}")
+        if (name := _name_by_sqlite(outage)).startswith(_SQLITE_NOT_WRITABLE):
+            return PeerUnreachable(
+                f"{head}the catalog can't be reached: its file or folder can't be opened or written ({name}){doing}",
+                advice="Check that the user whom WhyRay runs as owns the state folder and all in it, and that its disk "
+                "is not mounted read-only.",
+            )
         return PeerUnreachable(
             f"{head}the catalog can't be reached or is locked ({type(outage).__name__}){doing}",
             advice="Check that the database runs, and the catalog's url.",
@@ -195,7 +214,14 @@ def _outage_of_database(error: BaseException) -> BaseException | None:
     return None
 
 
+def _name_by_sqlite(error: BaseException) -> str:
+    """SQLite's name for what it refused; empty where another has raised this."""
+    return str(getattr(getattr(error, "orig", None) or error, "sqlite_errorname", ""))
+
+
 def _is_full(error: BaseException) -> bool:
+    if _name_by_sqlite(error) in _SQLITE_FULL:
+        return True
     original = getattr(error, "orig", None)
     words = f"{type(original).__name__} {original}".lower()
     return any(phrase in words for phrase in _FULL)

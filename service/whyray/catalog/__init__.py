@@ -13,6 +13,7 @@ from whyray.catalog import (
     announcements,
     api_tokens,
     audit,
+    clock_steps,
     conflicts,
     contents,
     deliveries,
@@ -40,7 +41,7 @@ from whyray.catalog.audit_kinds import AUDIT_KINDS, AUDITED_EVENTS, OWN_SCHEME, 
 from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
 from whyray.catalog.columns import Base
 from whyray.catalog.conflict_tables import Conflict
-from whyray.catalog.database import Catalog, is_one_of, sqlite_url
+from whyray.catalog.database import Catalog, is_newest, is_one_of, sqlite_url
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
     DriftSample,
@@ -152,6 +153,7 @@ __all__ = [
     "announcements",
     "api_tokens",
     "audit",
+    "clock_steps",
     "conflicts",
     "contents",
     "deliveries",
@@ -162,6 +164,7 @@ __all__ = [
     "feedback",
     "headers",
     "installation",
+    "is_newest",
     "is_one_of",
     "job_sources",
     "jobs",

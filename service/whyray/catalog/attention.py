@@ -11,12 +11,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import conflicts, deliveries, processes, stuck
+from whyray.catalog.attention_item import Attention, Work
 from whyray.catalog.event_kinds import EventKind
+from whyray.catalog.shortages import Disks, shortages
 from whyray.catalog.states import DeliveryState, JobState
 from whyray.catalog.tables import SENT_AND_ASKED, Delivery, Event, Process, Study
 
-LOW_SPACE = 5 * 2**30
-"""Free bytes below which storage is called short: about ten CT studies."""
 LATE_COMMITMENT = timedelta(hours=6)
 LONG_OPEN = timedelta(hours=3)
 EVENT_MEMORY = timedelta(hours=24)
@@ -24,42 +24,12 @@ _MOST_STUDIES = 10
 """Told one by one."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """Which jobs, deliveries or announcements something is about: those in one of `states` at one `place`.
-
-    The place of a job is its route, that of the others their destination. `error_code` is None where they are together
-    for another reason than their error.
-    """
-
-    of: Literal["jobs", "deliveries", "announcements"]
-    states: tuple[JobState | DeliveryState, ...]
-    place: str
-    error_code: str | None = None
-
-
-@dataclass(frozen=True)
-class Attention:
-    """One thing that needs somebody. `work` names what of the work is concerned, where some is."""
-
-    severity: Literal["error", "warning"]
-    kind: str
-    title: str
-    message: str
-    advice: str
-    count: int = 1
-    since: datetime | None = None
-    work: Work | None = None
-    study: str | None = None
-    """The Study Instance UID of the one that is concerned."""
-
-
 def attention(
     session: Session,
     now: datetime,
     *,
     destinations: Iterable[str],
-    free_bytes: int | None,
+    disks: Disks,
     stuck_work: stuck.StuckGroups | None = None,
 ) -> tuple[Attention, ...]:
     """All that needs somebody, errors first.
@@ -68,15 +38,15 @@ def attention(
     ----------
     destinations
         Those that the configuration names.
-    free_bytes
-        What storage can still take; None where nobody knows.
+    disks
+        What storage and catalog can still take.
     stuck_work
         As `stuck.everything` gives it, where it was looked up already.
     """
     stuck_groups = stuck.everything(session) if stuck_work is None else stuck_work
     processes_seen = processes.all_processes(session)
     attentions = [
-        *_storage(free_bytes),
+        *shortages(session, now, disks),
         *_ended(processes_seen, now),
         *_hindered(processes_seen, now),
         *_refused_configurations(processes_seen),
@@ -89,20 +59,6 @@ def attention(
         *_no_statements(session, now),
     ]
     return tuple(sorted(attentions, key=lambda item: item.severity))
-
-
-def _storage(free_bytes: int | None) -> list[Attention]:
-    if free_bytes is None or free_bytes >= LOW_SPACE:
-        return []
-    return [
-        Attention(
-            severity="error",
-            kind="storage.low",
-            title="Storage is nearly full",
-            message=f"{free_bytes / 2**30:.1f} GiB are free, {LOW_SPACE / 2**30:.0f} GiB are wanted",
-            advice="Free disk or shorten the retention; new instances are refused when nothing is left.",
-        )
-    ]
 
 
 def _ended(rows: Sequence[Process], now: datetime) -> list[Attention]:

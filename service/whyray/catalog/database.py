@@ -19,7 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.pool import PoolProxiedConnection
 
+import whyray
 from whyray.base.child_process import end_with_parent
+from whyray.base.disk_space import DiskSpace, disk_space
+from whyray.base.errors import CatalogNewer
 from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
 from whyray.catalog.audit import SEALING, WAITING, append_waiting
@@ -32,6 +35,8 @@ _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 _SWITCH_WITHIN = 60.0
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+"""SQLite's primary result codes while another connection is in the way."""
 
 _NEW_ID = "whyray_new_id"
 
@@ -161,6 +166,12 @@ class Catalog:
         with Session(engine, expire_on_commit=False, info=self._info) as session:
             yield session
 
+    def disk_space(self) -> DiskSpace | None:
+        """What the disk of a SQLite catalog can still take; None where a server keeps it. Raises OSError."""
+        if self.engine.dialect.name != "sqlite" or not self.url.database:
+            return None
+        return disk_space(Path(self.url.database).absolute().parent)
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -249,8 +260,9 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            # a full disk, or a folder that can't be written, is for its administrator to mend: told at once
+            if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
@@ -258,8 +270,14 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the schema to the newest revision; safe when several processes start together."""
-    if _is_newest(engine):
+    """Bring the schema to the newest revision; safe when several processes start together.
+
+    Raises
+    ------
+    CatalogNewer
+        If a later version of WhyRay was here: nothing is changed.
+    """
+    if is_newest(engine):
         return
     # 12 MB and a quarter of a second that a role needs only when it makes or changes the schema
     from alembic import command
@@ -279,7 +297,7 @@ def upgrade_apart(engine: Engine) -> None:
 
     Where that process fails, nothing is changed and nothing is raised: `upgrade` tells why.
     """
-    if engine.url.database in (None, "", ":memory:") or _is_newest(engine):
+    if engine.url.database in (None, "", ":memory:") or is_newest(engine):
         return
     url = engine.url.render_as_string(hide_password=False)
     subprocess.run(  # nosec B603  # WhyRay itself, without a shell
@@ -293,14 +311,31 @@ def upgrade_apart(engine: Engine) -> None:
     )
 
 
-def _is_newest(engine: Engine) -> bool:
+def is_newest(engine: Engine) -> bool:
+    """Whether the schema is that of this version of WhyRay; False where it is older, or where there is none yet.
+
+    Raises
+    ------
+    CatalogNewer
+        If a later version was here.
+    """
     with engine.execution_options(whyray_read=True).connect() as connection:
-        return _revision(connection) == newest_revision()
+        revision = _revision(connection)
+    if revision is not None and revision not in _revisions():
+        raise CatalogNewer(
+            f"the catalog's schema is {revision}, of a later version; the newest that WhyRay {whyray.__version__} "
+            f"knows is {newest_revision()}"
+        )
+    return revision == newest_revision()
 
 
 def newest_revision() -> str:
     """The revision that the migrations lead to: their files bear their revisions, in order."""
-    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return max(_revisions())
+
+
+def _revisions() -> set[str]:
+    return {path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")}
 
 
 def _revision(connection: Connection) -> str | None:

@@ -23,6 +23,7 @@ EventKind = Literal[
     "admin.retry",
     "announcement.failed",
     "audit.unsent",
+    "clock.set-back",
     "config.refused",
     "config.reloaded",
     "content.differs",
@@ -102,6 +103,10 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "admin.retry": ("info", "an administrator queued a job, a delivery or an announcement again"),
     "announcement.failed": ("error", "an AE could not be told of arrivals, and is not asked again"),
     "audit.unsent": ("warning", "the receiver of audit messages can't be reached: they wait in the catalog"),
+    "clock.set-back": (
+        "warning",
+        "the machine's clock was set back: what waits for a time was moved with it, so that it waits no longer",
+    ),
     "config.refused": ("error", "the configuration file can't be obeyed; an older configuration is in force"),
     "config.reloaded": ("info", "the configuration file was read anew; names what takes effect at the next start only"),
     "content.differs": ("warning", "how contents that came under known UIDs differ, where it is not in whose they are"),

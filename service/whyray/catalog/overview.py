@@ -11,7 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import deliveries, jobs, processes, stuck, studies, workitems
-from whyray.catalog.attention import Attention, attention
+from whyray.catalog.attention import attention
+from whyray.catalog.attention_item import Attention
+from whyray.catalog.shortages import Disks
 from whyray.catalog.states import DeliveryState, JobState, WorkitemState
 from whyray.catalog.studies import StudyState
 from whyray.catalog.tables import Job, Process
@@ -87,15 +89,15 @@ class Overview:
         return bool(self.roles) and all(role.alive for role in self.roles)
 
 
-def overview(session: Session, now: datetime, *, destinations: Iterable[str], free_bytes: int | None) -> Overview:
+def overview(session: Session, now: datetime, *, destinations: Iterable[str], disks: Disks) -> Overview:
     """Count all of it.
 
     Parameters
     ----------
     destinations
         Those that the configuration names.
-    free_bytes
-        What storage can still take; None where nobody knows.
+    disks
+        What storage and catalog can still take.
     """
     named = list(destinations)
     stuck_groups = stuck.everything(session)
@@ -107,7 +109,7 @@ def overview(session: Session, now: datetime, *, destinations: Iterable[str], fr
         queue=queue_state(session),
         destinations=destination_states(session, named, stuck_work=stuck_groups),
         workitems=workitems.tally(session),
-        attention=attention(session, now, destinations=named, free_bytes=free_bytes, stuck_work=stuck_groups),
+        attention=attention(session, now, destinations=named, disks=disks, stuck_work=stuck_groups),
     )
 
 

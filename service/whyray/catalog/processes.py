@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,13 +59,27 @@ def as_detail(error: WhyRayError) -> dict[str, str]:
 
 
 def is_alive(row: Process, now: datetime) -> bool:
-    """Whether it has shown a sign of life lately, and has not ended by an error since."""
-    return why_ended(row) is None and now - row.seen_at <= ALIVE
+    """Whether it has shown a sign of life lately, and has not ended by an error since.
+
+    A sign of life from long after now is one from before the clock was set back.
+    """
+    return why_ended(row) is None and abs(now - row.seen_at) <= ALIVE
 
 
 def gone(session: Session, name: str) -> None:
     """Note that a role ended in good order."""
     session.execute(delete(Process).where(Process.name == name))
+
+
+def gone_with_their_processes(session: Session, role: str, machine: str, runs: Callable[[int], bool]) -> None:
+    """Forget those of a role on this machine whose process is not there any more: killed, or ended while the catalog
+    was out of reach, so that nobody could say so. `runs` says whether a process of that number runs.
+    """
+    beginning = f"{role}@{machine}:"
+    for row in session.scalars(select(Process).where(Process.role == role)):
+        number = row.name.removeprefix(beginning)
+        if row.name != number and number.isdecimal() and not runs(int(number)):
+            session.delete(row)
 
 
 def forget(session: Session, before: datetime) -> None:

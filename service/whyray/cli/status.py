@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +15,9 @@ from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from whyray.catalog import Catalog
     from whyray.catalog.overview import Overview, RoleState
+    from whyray.catalog.shortages import Disks
     from whyray.config import Config
 
 
@@ -40,7 +41,7 @@ def status(
     from sqlalchemy.exc import SQLAlchemyError
 
     from whyray.app.kept_config import config_to_ask_by
-    from whyray.catalog import Catalog
+    from whyray.catalog import Catalog, is_newest
     from whyray.catalog.overview import overview
 
     settings = config_to_ask_by(config)
@@ -49,9 +50,11 @@ def status(
     if url.get_backend_name() != "sqlite" or Path(url.database or "").is_file():
         catalog = Catalog(url, migrate=False)
         try:
+            is_newest(catalog.engine)  # tells of a later version's; of an earlier version's, the reading fails
             with catalog.read() as session:
-                free = _free_bytes(settings)
-                installation = overview(session, catalog.clock(), destinations=settings.destinations, free_bytes=free)
+                installation = overview(
+                    session, catalog.clock(), destinations=settings.destinations, disks=_disks(settings, catalog)
+                )
         except SQLAlchemyError as error:
             raise PeerUnreachable(
                 f"the catalog can't be read: {type(error).__name__}",
@@ -67,10 +70,14 @@ def status(
         raise typer.Exit(1)
 
 
-def _free_bytes(config: Config) -> int | None:
-    """What the storage folder can still take; None where there is none yet: nothing is made to find out."""
+def _disks(config: Config, catalog: Catalog) -> Disks:
+    """What storage and catalog can still take; nothing is made to find out."""
+    from whyray.base.disk_space import disk_space
+    from whyray.catalog.shortages import Disks
+
     folder = config.storage_folder
-    return shutil.disk_usage(folder).free if folder.is_dir() else None
+    storage = disk_space(folder) if folder.is_dir() else None
+    return Disks(storage, catalog.disk_space(), config.listener.limits.min_free_disk)
 
 
 def _as_json(installation: Overview | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from whyray.base.errors import ConfigError
 from whyray.base.shown import shown_path
 from whyray.config.lines import Document, read_yaml
 from whyray.config.model import Config
-from whyray.config.problems import Problem, config_error, did_you_mean
+from whyray.config.problems import Problem, config_error, did_you_mean, unreadable
 from whyray.config.references import reference_faults
 from whyray.config.schema import choices_at
 
@@ -51,10 +51,7 @@ def load_config(path: str | Path, *, environ: Mapping[str, str] | None = None, r
             f"{shown_path(path)}: not UTF-8 at byte {error.start}", advice="Save the file as UTF-8."
         ) from None
     except OSError as error:
-        raise ConfigError(
-            f"{shown_path(path)}: {error.strerror or error}",
-            advice="`whyray config example > whyray.yaml` writes one to begin with.",
-        ) from None
+        raise unreadable(path, error) from None
     config, problems = read_config(text, folder=path.absolute().parent, environ=environ, read_secrets=read_secrets)
     if config is None:
         raise config_error(problems, shown_path(path))

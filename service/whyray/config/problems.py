@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from whyray.base.errors import ConfigError
+from whyray.base.shown import shown_path
 
 Place = tuple[str | int, ...]
 """Keys and list indices from the top of the file, e.g. ('routes', 0, 'when', 'Modality')."""
@@ -61,3 +63,11 @@ def config_error(problems: Sequence[Problem], source: str) -> ConfigError:
         return ConfigError(f"{source}: {problems[0]}")
     listed = "\n".join(f"  {problem}" for problem in problems)
     return ConfigError(f"{source} has {len(problems)} problems:\n{listed}")
+
+
+def unreadable(path: Path, error: OSError) -> ConfigError:
+    """The error that a file is which is not there, or can't be read."""
+    advice = "Check that it is a file, and that the user whom WhyRay runs as may read it."
+    if isinstance(error, FileNotFoundError):
+        advice = "`whyray config example > whyray.yaml` writes one to begin with."
+    return ConfigError(f"{shown_path(path)}: {error.strerror or error}", advice=advice)

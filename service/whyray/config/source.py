@@ -19,7 +19,7 @@ from whyray.base.shown import shown_path
 from whyray.config.destinations import DicomWebDestination
 from whyray.config.load import read_config
 from whyray.config.model import Config
-from whyray.config.problems import Place, Problem, config_error, dotted
+from whyray.config.problems import Place, Problem, config_error, dotted, unreadable
 from whyray.config.secrets import Secret
 
 NEEDS_RESTART: tuple[Place, ...] = (
@@ -248,7 +248,7 @@ class ConfigSource:
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise ConfigError(f"{shown_path(self.path)}: {error.strerror or error}") from None
+            raise unreadable(self.path, error) from None
 
     def _settled(self, content: bytes) -> bytes:
         for _ in range(20):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pynetdicom import evt
@@ -73,8 +75,12 @@ def association(
     def opened(event: evt.Event) -> None:
         connected.append(time.monotonic())
         event.assoc._reactor_checkpoint = ReactorCheckpoint(event.assoc)
+        link = event.assoc.dul.socket.socket
         # commands and data leave in several small packets: Nagle's algorithm would hold each back for 40 ms
-        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # pynetdicom's time-outs are for answers: a peer that reads no further would hold its thread, and all that is
+        # to go there, for as long as its machine runs
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(peer.timeouts.dimse))
 
     try:
         link = ae.associate(
@@ -103,6 +109,11 @@ def association(
         raise
     if link.is_established:
         link.release()
+
+
+def _timeval(span: timedelta) -> bytes:
+    """`struct timeval` of 64-bit Linux."""
+    return struct.pack("ll", span.days * 86400 + span.seconds, span.microseconds)
 
 
 def _why_not(link: Association, peer: DicomPeer, caller: Caller, *, waited: float) -> WhyRayError:

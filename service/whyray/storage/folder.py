@@ -26,6 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from whyray.base.disk_space import DiskSpace, disk_space
 from whyray.base.errors import NotFound, ResourceExhausted
 from whyray.base.sealing import (
     MAGIC,
@@ -180,6 +181,10 @@ class FolderStorage:
     def free_bytes(self) -> int:
         """Bytes free to this process on the filesystem that holds `root`."""
         return shutil.disk_usage(self.root).free
+
+    def disk_space(self) -> DiskSpace | None:
+        """What its file system can still take; see `Storage.disk_space`."""
+        return disk_space(self.root)
 
     def stale(self, before: datetime) -> Iterator[str]:
         """Keys of files last written before `before`."""
@@ -369,7 +374,15 @@ def _guarded(action: Callable[[], T], place: Path) -> T:
     try:
         return action()
     except OSError as error:
-        what = "is full" if error.errno in _FULL else f"can't be written ({error.strerror})"
+        what = _fullness(place.parent) if error.errno in _FULL else f"can't be written ({error.strerror})"
         raise ResourceExhausted(
             f"storage at {place.parent} {what}", advice="Free disk, or correct the folder's rights; then send again."
         ) from error
+
+
+def _fullness(folder: Path) -> str:
+    """A disk that has bytes left, and no file to put them in, looks free to who asks `df` alone."""
+    with suppress(OSError):
+        if disk_space(folder).free_files == 0:
+            return "has no inode left, whatever is free in bytes (`df -i`)"
+    return "is full"

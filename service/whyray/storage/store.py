@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from whyray.base.disk_space import DiskSpace
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -113,6 +115,10 @@ class Storage(Protocol):
 
     def free_bytes(self) -> int:
         """How many bytes can still be written."""
+        ...
+
+    def disk_space(self) -> DiskSpace | None:
+        """What the file system that holds it can still take; None where it is on none of this machine's."""
         ...
 
     def stale(self, before: datetime) -> Iterator[str]:

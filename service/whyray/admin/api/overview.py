@@ -13,6 +13,7 @@ from whyray.admin.schemas import Choices, DestinationTally, Overview, ProcessOut
 from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.catalog.overview import overview as counted
+from whyray.catalog.shortages import Disks
 from whyray.config import KIND_TITLES, ResultKind
 
 router = APIRouter(tags=["overview"])
@@ -22,10 +23,12 @@ router = APIRouter(tags=["overview"])
 def overview(backend: Using, actor: Actor) -> Overview:
     """What the first view of the admin page shows."""
     now = backend.catalog.clock()
-    names = [destination.name for destination in backend.site().destinations]
+    site = backend.site()
+    names = [destination.name for destination in site.destinations]
     free = backend.store.free_bytes()
+    disks = Disks(backend.store.disk_space(), backend.catalog.disk_space(), site.min_free_disk)
     with backend.catalog.read() as session:
-        installation = counted(session, now, destinations=names, free_bytes=free)
+        installation = counted(session, now, destinations=names, disks=disks)
         watched = backend.drift.look(session, now)
     return Overview.model_validate(
         {
