@@ -106,7 +106,7 @@ def _input(name: str, shape: list[int | None]) -> list[str]:
         f"  shape: {size}",
         f"  channels: {channels or ''}",
         "  fit:                       # as in training: pad (keeps the aspect ratio), stretch or crop",
-        "  intensity:                 # as in training: {source: voi} is 0..1 as displayed; or HU in a window",
+        "  intensity:                 # as in training: {source: voi} is 0..1 as displayed; or HU; window, mean, std",
         "  modalities: []             # e.g. [CR, DX]; empty takes any",
     ]
 
