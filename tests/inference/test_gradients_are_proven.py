@@ -251,3 +251,27 @@ def test_slopes_behind_a_layer_are_proven_too(tmp_path: Path) -> None:
     assert features is not None
     assert model.network.features_name is not None
     assert layer_to_logits(model, model.network.features_name).slopes(features, [0, 1])[0].any()
+
+
+class GeneralisedMean(nets.PlainCnn):
+    """Pooling by a root of a mean of powers, which has no answer to features below 0 (Radenović et al. 2019, eq. 3)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        powers = self.last(self.body(x)).clamp(min=1e-6).pow(3.0)
+        return self.linear(powers.mean(dim=(2, 3)).pow(1 / 3))
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "hi-res-cam", "layer-cam", "grad-cam-plus-plus"])
+def test_a_head_that_has_no_answer_to_negative_features_is_proven_on_others(tmp_path: Path, method: str) -> None:
+    torch.manual_seed(0)
+    net = GeneralisedMean().eval()
+    model, x = load_package(nets.pack(tmp_path, "plain", net), options=CPU), nets.image("plain").numpy()
+    features = model.session.run(x).features
+    assert features is not None
+    assert not np.isfinite(model.network.head_run(-features)).all()
+    assert why_not(method_named(method), model) is None
+    assert explain(model, x, target="one", method=method).values.shape == (32, 32)
+    powers = torch.from_numpy(features).requires_grad_(True)
+    net.linear(powers.mean(dim=(2, 3)).pow(1 / 3))[0, 1].backward()
+    slopes = model.gradients.head(features, model.logits(x), [1])[0]
+    np.testing.assert_allclose(slopes[0], powers.grad[0].numpy(), rtol=1e-4, atol=1e-7)

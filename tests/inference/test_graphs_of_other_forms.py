@@ -212,3 +212,55 @@ def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     (folder / "weights.bin").unlink()
     with pytest.raises(PackageError, match=r"not a readable ONNX graph: .*weights\.bin"):
         load_package(folder, options=CPU).predict(nets.image("plain").numpy())
+
+
+def test_a_format_that_is_too_new_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = nets.pack(tmp_path, "plain")
+    proto = onnx.load(folder / "model.onnx")
+    proto.ir_version = onnx.IR_VERSION + 1
+    onnx.save(proto, folder / "model.onnx")
+    with pytest.raises(PackageError, match=rf"\(IR version\) {onnx.IR_VERSION} or older, found") as refused:
+        _ = load_package(folder, options=CPU).network
+    assert f"setting ir_version to {onnx.IR_VERSION}" in refused.value.advice
+
+
+def test_operators_and_opsets_that_are_not_known_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = nets.pack(tmp_path, "plain")
+    proto = onnx.load(folder / "model.onnx")
+    newer, own = onnx.ModelProto(), onnx.ModelProto()
+    newer.CopyFrom(proto)
+    newer.opset_import[0].version = 99
+    own.CopyFrom(proto)
+    own.opset_import.append(onnx.helper.make_opsetid("of.a.company", 1))
+    for node in own.graph.node:
+        if node.op_type == "Relu":
+            node.op_type, node.domain = "FancyRelu", "of.a.company"
+    for changed, words in ((newer, "older opset"), (own, "Operators of one's own are not run")):
+        onnx.save(changed, folder / "model.onnx")
+        found = [finding for finding in check_package(folder, CPU) if finding.severity == "error"]
+        assert len(found) == 1
+        assert words in found[0].advice
+
+
+def test_boxes_are_refused_with_what_a_detector_has_to_give(tmp_path: Path) -> None:
+    class Boxes(nets.PlainCnn):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.body(x)).flatten(2).transpose(1, 2)[:, :, :3] - 0.1
+
+    torch.manual_seed(0)
+    folder = nets.pack(tmp_path, "plain", Boxes().eval())
+    found = [finding for finding in check_package(folder, CPU) if finding.severity == "error"]
+    assert len(found) == 1
+    assert "the largest of all boxes' scores" in found[0].advice
+
+
+def test_a_batch_that_is_fixed_writes_nothing_to_standard_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    net = nets.make("plain")
+    folder = nets.write_manifest(tmp_path / "plain" / "1.0.0", nets.manifest("plain"))
+    nets.export(folder / "model.onnx", "plain", net, dynamic=False, modern=True)
+    capfd.readouterr()
+    assert any("one item at a time" in finding.message for finding in check_package(folder, CPU))
+    assert "onnxruntime" not in capfd.readouterr().err

@@ -376,3 +376,65 @@ def test_maps_that_are_flattened_before_they_are_pooled_are_no_tokens(tmp_path: 
     named = packed(tmp_path, Prototypes(), output__features=earlier)
     assert load_package(named, options=CPU).network.features_name == earlier
     assert not any("tokens" in finding.message for finding in check_package(named))
+
+
+class ClassifierAndSegmenter(nn.Module):
+    """An encoder whose last maps are pooled for an answer, and a decoder with a skip from its first block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU())
+        self.second = nn.Sequential(nn.MaxPool2d(4), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU())
+        self.up, self.segments = nn.ConvTranspose2d(8, 6, 4, stride=4), nn.Conv2d(12, 3, 1)
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        high = self.first(x)
+        low = self.second(high)
+        logits = self.linear(low.amax(dim=(2, 3)))
+        return logits, self.segments(torch.cat([self.up(low), high], dim=1))
+
+
+class SizeOfEarlierMaps(nn.Module):
+    """The batch's size is read off the first maps where the pooled vector is brought into its shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU())
+        self.second = nn.Sequential(nn.MaxPool2d(4), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU())
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        high = self.first(x)
+        pooled = nn.functional.adaptive_avg_pool2d(self.second(high), 1)
+        return self.linear(pooled.view(high.size(0), -1))
+
+
+@pytest.mark.parametrize("modern", [False, True])
+def test_maps_that_another_output_reads_are_not_those_of_the_answer(tmp_path: Path, modern: bool) -> None:
+    torch.manual_seed(0)
+    folder = nets.write_manifest(tmp_path / "plain" / "1.0.0", nets.manifest("plain"))
+    torch.onnx.export(
+        ClassifierAndSegmenter().eval(),
+        (nets.image("plain"),),
+        folder / "model.onnx",
+        dynamo=modern,
+        input_names=["x"],
+        output_names=["logits", "segments"],
+        **({"external_data": False, "verbose": False} if modern else {}),
+    )
+    model = load_package(folder, options=CPU)
+    features = model.session.run(nets.image("plain").numpy()).features
+    assert features is not None
+    assert features.shape == (1, 8, 8, 8)
+
+
+def test_maps_whose_size_is_read_last_are_not_taken_for_the_last_maps(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    folder = nets.pack(tmp_path, "plain", SizeOfEarlierMaps().eval())
+    assert load_package(folder, options=CPU).network.features_name is None
+    assert any(r"export it with flatten(1)" in finding.message for finding in check_package(folder, CPU))
+    fixed = nets.pack(tmp_path / "fixed", "plain", SizeOfEarlierMaps().eval(), dynamic=False)
+    features = load_package(fixed, options=CPU).session.run(nets.image("plain").numpy()).features
+    assert features is not None
+    assert features.shape == (1, 8, 8, 8)

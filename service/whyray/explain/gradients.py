@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from whyray.base.arrays import FloatArray
-from whyray.base.errors import TierMissing
+from whyray.base.errors import TierMissing, WhyRayError
 from whyray.explain.case import Attribution, Case
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
-from whyray.inference import PARITY, GradientEngine, Operator, Rule, parity_gap
+from whyray.inference import PARITY, GradientEngine, Model, Operator, Rule, parity_gap
 
 
 def gradients_at_image(case: Case, method: str, rule: Rule | None = None) -> tuple[FloatArray, float]:
@@ -139,6 +139,12 @@ class GuidedBackprop(AttributionMap):
     unit: ClassVar[str] = "logit per unit of input"
     deliverable: ClassVar[bool] = False
 
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """The graph has no ReLU."""
+        graph = model.network.graph
+        nodes = graph.between(graph.input, model.network.logits_name) or []
+        return None if any(node.op_type in ("Relu", "Clip") for node in nodes) else _without_relu(model)
+
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
         """One map a target, summed over channels; one pass forward, one back for each target."""
         met = 0
@@ -155,5 +161,12 @@ class GuidedBackprop(AttributionMap):
 
         gradients, gap = gradients_at_image(case, self.name, rule)
         if not met:
-            raise TierMissing(f"guided-backprop needs ReLUs, and {case.model.identity} has none")
+            raise _without_relu(case.model)
         return [Attribution(gradient.sum(axis=0), evidence={"engine_parity": gap}) for gradient in gradients]
+
+
+def _without_relu(model: Model) -> TierMissing:
+    return TierMissing(
+        f"guided-backprop needs ReLUs, and {model.identity} has none",
+        advice="Take integrated-gradients for this package.",
+    )

@@ -8,14 +8,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from whyray.base.errors import ExplanationError
+from whyray.base.errors import ExplanationError, WhyRayError
 from whyray.explain.case import Attribution, Case
 from whyray.explain.gradients import checked_parity
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.inference import ELEMENTWISE, Operator, moving
+from whyray.inference import ELEMENTWISE, Model, Operator, moving
+from whyray.packages import reads
 
 _NO_RULE = {"softmax", "layer_norm", "instance_norm", "group_norm", "div", "pow"}
+_NO_RULE_IN_ONNX = frozenset(
+    ["Softmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "Pow", "Attention"]
+)
+_OF_SEVERAL = frozenset(["Mul", "MatMul", "Div", "Einsum"])
 
 
 class LrpParameters(MethodParameters):
@@ -55,6 +60,16 @@ class Lrp(AttributionMap):
     signed: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = LrpParameters
 
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """An operator of the graph that has no rule; those that only the twin shows are told when it runs."""
+        without = _without_rule(model)
+        if without is None:
+            return None
+        return ExplanationError(
+            f"lrp has no rule for {without} of activations, which {model.identity} has",
+            advice="Take integrated-gradients for this package.",
+        )
+
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; one pass forward, one back for each target."""
         assert isinstance(parameters, LrpParameters)
@@ -85,6 +100,20 @@ class Lrp(AttributionMap):
             evidence = {"conservation_gap": gap, "kept_by_biases": kept, "engine_parity": parity}
             results.append(Attribution(relevance, evidence=evidence))
         return results
+
+
+def _without_rule(model: Model) -> str | None:
+    """The first operator between image and logits that has no rule, by its name in ONNX; None where there is none."""
+    graph = model.network.graph
+    varying = {graph.input}
+    for node in graph.between(graph.input, model.network.logits_name) or []:
+        count = sum(tensor in varying for tensor in node.input)
+        if not varying.intersection(reads(node)) or node.op_type in {"Shape", "Size"}:
+            continue
+        varying.update(node.output)
+        if (count and node.op_type in _NO_RULE_IN_ONNX) or (count > 1 and node.op_type in _OF_SEVERAL):
+            return str(node.op_type)
+    return None
 
 
 class _Rules:

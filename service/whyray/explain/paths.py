@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from whyray.base.arrays import FloatArray
-from whyray.base.errors import ExplanationError
+from whyray.base.errors import ExplanationError, WhyRayError
 from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
 from whyray.explain.gradients import engine_parity
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
+from whyray.inference import Model
 
 
 def completeness_gap(attributions: FloatArray, difference: float) -> float:
@@ -161,18 +163,16 @@ class ExpectedGradients(AttributionMap):
             for attributions, gain in zip(maps, case.score - mean, strict=True)
         ]
 
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """There are no reference images, by the name that the package prefers."""
+        try:
+            _path_of_references(model, str(model.manifest.methods.get(self.name, {}).get("references", "references")))
+        except ExplanationError as error:
+            return error
+        return None
+
     def _references(self, case: Case, artefact: str) -> FloatArray:
-        package = case.model.package
-        if artefact in package.manifest.artefacts:
-            path = package.artefact(artefact)
-        elif package.references.is_file():
-            path = package.references
-        else:
-            raise ExplanationError(
-                f"expected-gradients needs reference images, and {case.model.identity} has no artefact {artefact!r} "
-                "and no images from onboarding",
-                advice="Onboard it, or add a .npy of images to artefacts in model.yaml, or take integrated-gradients.",
-            )
+        path = _path_of_references(case.model, artefact)
         references = case.model.network.checked_input(np.load(path, allow_pickle=False))
         others: FloatArray = references[np.abs(references - case.x).reshape(len(references), -1).max(axis=1) > 0]
         if not len(others):
@@ -181,3 +181,16 @@ class ExpectedGradients(AttributionMap):
                 advice="Give it more reference images.",
             )
         return others
+
+
+def _path_of_references(model: Model, artefact: str) -> Path:
+    package = model.package
+    if artefact in package.manifest.artefacts:
+        return package.artefact(artefact)
+    if package.references.is_file():
+        return package.references
+    raise ExplanationError(
+        f"expected-gradients needs reference images, and {model.identity} has no artefact {artefact!r} and no images "
+        "from onboarding",
+        advice="Onboard it, or add a .npy of images to artefacts in model.yaml, or take integrated-gradients.",
+    )

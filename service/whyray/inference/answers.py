@@ -53,7 +53,11 @@ def checked_logits(raw: FloatArray, batch: int, manifest: Manifest, *, identity:
         raise ModelOutputError(
             f"{identity}: expected {count} targets for {batch} inputs in an output of {rank} axes, "
             f"found shape {logits.shape}",
-            advice="Make targets in model.yaml match the output's channels.",
+            advice="Make targets in model.yaml match the output's channels."
+            if logits.ndim == rank or segmentation
+            else "Name the output that has one score for each target (N, targets) in output.name. Where there is none, "
+            "as in a detector, give the graph one, e.g. the largest of all boxes' scores of each target; a model that "
+            "answers for each place is a segmentation.",
         )
     if not np.isfinite(logits).all():
         raise ModelOutputError(f"{identity}: the output {tensor!r} has NaN or infinite values")

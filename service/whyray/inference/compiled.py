@@ -84,14 +84,12 @@ class CompiledHead:
         if prove:
             sizes = [size or 1 for size in network.graph.shapes[features][1:]]
             random = np.random.default_rng(0).normal(size=(1, *sizes)).astype(np.float32)
-            reason = cache.proof(
-                "compiled head gradient",
-                converter.name,
-                session.providers,
-                lambda: unproven(
-                    session.in_single_precision.network.head_run, self._pullback, probes_of_features(random)
-                ),
-            )
+
+            def unproven_on_features() -> str:
+                answers = session.in_single_precision.network.head_run
+                return unproven(answers, self._pullback, probes_of_features(random, answers))
+
+            reason = cache.proof("compiled head gradient", converter.name, session.providers, unproven_on_features)
             if reason:
                 raise ValueError(reason)
 

@@ -22,6 +22,10 @@ from whyray.packages import InputSpec, reads
 
 WITHOUT_MAPS = "occlusion or rise, or with gradients integrated-gradients"
 """Methods that need no feature maps, in words for advice."""
+_SIZES = (
+    "the graph reads sizes off a tensor before them (as `view(x.size(0), -1)` does), so that what follows can't be run "
+    "by itself: export it with flatten(1), or with sizes that are fixed"
+)
 _LEARNED = frozenset(
     [
         "MatMul",
@@ -60,8 +64,8 @@ def chosen_features(graph: Graph, logits: str, spec: InputSpec, options: Runtime
     """The last map before `logits` through which they depend on the image, and through nothing else.
 
     Walks from the logits back along the graph. None where there is no such map, where layers of tokens come behind it,
-    or where it lies otherwise than the image. For a segmentation that ends in a 1 × 1 convolution this is that
-    convolution's input.
+    where what follows reads sizes off what comes before it, or where it lies otherwise than the image. For a
+    segmentation that ends in a 1 × 1 convolution this is that convolution's input.
     """
     for name in _backwards(graph, logits):
         shape = graph.shapes.get(name)
@@ -72,7 +76,10 @@ def chosen_features(graph: Graph, logits: str, spec: InputSpec, options: Runtime
         tokens = _tokens_behind(graph, name, logits, spec)
         if tokens is not None:
             return Features(None, _before_tokens(graph, name, tokens))
-        if graph.between(name, logits):
+        nodes = graph.between(name, logits)
+        if nodes is None:
+            return Features(None, f"behind the last feature maps ({name!r}) {_SIZES}")
+        if nodes:
             misplaced = why_misplaced(graph, name, spec, options)
             if misplaced is None:
                 return Features(name)
@@ -135,9 +142,16 @@ def _advice(graph: Graph, logits: str, spec: InputSpec, options: RuntimeOptions)
 
 
 def _backwards(graph: Graph, logits: str) -> Iterator[str]:
-    passed = {graph.input, logits, *graph.constants}
+    """Tensors that the values of `logits` come from, the latest to be read first.
+
+    What other outputs read, as the decoder behind a classifier does, and where sizes are read off, is no way to them.
+    """
+    passed, wanted = {graph.input, logits, *graph.constants}, {logits}
     for node in reversed(graph.proto.graph.node):
+        if node.op_type in {"Shape", "Size"} or not wanted.intersection(node.output):
+            continue
         for name in reads(node):
+            wanted.add(name)
             if name in graph.producer and name not in passed:
                 passed.add(name)
                 yield str(name)

@@ -13,7 +13,7 @@ from whyray.inference.computed_sizes import constant_value, inferred_sizes
 from whyray.inference.input_layout import with_channels_first_input
 from whyray.inference.input_type import with_float_input
 from whyray.inference.inputs import with_constants
-from whyray.packages import InputSpec, reads, tensors, with_dense_constants
+from whyray.packages import InputSpec, put_in_order, reads, tensors, with_dense_constants
 
 
 def opset_of(proto: Any) -> int:
@@ -141,7 +141,8 @@ def item_shape(spec: InputSpec) -> tuple[int, ...]:
 def read_graph(path: Path, spec: InputSpec) -> Graph:
     """Load an ONNX file with its external data, which must lie inside the file's folder.
 
-    Raises PackageError where the file is no ONNX graph, or where external data is missing or lies elsewhere.
+    Raises PackageError where the file is no ONNX graph or of a newer format than is known here, or where external data
+    is missing or lies elsewhere.
     """
     import onnx.inliner
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -159,6 +160,8 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
                         advice="Save the model with its external data beside it, in the package folder.",
                     )
         onnx.load_external_data_for_model(proto, str(root))
+        put_in_order(proto)
+        _refuse_newer_format(proto, path)
         onnx.checker.check_model(proto)
         if proto.functions:  # what happens within functions of the model's own shall be seen
             proto = onnx.inliner.inline_local_functions(proto)
@@ -171,3 +174,14 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
         ) from error
     alone = with_constants(proto, spec, str(path))
     return Graph(with_channels_first_input(with_float_input(alone, spec, str(path)), spec), spec, str(path))
+
+
+def _refuse_newer_format(proto: Any, path: Path) -> None:
+    import onnx
+
+    if proto.ir_version > onnx.IR_VERSION:
+        raise PackageError(
+            f"{path}: expected ONNX's format (IR version) {onnx.IR_VERSION} or older, found {proto.ir_version}",
+            advice="Export the model with an older onnx, or install newer onnx and onnxruntime. Where it uses nothing "
+            f"new, loading it with onnx, setting ir_version to {onnx.IR_VERSION} and saving it again is enough.",
+        )

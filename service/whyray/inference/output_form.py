@@ -43,6 +43,10 @@ _DECISIONS = frozenset(
         "Sign",
     ]
 )
+_NO_BOXES = (
+    "WhyRay explains answers about an image, not boxes. Give the graph one more output, a score for each target "
+    "(N, targets), e.g. the largest of all boxes' scores before NonMaxSuppression, and name it in output.name."
+)
 _ROUNDINGS = frozenset({"Round", "Floor", "Ceil"})
 _SCALES = (0.3, 1.0, 3.0, 30.0, 300.0, 3000.0)
 """Standard deviations of the images that drive a model: what is a probability stays in 0..1 under any of them."""
@@ -192,7 +196,9 @@ def _refuse_decisions(graph: Graph, manifest: Manifest) -> None:
             raise PackageError(
                 f"{graph.where}: output {manifest.output.name!r} comes from {node.op_type}: decisions, and no scores "
                 "that could be compared with a threshold or explained",
-                advice=f"Name the tensor before it in output.name, with its activation; {node.input[0]!r} goes in.",
+                advice=_NO_BOXES
+                if node.op_type == "NonMaxSuppression"
+                else f"Name the tensor before it in output.name, with its activation; {node.input[0]!r} goes in.",
             )
         if node.op_type not in MOVES and node.op_type != "Cast":
             return

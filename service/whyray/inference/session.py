@@ -95,16 +95,25 @@ def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
         with stage("loading models"):
             session = onnxruntime.InferenceSession(graph, settings, providers=providers)
     except runtime_errors() as error:
-        raise PackageError(
-            f"{name}: the graph does not load: {error}",
-            advice="Export the model again, with operators that this ONNX Runtime has.",
-        ) from error
+        raise PackageError(f"{name}: the graph does not load: {error}", advice=_how_to_export(str(error))) from error
     if options.device == "cuda" and _CUDA not in session.get_providers():
         raise PackageError(
             f"{name}: device 'cuda' was asked for, but CUDA did not load; running on {session.get_providers()}",
             advice="Check driver and CUDA/cuDNN libraries (`nvidia-smi`, ONNX Runtime's release notes).",
         )
     return session
+
+
+def _how_to_export(error: str) -> str:
+    """What helps against ONNX Runtime's refusal of a graph, by its words."""
+    if "opset" in error and "support" in error:
+        return "Export the model again with an older opset (`opset_version` of torch.onnx.export), e.g. 18."
+    if "is not a registered function/op" in error:
+        return (
+            "Operators of one's own are not run: export the model again, with operators of ONNX alone, or with "
+            "functions of the model's own that are made of these."
+        )
+    return "Export the model again, with operators that this ONNX Runtime has."
 
 
 @lru_cache(maxsize=1)
@@ -120,6 +129,16 @@ def _share_arena() -> None:
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
     onnxruntime.create_and_register_allocator(where, None)
+
+
+@lru_cache(maxsize=1)
+def _quiet() -> Any:
+    """Options of a run that ends in an exception, and not in the same words on standard error too."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    return options
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +171,7 @@ def run_session(
     """
     with stage(words):
         if device_of(session) == "cpu":
-            return list(session.run(list(names), dict(feeds)))
+            return list(session.run(list(names), dict(feeds), _quiet()))
         return run_bound(session, names, feeds, device_of(session))
 
 
@@ -184,7 +203,7 @@ def run_placed(session: Any, names: Sequence[str], inputs: Mapping[str, Any], de
         binding.bind_ortvalue_input(name, value)
     for name in names:
         binding.bind_output(name, device, 0)
-    session.run_with_iobinding(binding)
+    session.run_with_iobinding(binding, _quiet())
     return list(binding.get_outputs())
 
 

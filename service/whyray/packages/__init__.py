@@ -28,6 +28,7 @@ from whyray.packages.manifest import (
     ScopeSpec,
     TargetSpec,
 )
+from whyray.packages.node_order import put_in_order
 from whyray.packages.package import MANIFEST, ONBOARDING, Package, package_digest, read_manifest, read_package
 from whyray.packages.prior_shift import at_prevalence, shift_between
 from whyray.packages.registry import BUNDLED, PackageEntry, find_package, list_packages
@@ -66,6 +67,7 @@ __all__ = [
     "install_package",
     "list_packages",
     "package_digest",
+    "put_in_order",
     "read_artefact",
     "read_manifest",
     "read_package",

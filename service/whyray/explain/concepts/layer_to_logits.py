@@ -64,10 +64,9 @@ class LayerToLogits:
             return "its gradients can't be proven, since the layer's shape is not known"
         random = np.random.default_rng(0).normal(size=(1, *sizes)).astype(np.float32)
         device = self._model.session.torch_device
+        answers = self._model.session.in_single_precision.network.head_from(self.layer)
         return unproven(
-            self._model.session.in_single_precision.network.head_from(self.layer),
-            lambda x, weights: pulled_back(module, x, weights, device),
-            probes_of_features(random),
+            answers, lambda x, weights: pulled_back(module, x, weights, device), probes_of_features(random, answers)
         )
 
     def logits(self, activations: FloatArray) -> FloatArray:

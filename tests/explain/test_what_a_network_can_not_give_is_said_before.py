@@ -1,0 +1,55 @@
+"""What a method can't do on a network is said by `why_not`, that is at configuration, and not by the job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor, nn
+
+from inference import nets
+from whyray.base.errors import ExplanationError
+from whyray.explain import explain, method_named, why_not
+from whyray.inference import RuntimeOptions, load_package
+
+CPU = RuntimeOptions(device="cpu", intra_op_threads=1)
+
+
+class Swish(nets.PlainCnn):
+    """A gate on each channel (squeeze and excitation) of features behind a swish: no ReLU on the way to the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 12, 3, stride=2, padding=1), nn.SiLU())
+        self.last = nn.Sequential(nn.Conv2d(12, 16, 3, padding=1), nn.SiLU())
+        self.gate = nn.Conv2d(16, 16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.last(self.body(x))
+        return self.linear(self.pool(maps * self.gate(self.pool(maps)).sigmoid()).flatten(1))
+
+
+@pytest.mark.parametrize("name", ["plain", "residual", "dense", "pool", "vit", "swin"])
+def test_lrp_is_refused_before_it_runs_where_it_has_no_rule_and_nowhere_else(name: str) -> None:
+    model, x = nets.loaded(name), nets.image(name).numpy()
+    refusal = why_not(method_named("lrp"), model)
+    assert (refusal is None) == (name not in {"vit", "swin"})
+    if refusal is None:
+        explain(model, x, target="one", method="lrp")
+        return
+    assert "lrp has no rule for" in refusal.message
+    with pytest.raises(ExplanationError, match="lrp has no rule for"):
+        explain(model, x, target="one", method="lrp")
+
+
+def test_a_network_of_swishes_and_gates_says_what_it_can_not_give(tmp_path: Path) -> None:
+    model = load_package(nets.pack(tmp_path, "plain", Swish().eval()), options=CPU)
+    for method, words in (
+        ("lrp", "no rule for Mul of activations"),
+        ("guided-backprop", "needs ReLUs"),
+        ("expected-gradients", "needs reference images"),
+    ):
+        refusal = why_not(method_named(method), model)
+        assert refusal is not None
+        assert words in refusal.message
+    assert why_not(method_named("integrated-gradients"), model) is None
