@@ -46,9 +46,13 @@ def shared_text(keyword: str, value: str) -> SharedElement:
 
 
 def shared_items(keyword: str, items: Iterable[Dataset]) -> SharedElement:
-    """A sequence for several items to hold, whose own items hold elements that stay as they are."""
-    fixed = (item_of(SharedElement(one.tag, one.VR, one.value) for one in item) for item in items)
-    return SharedElement(*_tag_and_vr(keyword), Items(fixed))
+    """A sequence for several items to hold; what stands in its own items stays as it is too."""
+    return _fixed(element(keyword, items))
+
+
+def _fixed(one: DataElement) -> SharedElement:
+    value = Items(item_of(map(_fixed, item)) for item in one.value) if one.VR == "SQ" else one.value
+    return SharedElement(one.tag, one.VR, value)
 
 
 def items(keyword: str, held: Iterable[Dataset]) -> DataElement:

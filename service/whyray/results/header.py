@@ -29,6 +29,8 @@ from whyray.imaging import Note, NoteKind, attribute_name, quiet, written_value
 from whyray.results.answer import Answer
 from whyray.results.carried import copy_valid, identity, valid_element, written_text, zone_of
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
+from whyray.results.elements import SharedElement, shared_items
+from whyray.results.remembered import Remembered
 from whyray.results.requests import add_referenced_request, add_request_attributes, invalid_request_attributes
 from whyray.results.series import series_description, series_number
 from whyray.results.species import SPECIES, add_species, has_usable_responsible_person
@@ -79,6 +81,9 @@ _OPTIONAL = (
     "ClinicalTrialSubjectID",
     "ClinicalTrialSubjectReadingID",
 )
+
+
+_contributing: Remembered[SharedElement] = Remembered(32)
 
 
 @quiet()
@@ -286,8 +291,13 @@ def _add_equipment(made: Dataset, answer: Answer, templates: Templates, uids: Ui
     made.ManufacturerModelName = templates.equipment.model
     made.DeviceSerialNumber = templates.equipment.serial_number
     made.SoftwareVersions = whyray.__version__
+    made.add(_contributing.of((answer,), uids.root, lambda: _contributing_equipment(answer, uids)))
+
+
+def _contributing_equipment(answer: Answer, uids: UidSource) -> SharedElement:
+    """Contributing Equipment Sequence (0018,A001), the same in all results of an answer."""
     source = answer.image.header
-    contributing = [_package_equipment(answer, uids), _own_equipment(answer)]
+    contributing: list[Dataset] = [_package_equipment(answer, uids), _own_equipment(answer)]
     if str(source.get("Manufacturer") or "").strip():
         acquisition = Dataset()
         acquisition.PurposeOfReferenceCodeSequence = [item(dcm("109101", "Acquisition Equipment"))]
@@ -302,7 +312,7 @@ def _add_equipment(made: Dataset, answer: Answer, templates: Templates, uids: Ui
             copy_valid(acquisition, source, keyword)
         if "Manufacturer" in acquisition:
             contributing.append(acquisition)
-    made.ContributingEquipmentSequence = contributing
+    return shared_items("ContributingEquipmentSequence", contributing)
 
 
 def _package_equipment(answer: Answer, uids: UidSource) -> ContributingEquipment:

@@ -8,17 +8,24 @@ from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceImage
 from whyray.results.coding import item
 from whyray.results.header import add_body_part
+from whyray.results.remembered import Remembered
 
 _CODES = {
     "R": CodedConcept(value="24028007", scheme="SCT", meaning="Right"),
     "L": CodedConcept(value="7771000", scheme="SCT", meaning="Left"),
 }
 """CID 244."""
+_sides: Remembered[str] = Remembered(16)
+"""By image: each group of a report asks for it, of which a CT has hundreds of headers."""
 _BREAST = CodedConcept(value="76752008", scheme="SCT", meaning="Breast")
 
 
 def side_of(image: SourceImage) -> str:
     """R or L where all instances of the image say the same of a part that is one of a pair; else empty."""
+    return _sides.of((image,), None, lambda: _side_of(image))
+
+
+def _side_of(image: SourceImage) -> str:
     sides = set()
     for header in image.headers.values():
         series = Dataset()
