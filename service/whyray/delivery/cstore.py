@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from io import BytesIO
 from typing import Any, TypeAlias
@@ -28,9 +29,10 @@ from whyray.delivery.association import (
     refusals,
     silence,
 )
+from whyray.delivery.compression_ahead import CompressionAhead
 from whyray.delivery.memory_file import MemoryFile
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable, without_identity
-from whyray.delivery.preparation import Preparation
+from whyray.delivery.preparation import AHEAD, Preparation, is_small
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import (
     COMPRESSION_FAILED,
@@ -59,6 +61,7 @@ def store(
     report: Report,
     *,
     compression: Compression | None = None,
+    accepts: set[tuple[str, str]] | None = None,
     extra: Sequence[PresentationContext] = (),
     handlers: EventHandlers | None = None,
     proceed: Callable[[Outgoing], bool] = lambda _: True,
@@ -74,6 +77,9 @@ def store(
     ----------
     compression
         What makes the compressed transfer syntaxes that `peer` wants; nothing is compressed without it.
+    accepts
+        SOP Classes and transfer syntaxes that the peer accepted last time, and accepts now when this comes back: files
+        are compressed accordingly while the association is opened.
     extra
         Further contexts to propose, such as storage commitment.
     proceed
@@ -89,18 +95,22 @@ def store(
         If no association can be had: nothing was tried. (An association that breaks later is the outcome of the file
         that was under way.)
     """
-    compression = compression or NoCompression()
-    proposed = contexts_for(files, peer.transfer_syntaxes, compression)
-    with association(peer, caller, [*proposed, *extra], handlers=handlers) as link:
-        accepted = {
+    accepted = accepts if accepts is not None else set()
+    with ExitStack() as stack:
+        ahead = stack.enter_context(CompressionAhead(compression or NoCompression()))
+        _begin(ahead, files[: 1 + AHEAD], peer, accepted)
+        proposed = contexts_for(files, peer.transfer_syntaxes, ahead)
+        link = stack.enter_context(association(peer, caller, [*proposed, *extra], handlers=handlers))
+        accepted.clear()
+        accepted.update(
             (str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in link.accepted_contexts
-        }
+        )
 
         def prepare(file: Outgoing) -> _Source:
-            return _source(link, peer, file, accepted, compression)
+            return _source(link, peer, file, accepted, ahead)
 
         def is_ready(file: Outgoing) -> bool:
-            return _agreed(peer, file, accepted, compression)[:1] in ([], [file.transfer_syntax_uid])
+            return _agreed(peer, file, accepted, ahead)[:1] in ([], [file.transfer_syntax_uid])
 
         left = list(range(len(files)))
         with Preparation(files, prepare, is_ready) as sources:
@@ -219,6 +229,17 @@ def _source(
     raise PeerRefused(
         f"{name} does not accept {refusals(rejected) or UID(file.sop_class_uid).name}, for {file.sop_instance_uid}"
     )
+
+
+def _begin(
+    ahead: CompressionAhead, files: Sequence[Outgoing], peer: DicomDestination, accepted: set[tuple[str, str]]
+) -> None:
+    """Begin to compress what the peer will take compressed, by what it accepted before."""
+    for file in files:
+        first, *_ = ways(file, peer.transfer_syntaxes, ahead)
+        is_compressed_anew = first not in UNCOMPRESSED and first != file.transfer_syntax_uid
+        if is_compressed_anew and (file.sop_class_uid, first) in accepted and is_small(file):
+            ahead.begin(file.path, first)
 
 
 def _agreed(

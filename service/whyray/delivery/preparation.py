@@ -68,7 +68,7 @@ class Preparation(Generic[Prepared]):
                 return
             if number in self._in_hand or number in self._taken:
                 continue
-            if number == numbers[0] or self._is_small(self._files[number]):
+            if number == numbers[0] or is_small(self._files[number]):
                 self._in_hand[number] = self._begun(self._files[number])
 
     def _begun(self, file: Outgoing) -> Future[Prepared]:
@@ -81,9 +81,10 @@ class Preparation(Generic[Prepared]):
             made.set_exception(error)
         return made
 
-    @staticmethod
-    def _is_small(file: Outgoing) -> bool:
-        try:
-            return file.path.stat().st_size <= LARGEST
-        except OSError:  # told when its turn has come
-            return False
+
+def is_small(file: Outgoing) -> bool:
+    """Whether it may wait in memory for its turn."""
+    try:
+        return file.path.stat().st_size <= LARGEST
+    except OSError:  # told when its turn has come
+        return False

@@ -186,6 +186,8 @@ class _DeliveryWorker(DestinationWorker):
         super().__init__(name, destination, caller, work="delivery", look=service.pace.look)
         self.service, self.number = service, number
         self.broken = 0
+        self.accepts: set[tuple[str, str]] = set()
+        """What the peer accepted on the last association."""
 
     def turn(self) -> bool:
         """Send a batch; where nothing is due, ask for commitment."""
@@ -331,6 +333,7 @@ class Batch:
                     part,
                     self._report,
                     compression=compression,
+                    accepts=self.worker.accepts,
                     extra=[commitment_context()] if commit else [],
                     handlers=commitment_handlers(self.service.catalog) if commit else None,
                     proceed=self._proceed,
