@@ -6,8 +6,8 @@ import logging
 import sys
 import warnings
 
-_NOISY = ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn")
-"""These log data sets, connections or SQL at INFO."""
+_NOISY = ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn", "onnx_ir")
+"""These log data sets, connections, SQL or each pass over a graph at INFO."""
 _QUOTING = ("pydicom", "pynetdicom", "highdicom")
 """What these log quotes data elements; what matters of it is told as WhyRay's own errors."""
 

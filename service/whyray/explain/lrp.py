@@ -66,7 +66,7 @@ class Lrp(AttributionMap):
         if without is None:
             return None
         return ExplanationError(
-            f"lrp has no rule for {without} of activations, which {model.identity} has",
+            f"lrp has no rule for {without} of activations",
             advice="Take integrated-gradients for this package.",
         )
 
