@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import httpx
@@ -95,6 +96,22 @@ def test_a_sequence_that_is_none_and_what_is_none_but_comes_as_one_are_refused(s
     changed = served.send("POST", f"/workitems/{uid}", json=[{tag: odd}], headers_more=_AS_JSON)
     assert changed.status_code == 400
     assert served.retrieve(uid).get(keyword) == made.get(keyword)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"vr": "OB", "Value": ["odd"]},
+        {"vr": "PN", "InlineBinary": "x"},
+        {"vr": "US", "InlineBinary": "eHh4"},
+        {"vr": "FD", "Value": [float("inf")]},
+    ],
+)
+def test_values_that_could_not_be_given_back_are_refused(served: Served, odd: dict[str, object]) -> None:
+    said = workitem(film()).to_json_dict()
+    body = json.dumps([said | {"00091010": odd}])
+    answer = served.send("POST", "/workitems", content=body, headers_more=_AS_JSON)
+    assert (answer.status_code, answer.text.startswith("the body is not DICOM JSON")) == (400, True)
 
 
 def test_a_code_that_is_too_long_for_the_catalog_is_refused(served: Served) -> None:

@@ -260,6 +260,7 @@ def all_from_json(body: bytes) -> list[Dataset]:
         for data_set in data_sets:
             for element in data_set.iterall():  # values are read when they are looked at
                 _ = element.value
+            json.dumps(data_set.to_json_dict(), allow_nan=False)  # it will have to be written again
     except Exception as error:  # whatever a peer may have written there; its text may name a patient
         raise WorkitemInvalid(f"the body is not DICOM JSON: {type(error).__name__}") from None
     return data_sets
