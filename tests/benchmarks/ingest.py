@@ -149,9 +149,7 @@ def running(name: str, scratch: Path) -> Iterator[tuple[int, int]]:
 def processes_of(process: int) -> list[int]:
     """The process and all that it has started."""
     children = [
-        int(number)
-        for task in Path(f"/proc/{process}/task").glob("*/children")
-        for number in _read(task).split()
+        int(number) for task in Path(f"/proc/{process}/task").glob("*/children") for number in _read(task).split()
     ]
     return [process, *(pid for child in children for pid in processes_of(child))]
 
