@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
@@ -76,6 +76,7 @@ def _looked_at(net: Windows, cell: tuple[int, int]) -> tuple[np.ndarray, tuple[f
 
 @BARE
 @given(layers=st.lists(windows(), min_size=1, max_size=3))
+@example(layers=[("conv", 1, 1, (0, 0), (0, 0)), ("conv", 1, 2, (0, 0), (0, 0)), ("conv", 2, 1, (0, 1), (0, 1))])
 def test_a_cell_lies_where_the_gradient_says_that_it_looks(
     layers: list[tuple[str, int, int, tuple[int, int], tuple[int, int]]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -89,8 +90,8 @@ def test_a_cell_lies_where_the_gradient_says_that_it_looks(
     compared = 0
     for cell in np.ndindex(*(int(size or 0) for size in grid)):
         seen, middles = _looked_at(net, (int(cell[0]), int(cell[1])))
-        if seen[[0, -1]].any() or seen[:, [0, -1]].any():
-            continue  # a part of what it looks at may be padding
+        if seen.sum() < 1 - 1e-4:
+            continue  # a part of what it looks at is padding, which with strides lies beside pixels that nobody sees
         for axis in (0, 1):
             assert lies.centre(axis, cell[axis], int(grid[axis] or 0)) * SIZE == pytest.approx(middles[axis], abs=1e-3)
         compared += 1
