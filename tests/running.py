@@ -30,6 +30,8 @@ class Running:
     admin_port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
     ae_title: str = "WHYRAY"
+    output: Path | None = None
+    """Where its output goes; to `log` where left out."""
     _process: subprocess.Popen[bytes] | None = None
     _catalog: Catalog | None = None
 
@@ -70,7 +72,7 @@ class Running:
         """Start `whyray serve`, and wait until it answers C-ECHO and all roles are alive."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write()
-        with self.log.open("ab") as log:
+        with (self.output or self.log).open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "whyray", "serve", "--config", str(self.path)],
                 stdout=log,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 
 from peers import StoreScp, StoreScpFactory, free_port, until
 from planted import planted_package
@@ -144,3 +145,21 @@ def _an_unknown_peer_is_let_in_only_after_the_reload_that_names_it(running: Runn
     assert taken("FRIEND")
     # the peer is told first, and the event entered after that
     until(lambda: any("TESTS" in event.message for event in running.events("intake.rejected")), what="the event")
+
+
+def test_a_full_disk_under_the_log_stops_nothing(
+    serve: Serve, storescp: StoreScpFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # so that each line is refused when it is written
+    planted_package(tmp_path / "packages", shape=(64, 64), modalities=("CR", "DX"))
+    archive = storescp(ae_title="ARCHIVE")
+    running = serve(
+        {
+            "destinations": {"archive": destination(archive)},
+            "packages": {"folders": [str(tmp_path / "packages")]},
+            "routes": [route(["archive"])],
+        },
+        output=Path("/dev/full"),
+    )
+    send(running, film(tmp_path, "first", patient=JAPANESE))
+    running.wait_for(lambda: len(archive.files()) == 5, what="five results in the archive")

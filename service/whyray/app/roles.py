@@ -18,6 +18,7 @@ from whyray.app.first_start import first_start_words
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.app.schedule import Schedule
+from whyray.app.standard_output import say
 from whyray.catalog import studies
 from whyray.config import Config, DicomDestination, Route
 from whyray.jobs.queue import backlog, celery_app, send
@@ -212,7 +213,7 @@ def run_admin(path: Path, stop: threading.Event) -> None:
 
     context = Context.open(path, check_apart=True)
     if ROLE_OF_SUPERVISOR not in os.environ and (words := first_start_words(context)) is not None:
-        print(words, flush=True)  # noqa: T201 - not for the log: it may hold a link
+        say(words)  # not for the log: it may hold a link
     settings = context.config().admin
     tools = tools_of(context.config, known=lambda uid: studies.is_own(context.catalog, uid))
     app = create_app(context.catalog, context.storage, context.config, tools=tools)

@@ -35,20 +35,21 @@ def serve(
     from whyray.app.context import Context
     from whyray.app.first_start import first_start_words
     from whyray.app.readiness import ROLES, admin_url, tell_when_ready
+    from whyray.app.standard_output import say
     from whyray.app.supervisor import supervisor_of
 
     path = file or config
     # faults of the file are told once, here, not by every role
     context = Context.open(path, check_apart=True, one_machine=True)
-    typer.echo(f"admin page: {admin_url(context.config())}")
+    say(f"admin page: {admin_url(context.config())}")
     if (words := first_start_words(context)) is not None:
-        typer.echo(words)
+        say(words)
     supervisor = supervisor_of(path, context.config())
     stop = set_by_signals()
     started = context.catalog.clock()
 
     def tell() -> None:
-        tell_when_ready(context.catalog, ROLES, started, stop, typer.echo)
+        tell_when_ready(context.catalog, ROLES, started, stop, say)
         context.close()
 
     supervisor.start()
