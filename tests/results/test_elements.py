@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
@@ -60,12 +62,29 @@ def test_an_element_that_several_items_hold_can_not_be_changed() -> None:
         lambda: setattr(first, "ConceptNameCodeSequence", []),
         lambda: setattr(first.ConceptNameCodeSequence[0], "CodeMeaning", "Lung"),
         lambda: setattr(first["ConceptNameCodeSequence"], "VR", "UN"),
+        lambda: setattr(first.ConceptNameCodeSequence[0], "LongCodeValue", "x"),
+        lambda: delattr(first.ConceptNameCodeSequence[0], "CodeMeaning"),
+        lambda: first.ConceptNameCodeSequence[0].clear(),
+        lambda: first.ConceptNameCodeSequence[0].update({Tag("CodeMeaning"): element("CodeMeaning", "x")}),
+        lambda: first.ConceptNameCodeSequence[0].pop("CodeMeaning"),
+        lambda: first.ConceptNameCodeSequence[0].popitem(),
+        lambda: first.ConceptNameCodeSequence.append(Dataset()),
+        lambda: first.ConceptNameCodeSequence.extend([Dataset()]),
+        lambda: first.ConceptNameCodeSequence.insert(0, Dataset()),
+        lambda: first.ConceptNameCodeSequence.__setitem__(0, Dataset()),
+        lambda: first.ConceptNameCodeSequence.clear(),
     ):
         with pytest.raises(TypeError, match="stands in several items"):
             change()
     first[Tag("ConceptNameCodeSequence")] = DataElement(Tag("ConceptNameCodeSequence"), "SQ", [])
     del first.ConceptNameCodeSequence
     assert second.ConceptNameCodeSequence[0].CodeMeaning == "Heart"
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_an_item_with_shared_elements_can_be_copied(copied: Callable[[Dataset], Dataset]) -> None:
+    made = item_of([shared_code("ConceptNameCodeSequence", HEART)])
+    assert copied(made) == made
 
 
 def test_a_code_is_shared_by_what_it_says_and_where_it_stands() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -33,6 +33,57 @@ class SharedElement(DataElement):  # type: ignore[misc]  # pydicom has no types 
         super().__setattr__(name, value)
 
 
+class _SharedItem(Dataset):  # type: ignore[misc]  # pydicom has no types here
+    """An item of a shared element, which stays as it is too."""
+
+    def __setitem__(self, key: Any, _: Any) -> None:
+        _refuse_to_change(key)
+
+    def __delitem__(self, key: Any) -> None:
+        _refuse_to_change(key)
+
+    def __delattr__(self, name: str) -> None:
+        _refuse_to_change(name)
+
+    def clear(self) -> None:
+        """Refused."""
+        _refuse_to_change("clear")
+
+    def pop(self, key: Any, *_: Any) -> NoReturn:
+        """Refused."""
+        _refuse_to_change(key)
+
+    def popitem(self) -> NoReturn:
+        """Refused."""
+        _refuse_to_change("popitem")
+
+
+class _SharedItems(Items):  # type: ignore[misc]  # pydicom has no types here
+    """The items of a shared element, which stay as they are too."""
+
+    def __setitem__(self, index: Any, _: Any) -> None:
+        _refuse_to_change(index)
+
+    def __delitem__(self, index: Any) -> None:
+        _refuse_to_change(index)
+
+    def insert(self, index: int, _: Any) -> None:
+        """Refused."""
+        _refuse_to_change(index)
+
+    def append(self, _: Any) -> None:
+        """Refused."""
+        _refuse_to_change("append")
+
+    def extend(self, _: Any) -> None:
+        """Refused."""
+        _refuse_to_change("extend")
+
+
+def _refuse_to_change(what: object) -> NoReturn:
+    raise TypeError(f"{what}: this stands in several items: put another element in its place")
+
+
 def element(keyword: str, value: Any) -> DataElement:
     """An element whose value is of the type that pydicom keeps for its VR, and valid there."""
     tag, vr = _tag_and_vr(keyword)
@@ -51,7 +102,9 @@ def shared_items(keyword: str, items: Iterable[Dataset]) -> SharedElement:
 
 
 def _fixed(one: DataElement) -> SharedElement:
-    value = Items(item_of(map(_fixed, item)) for item in one.value) if one.VR == "SQ" else one.value
+    value = one.value
+    if one.VR == "SQ":
+        value = _SharedItems([_made(_SharedItem, map(_fixed, item)) for item in one.value])
     return SharedElement(one.tag, one.VR, value)
 
 
@@ -62,7 +115,11 @@ def items(keyword: str, held: Iterable[Dataset]) -> DataElement:
 
 def item_of(elements: Iterable[DataElement]) -> Dataset:
     """An item that holds these elements: what `Dataset()` and a value set for each of them make."""
-    made = Dataset.__new__(Dataset)
+    return _made(Dataset, elements)
+
+
+def _made(kind: type[Dataset], elements: Iterable[DataElement]) -> Dataset:
+    made: Dataset = object.__new__(kind)
     attributes = vars(made)
     attributes.update(_OF_AN_EMPTY_ITEM)
     attributes.update(_private_blocks={}, _pixel_array_opts={"use_pdh": False}, _pixel_id={})
