@@ -63,7 +63,7 @@ def test_orthancs_configuration_knows_whyray_where_the_compose_file_runs_it() ->
 
 def test_the_systemd_unit_runs_commands_that_exist() -> None:
     unit = (DEPLOY / "systemd" / "whyray.service").read_text()
-    called = re.findall(r"^Exec\w+=/opt/whyray/bin/whyray (\w+)", unit, re.MULTILINE)
+    called = re.findall(r"^Exec\w+=-?/opt/whyray/bin/whyray (\w+)", unit, re.MULTILINE)
     assert called == ["config", "serve"]
     assert set(called) <= COMMANDS
 
