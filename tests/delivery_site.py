@@ -187,6 +187,7 @@ class TellingScp:
     received: list[str] = field(default_factory=list)
     associations: int = 0
     commitments: list[Dataset] = field(default_factory=list)
+    largest_pdu: int = 0
     act: Callable[[evt.Event], tuple[int, None]] = lambda _event: (0x0000, None)
 
     def destination(self, **options: Any) -> DicomDestination:
@@ -197,6 +198,9 @@ class TellingScp:
 
     def on_association(self, _event: evt.Event) -> None:
         self.associations += 1
+
+    def on_pdu(self, event: evt.Event) -> None:
+        self.largest_pdu = max(self.largest_pdu, len(event.pdu))
 
     def on_store(self, event: evt.Event) -> int | Dataset:
         uid = str(event.request.AffectedSOPInstanceUID)

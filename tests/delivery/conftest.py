@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -45,7 +46,7 @@ def site(tmp_path: Path) -> Iterator[DeliverySite]:
 
 @pytest.fixture
 def scp() -> Iterator[ScpFactory]:
-    """A factory of telling SCPs: `scp(answer=..., classes=..., syntaxes=..., commitment=...)`."""
+    """A factory of telling SCPs: `scp(answer=..., classes=..., commitment=..., shows=(certificate, key), ...)`."""
     with ExitStack() as stack:
 
         def start(
@@ -58,20 +59,31 @@ def scp() -> Iterator[ScpFactory]:
             require_called: bool = False,
             allow_calling: tuple[str, ...] = (),
             most: int = 10,
+            largest_pdu: int = 16382,
+            shows: tuple[Path, Path] | None = None,
         ) -> TellingScp:
             told = TellingScp(free_port(), ae_title, answer)
             ae = AE(ae_title)
             ae.require_called_aet = require_called
             ae.require_calling_aet = list(allow_calling)
             ae.maximum_associations = most
+            ae.maximum_pdu_size = largest_pdu
+            by_tls = None
+            if shows is not None:
+                by_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                by_tls.load_cert_chain(*shows)
             ae.add_supported_context(Verification)
             for sop_class in classes:
                 ae.add_supported_context(sop_class, list(syntaxes))
-            handlers = [(evt.EVT_C_STORE, told.on_store), (evt.EVT_ACCEPTED, told.on_association)]
+            handlers = [
+                (evt.EVT_C_STORE, told.on_store),
+                (evt.EVT_ACCEPTED, told.on_association),
+                (evt.EVT_PDU_RECV, told.on_pdu),
+            ]
             if commitment:
                 ae.add_supported_context(StorageCommitmentPushModel)
                 handlers.append((evt.EVT_N_ACTION, told.on_action))
-            server = ae.start_server(("127.0.0.1", told.port), block=False, evt_handlers=handlers)
+            server = ae.start_server(("127.0.0.1", told.port), block=False, ssl_context=by_tls, evt_handlers=handlers)
             # the server looks up twice a second: the next test need not wait for that
             stack.callback(threading.Thread(target=server.shutdown).start)
             return told

@@ -11,14 +11,15 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ComputedRadiographyImageStorage, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
+from certificates import Authority
 from delivery.stalling_proxy import StallingProxy
 from delivery_site import PACE, PATIENT, QUICK, DeliverySite, ScpFactory
 from peers import OrthancFactory, StoreScpFactory, free_port, until
 from synthetic import radiograph, write
 from whyray.catalog import DeliveryState, deliveries
-from whyray.config import DicomDestination, Retry
+from whyray.config import CallerTls, DicomDestination, Retry
 from whyray.delivery import Caller, DeliveryService, Pace, association
-from whyray.delivery.association import context
+from whyray.delivery.association import LARGEST_PDU, context
 
 
 def dead() -> DicomDestination:
@@ -230,22 +231,36 @@ def test_a_peer_that_breaks_every_association_is_left_alone_until_the_back_off_i
     assert peer.associations == 3
 
 
+@pytest.mark.parametrize("by", ["plain", "tls"])
 def test_a_peer_that_stops_reading_within_an_object_holds_its_queue_no_longer_than_a_time_limit(
-    site: DeliverySite, scp: ScpFactory, tmp_path: Path
+    by: str, site: DeliverySite, scp: ScpFactory, tmp_path: Path
 ) -> None:
     """A hung PACS whose machine runs on held all that was to go there for good, and nothing told of it."""
-    peer = scp(classes=(ComputedRadiographyImageStorage,))
+    hospital = Authority(tmp_path / "hospital", "hospital")
+    peer = scp(classes=(ComputedRadiographyImageStorage,), shows=hospital.signs("pacs") if by == "tls" else None)
+    tls = CallerTls(authorities=hospital.file) if by == "tls" else None
     # more than the system keeps for a connection, so that who sends has to wait
     paths = write([radiograph(np.zeros((3000, 4000), np.uint16))], tmp_path / "large")
     site.results(paths, "pacs")
     with StallingProxy(peer.port, after=1 << 20) as proxy:
         short = QUICK.model_copy(update={"dimse": timedelta(seconds=1), "acse": timedelta(seconds=1)})
-        with site.delivering({"pacs": peer.destination(port=proxy.port, timeouts=short)}):
+        with site.delivering({"pacs": peer.destination(port=proxy.port, timeouts=short, tls=tls)}):
             (row,) = site.until_state("pacs", DeliveryState.WAITING)
             assert row.error_code == "PeerUnreachable"
             proxy.stalls = False
             site.clock.forward(timedelta(hours=2))
             site.until_state("pacs", DeliveryState.SENT)
+
+
+def test_a_peer_without_a_limit_is_sent_a_large_object_in_parts(
+    site: DeliverySite, scp: ScpFactory, tmp_path: Path
+) -> None:
+    """The time limit is for each PDU: an object as one would have to be through within it, over the slowest line."""
+    peer = scp(classes=(ComputedRadiographyImageStorage,), largest_pdu=0)
+    site.results(write([radiograph(np.zeros((3000, 4000), np.uint16))], tmp_path / "large"), "pacs")
+    with site.delivering({"pacs": peer.destination()}):
+        site.until_state("pacs", DeliveryState.SENT)
+    assert 0 < peer.largest_pdu <= LARGEST_PDU + 6
 
 
 def test_a_lease_left_by_a_dead_sender_is_taken_over_and_nothing_arrives_twice(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ import pytest
 from certificates import Authority
 from peers import free_port, until
 from whyray.base.errors import PeerUnreachable
-from whyray.config import CallerTls, DicomDestination
+from whyray.config import AssociationTimeouts, CallerTls, DicomDestination
 from whyray.delivery import Caller, echo
 
 
@@ -95,3 +99,24 @@ def test_a_peer_that_can_not_show_who_it_is_gets_nothing(
         assert why in said()
         if lax:
             assert answers(pacs(port, **trusting, **lax))()
+
+
+def test_a_peer_that_says_nothing_after_the_handshake_is_given_up(hospital: Authority) -> None:
+    """Its session tickets were taken for the beginning of an answer, and waited for to their end, for good."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*hospital.signs("pacs"))
+    short = AssociationTimeouts(acse=timedelta(seconds=1), dimse=timedelta(seconds=1))
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(2) as threads, ExitStack() as opened:
+
+        def shake() -> None:
+            opened.enter_context(context.wrap_socket(listener.accept()[0], server_side=True))
+
+        shaken = threads.submit(shake)
+        peer = pacs(listener.getsockname()[1], authorities=hospital.file).model_copy(update={"timeouts": short})
+        asked = threads.submit(echo, peer, Caller())
+        shaken.result(timeout=30)
+        try:
+            with pytest.raises(PeerUnreachable, match="did not answer the association request"):
+                asked.result(timeout=30)
+        finally:
+            opened.close()  # lets go who waits all the same

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from pynetdicom import evt
@@ -26,6 +24,9 @@ MOST_CONTEXTS = 128
 
 MOST_BROKEN = 3
 """So many associations in a row that broke without one object stored: the peer is at fault, not the objects."""
+
+LARGEST_PDU = 1 << 20
+"""Bytes of a PDU sent, where the peer has no limit or a higher one: the time-out is for each to be taken as a whole."""
 
 EventHandlers = list[Any]
 """pynetdicom's (event, handler) or (event, handler, arguments) tuples."""
@@ -79,8 +80,9 @@ def association(
         # commands and data leave in several small packets: Nagle's algorithm would hold each back for 40 ms
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # pynetdicom's time-outs are for answers: a peer that reads no further would hold its thread, and all that is
-        # to go there, for as long as its machine runs
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(peer.timeouts.dimse))
+        # to go there, for as long as its machine runs; so would one that says nothing after TLS's session tickets,
+        # which pynetdicom takes for the beginning of a PDU. (By SO_SNDTIMEO an SSLSocket would try again for ever.)
+        link.settimeout(max(ae.acse_timeout, ae.dimse_timeout))
 
     try:
         link = ae.associate(
@@ -101,6 +103,8 @@ def association(
             words = connection_failure(ae.failure, now - begun)
             raise PeerUnreachable(f"{address(peer)} can't be connected to: {words}") from ae.failure
         raise _why_not(link, peer, caller, waited=now - connected[0] if connected else 0.0)
+    accepted = link.acceptor.primitive
+    accepted.maximum_length_received = min(accepted.maximum_length_received or LARGEST_PDU, LARGEST_PDU)
     try:
         yield link
     except BaseException:
@@ -109,11 +113,6 @@ def association(
         raise
     if link.is_established:
         link.release()
-
-
-def _timeval(span: timedelta) -> bytes:
-    """`struct timeval` of 64-bit Linux."""
-    return struct.pack("ll", span.days * 86400 + span.seconds, span.microseconds)
 
 
 def _why_not(link: Association, peer: DicomPeer, caller: Caller, *, waited: float) -> WhyRayError:
