@@ -81,9 +81,8 @@ def _outgoing(session: Session, table: type[Outgoing], lease: timedelta, by: tim
 
 def _uncommitted(session: Session, by: timedelta, now: datetime) -> int:
     """What was sent and not asked for yet, or asked for and not answered."""
-    destinations = list(
-        deliveries.tally(session)
-    )  # named, so that an index leads to them: most of what was sent is old
+    # named, so that an index leads to what was sent lately: there may be millions of old ones
+    destinations = list(deliveries.tally(session))
     late = (Delivery.destination.in_(destinations) & (Delivery.sent_at > now), Delivery.commitment_asked_at > now)
     query = select(Delivery).where(Delivery.state == DeliveryState.SENT).with_for_update()
     rows = {row for which in late for row in session.scalars(query.where(which))}
