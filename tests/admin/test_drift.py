@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 from admin.scene import Scene
 from admin.test_metrics import scrape
 from catalog.test_drift import finding
-from whyray.admin.drift_watch import LEAST, RECENT, shift_between
+from whyray.admin.drift_watch import LEAST, RECENT, DriftWatch, shift_between
 from whyray.catalog import drift
 from whyray.catalog.drift import REFERENCE, AnswerFacts
 
@@ -84,6 +84,16 @@ def test_a_series_learns_first_then_is_steady_then_drifts(scene: Scene, client: 
     assert status() == "steady"
     numbers(scene, rng.beta(8, 2, RECENT))
     assert status() == "drift"
+
+
+def test_a_drift_is_seen_after_the_clock_was_set_back(scene: Scene) -> None:
+    watch, rng = DriftWatch(), np.random.default_rng(3)
+    with scene.catalog.read() as session:
+        before = len(watch.look(session, scene.now))
+    numbers(scene, rng.beta(2, 8, REFERENCE), package="other@1.0.0")
+    with scene.catalog.read() as session:
+        assert len(watch.look(session, scene.now)) == before, "looked at just before"
+        assert len(watch.look(session, scene.now - timedelta(hours=1))) == before + 1
 
 
 @pytest.fixture

@@ -65,3 +65,13 @@ def test_housekeeping_goes_on_after_the_step(site: Site) -> None:
     seconds.now += 0.5
     schedule.step()
     assert schedule._kept_house_at == site.clock.now
+
+
+def test_what_lies_in_storage_without_a_row_is_swept_after_the_step(site: Site) -> None:
+    seconds = Seconds()
+    schedule = schedule_of(site, seconds)
+    schedule.step()
+    site.clock.tick(-timedelta(days=30).total_seconds())
+    seconds.now += 0.5
+    schedule.step()
+    assert schedule.retention._swept_at == site.clock.now

@@ -7,6 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from sqlalchemy import select
 from site_under_test import ROUTE, Site
 from whyray.app.compare_contents import ContentComparer
 from whyray.base.errors import PeerRefused
-from whyray.catalog import Event, JobState, ResultRow, WorkitemStage, contents, deliveries, jobs, workitems
+from whyray.catalog import Event, JobState, ResultRow, WorkitemStage, clock_steps, contents, deliveries, jobs, workitems
 from whyray.jobs.worker import run_job
 from whyray.worklist import Performer
 from worklist.conftest import PATIENT, MakePerformer, Served, code, film, workitem
@@ -180,6 +181,56 @@ def test_a_claim_that_comes_second_is_forgotten_and_nothing_is_done(
     with site.catalog.read() as session:
         assert workitems.get(session, "ris", uid) is None
     assert site.jobs() == []
+
+
+def test_a_worklist_is_asked_at_once_and_then_as_often_as_before_though_the_clock_was_set_back_by_a_day(
+    site: Site, served: Served, performer: MakePerformer
+) -> None:
+    image = film()
+    site.receive([image])
+    one = performer(remote=True)
+    one.step()
+    site.clock.tick(-24 * 3600)
+    first = served.create(workitem(image))
+    one.step()
+    assert served.state(first) == "IN PROGRESS"
+    second = served.create(workitem(image))
+    one.step()
+    assert served.state(second) == "SCHEDULED", "it was asked just before"
+    site.clock.tick(60)
+    one.step()
+    assert served.state(second) == "IN PROGRESS"
+
+
+def test_a_workitem_that_somebody_closes_after_the_clock_was_set_back_is_let_go(
+    site: Site, served: Served, performer: MakePerformer
+) -> None:
+    image = film()
+    site.receive([image])
+    served.create(workitem(image))
+    one = performer(remote=True)
+    (source,) = one.sources().values()
+    steps(site, one, 2)
+    site.clock.tick(-24 * 3600)
+    with site.catalog.begin() as session:
+        clock_steps.moved(session, timedelta(days=1), site.clock())
+
+    class Closed:
+        """A worklist on which somebody has closed the workitem."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(source.worklist, name)
+
+        def retrieve(self, uid: str) -> Dataset:
+            retrieved = source.worklist.retrieve(uid)
+            retrieved.ProcedureStepState = "CANCELED"
+            return retrieved
+
+    one.sources = lambda: {"ris": replace(source, worklist=Closed())}
+    site.clock.tick(20)
+    one.step()
+    (job,) = site.jobs()
+    assert job.state is JobState.CANCELLED
 
 
 def test_images_that_no_route_is_for_give_the_workitem_back_with_the_clause(

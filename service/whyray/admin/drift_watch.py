@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.orm import Session
 
+from whyray.base.sources import is_due
 from whyray.catalog import REFERENCE, SeriesKey, drift
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class DriftWatch:
     def look(self, session: Session, now: datetime) -> tuple[Watched, ...]:
         """Every series; at most half a minute old."""
         with self._lock:
-            if self._at is not None and now - self._at < _EVERY:
+            if not is_due(self._at, _EVERY, now):
                 return self._watched
             newest = drift.newest(session)
             if newest != self._newest:

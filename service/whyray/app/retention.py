@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, SealBroken
 from whyray.base.patient_identity import patient_id_of
+from whyray.base.sources import is_due
 from whyray.catalog import (
     JOBS_AT_WORK,
     AuditEvent,
@@ -86,7 +87,7 @@ class Retention:
             session.execute(delete(Event).where(Event.at < now - rules.events))
             processes.forget(session, now - _SILENT)
         self._delete(freed)
-        if self._swept_at is None or now - self._swept_at >= self.sweep_every:
+        if is_due(self._swept_at, self.sweep_every, now):
             # bytes whose rows were never entered, or were removed just before a crash
             self._swept_at = now
             with self.catalog.begin() as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
 """Says what time it is, timezone-aware."""
@@ -15,6 +15,11 @@ IdSource = Callable[[], str]
 def system_clock() -> datetime:
     """Now, in UTC."""
     return datetime.now(UTC)
+
+
+def is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
+    """Whether what was done `last`, or never, is to be done again; at once where the clock was set back since."""
+    return last is None or not timedelta(0) <= now - last < every
 
 
 def random_id() -> str:

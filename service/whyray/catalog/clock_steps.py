@@ -1,7 +1,7 @@
 """When the machine's clock was set back: what was to happen at a time, or had happened, is moved with it.
 
 Otherwise all that waits would wait for as long again as the clock was set back by: studies for quiet, jobs and results
-for their next attempt, and what a dead process held for the end of its lease.
+for their next attempt, what a dead process held for the end of its lease, and what was sent for storage commitment.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def moved(session: Session, by: timedelta, now: datetime) -> int:
             _studies(session, by, now),
             _jobs(session, by, now),
             _outgoing(session, Delivery, deliveries.LEASE, by, now),
+            _uncommitted(session, by, now),
             _outgoing(session, Announcement, announcements.LEASE, by, now),
             _workitems(session, by, now),
         )
@@ -53,8 +54,9 @@ def _studies(session: Session, by: timedelta, now: datetime) -> int:
 def _jobs(session: Session, by: timedelta, now: datetime) -> int:
     waiting = (Job.state == JobState.WAITING) & (Job.not_before > now)
     held = Job.state.in_((JobState.RUNNING, JobState.CANCELLING)) & (Job.lease_until > now + jobs.LEASE)
-    queued = (Job.state == JobState.QUEUED) & (Job.dispatched_at > now)
-    rows = session.scalars(select(Job).where(or_(waiting, held, queued)).with_for_update()).all()
+    # of one that runs too: if its worker dies, the message that it had is compared with what the clock says then
+    sent_for = Job.state.in_((JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)) & (Job.dispatched_at > now)
+    rows = session.scalars(select(Job).where(or_(waiting, held, sent_for)).with_for_update()).all()
     for row in rows:
         if row.state is JobState.WAITING and row.not_before is not None:
             row.not_before -= by
@@ -74,6 +76,21 @@ def _outgoing(session: Session, table: type[Outgoing], lease: timedelta, by: tim
             row.not_before -= by
         if row.lease_until is not None and row.lease_until > now + lease:
             row.lease_until -= by
+    return len(rows)
+
+
+def _uncommitted(session: Session, by: timedelta, now: datetime) -> int:
+    """What was sent and not asked for yet, or asked for and not answered."""
+    # named, so that an index leads to what was sent lately: there may be millions of old ones
+    destinations = list(deliveries.tally(session))
+    late = (Delivery.destination.in_(destinations) & (Delivery.sent_at > now), Delivery.commitment_asked_at > now)
+    query = select(Delivery).where(Delivery.state == DeliveryState.SENT).with_for_update()
+    rows = {row for which in late for row in session.scalars(query.where(which))}
+    for row in rows:
+        if row.sent_at is not None:
+            row.sent_at = _earlier(row.sent_at, by, now)
+        if row.commitment_asked_at is not None:
+            row.commitment_asked_at = _earlier(row.commitment_asked_at, by, now)
     return len(rows)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ImageError, InputChanged, PeerUnreachable, WhyRayError, WorkitemConflict, WorkitemInvalid
 from whyray.base.failures import logged
+from whyray.base.sources import is_due
 from whyray.catalog import Catalog, Workitem, WorkitemStage, WorkitemState, events, workitems
 from whyray.config import Config, DicomWebDestination, Orders, Task
 from whyray.storage import Storage
@@ -126,7 +127,7 @@ class Performer:
         sources = self.sources()
         for name, source in sources.items():
             now = self.catalog.clock()
-            if name not in self._asked_at or now - self._asked_at[name] >= source.poll:
+            if is_due(self._asked_at.get(name), source.poll, now):
                 self._asked_at[name] = now
                 self._look(source)
         while (row := self._lease()) is not None:
@@ -315,11 +316,10 @@ class Performer:
         """Whether somebody has closed it over WhyRay's head; asked of other worklists at times."""
         if row.worklist == workitems.OWN:
             return False
-        asked = self._asked_at.get(f"state of {row.id}")
-        now = self.catalog.clock()
-        if asked is not None and now - asked < source.poll:
+        what, now = f"state of {row.id}", self.catalog.clock()
+        if not is_due(self._asked_at.get(what), source.poll, now):
             return False
-        self._asked_at[f"state of {row.id}"] = now
+        self._asked_at[what] = now
         return str(source.worklist.retrieve(row.uid).get("ProcedureStepState")) == WorkitemState.CANCELED
 
     def _complete(self, row: Workitem, source: Source) -> WorkitemStage:
