@@ -154,6 +154,7 @@ def tomosynthesis(
     per_frame_anatomy: bool = False,
     tables: bool = False,
     angle: float | None = None,
+    against_normal: bool = False,
     photometric: Literal["MONOCHROME1", "MONOCHROME2"] = "MONOCHROME2",
     study: str = "screening",
     series: str = "tomosynthesis",
@@ -161,11 +162,13 @@ def tomosynthesis(
 ) -> FileDataset:
     """One Breast Tomosynthesis image (PS3.3 A.55): slices with places in the patient.
 
-    `angle`: of the beam from the body's axis, in degrees; that of the view where it is None. `spot_slices`: indices of
-    the slices that show the spot. With `tables` each frame has a VOI LUT instead of a window: stored values mean
-    nothing without it.
+    `angle`: of the beam from the body's axis, in degrees; that of the view where it is None. Frames are stored along
+    their normal, or `against_normal`; `spot_slices` are the indices of those that show the spot. With `tables` each
+    frame has a VOI LUT instead of a window: stored values mean nothing without it.
     """
     planes = planes_of(side, {"CC": 0.0, "MLO": 45.0}[view] if angle is None else angle, count)
+    if against_normal:
+        planes.reverse()
     shown = np.stack([breast(side, spot if index in spot_slices else None) for index in range(count)])
     bright = shown if photometric == "MONOCHROME2" else 1 - shown
     stored = np.round(1023 * (1 - bright if tables else bright)).astype(np.uint16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,22 @@ def uniform(value: float, **attributes: Any) -> list[FileDataset]:
     return emission.pet(PLANES, lambda points: np.full(points.shape[:-1], value), **attributes)
 
 
+def tracer_of(data: Dataset) -> Dataset:
+    return data.RadiopharmaceuticalInformationSequence[0]  # type: ignore[no-any-return]
+
+
+def another_tracer(data: Dataset) -> None:
+    data.RadiopharmaceuticalInformationSequence = [tracer_of(data)] * 2
+
+
+def without(keyword: str, of: Callable[[Dataset], Dataset] = lambda data: data) -> Callable[[Dataset], None]:
+    return lambda data: delattr(of(data), keyword)
+
+
+def put(keyword: str, value: object, of: Callable[[Dataset], Dataset] = lambda data: data) -> Callable[[Dataset], None]:
+    return lambda data: setattr(of(data), keyword, value)
+
+
 def test_bq_per_ml_become_suv_by_weight_dose_and_decay() -> None:
     assert given(read(uniform(20000)), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
 
@@ -65,6 +82,52 @@ def test_an_injection_before_midnight_is_of_the_day_before() -> None:
     for data in made:
         data.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "231500.0"
     assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+
+
+@pytest.mark.parametrize("half_life", [45720.0, 282240.0, 8640.0])  # Cu-64, Zr-89, and one of 2.4 h
+@pytest.mark.parametrize("time", ["091500", "101510", "231500"])
+def test_a_time_alone_does_not_say_on_which_day_a_tracer_that_lasts_was_given(half_life: float, time: str) -> None:
+    """It was taken for the scan's day or the day before: Zr-89 is scanned up to a week after the injection."""
+    made = uniform(20000)
+    for data in made:
+        tracer_of(data).RadionuclideHalfLife, tracer_of(data).RadiopharmaceuticalStartTime = str(half_life), time
+    with pytest.raises(ImageError, match="Radiopharmaceutical Start DateTime"):
+        to_model(read(made), spec("SUVbw"))
+    for data in made:
+        tracer_of(data).RadiopharmaceuticalStartDateTime = f"20251231{time}"
+    passed = (datetime(2026, 1, 2, 10, 15) - datetime.strptime(f"20251231{time}", "%Y%m%d%H%M%S")).total_seconds()
+    if passed < 10 * half_life:
+        wanted = 20000 * 70e3 / (370e6 * 0.5 ** (passed / half_life))
+        assert given(read(made), "SUVbw", (50, 100)) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("half_life", [FDG, 1223.4, 4057.7])  # F-18, C-11, Ga-68
+def test_a_scan_that_starts_before_the_injection_is_not_one_of_the_next_day(half_life: float) -> None:
+    """A dynamic scan is started, then the tracer is given."""
+    made = uniform(20000)
+    for data in made:
+        tracer_of(data).RadionuclideHalfLife = str(half_life)
+        tracer_of(data).RadiopharmaceuticalStartTime = "101530"
+    with pytest.raises(ImageError, match=r"half-lives after the injection, found one 0\.00833 h before it"):
+        to_model(read(made), spec("SUVbw"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("RadionuclideTotalDose", "370", tracer_of), "a dose in Bq .*Radionuclide Total Dose"),
+        (put("RadionuclideTotalDose", "370E9", tracer_of), "a dose in Bq .*Radionuclide Total Dose"),
+        (put("PatientWeight", "70000"), "a weight in kg .*Patient's Weight"),
+        (put("PatientWeight", "0.07"), "a weight in kg .*Patient's Weight"),
+    ],
+)
+def test_a_dose_or_a_weight_in_another_unit_makes_no_suv(change: Callable[[Dataset], None], said: str) -> None:
+    """A dose in MBq made SUV of millions: each voxel was as bright as the window goes, and the model answered."""
+    made = uniform(20000)
+    for data in made:
+        change(data)
+    with pytest.raises(ImageError, match=said):
+        to_model(read(made), spec("SUVbw"))
 
 
 def test_a_series_made_later_than_its_images_counts_from_the_first_of_these() -> None:
@@ -89,22 +152,6 @@ def test_philips_counts_have_a_factor_of_their_own() -> None:
     assert given(read(made), "SUVbw") == pytest.approx(4.0, rel=1e-4)
 
 
-def tracer_of(data: Dataset) -> Dataset:
-    return data.RadiopharmaceuticalInformationSequence[0]  # type: ignore[no-any-return]
-
-
-def another_tracer(data: Dataset) -> None:
-    data.RadiopharmaceuticalInformationSequence = [tracer_of(data)] * 2
-
-
-def without(keyword: str, of: Callable[[Dataset], Dataset] = lambda data: data) -> Callable[[Dataset], None]:
-    return lambda data: delattr(of(data), keyword)
-
-
-def put(keyword: str, value: object, of: Callable[[Dataset], Dataset] = lambda data: data) -> Callable[[Dataset], None]:
-    return lambda data: setattr(of(data), keyword, value)
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -115,6 +162,7 @@ def put(keyword: str, value: object, of: Callable[[Dataset], Dataset] = lambda d
         (put("PatientWeight", "0"), "Patient's Weight"),
         (without("RadionuclideTotalDose", tracer_of), "Radionuclide Total Dose"),
         (without("RadionuclideHalfLife", tracer_of), "Radionuclide Half Life"),
+        (put("RadionuclideHalfLife", "1E20", tracer_of), "Start DateTime"),
         (without("RadiopharmaceuticalStartTime", tracer_of), "Radiopharmaceutical Start Time"),
         (put("RadiopharmaceuticalStartDateTime", "20250102091500", tracer_of), "half-lives"),
         (put("RadiopharmaceuticalStartDateTime", "20260102081500", tracer_of), "Start Time"),

@@ -288,20 +288,44 @@ def test_the_grid_lies_head_up_back_down_left_right_whatever_the_acquisition() -
         assert unit[0, 2] > 0.7, "columns run towards the left"
 
 
+@pytest.mark.parametrize("against_normal", [False, True])
 @pytest.mark.parametrize("side", ["R", "L"])
 @pytest.mark.parametrize("angle", [0.0, 44.0, 46.0, 90.0])
-def test_tomosynthesis_is_given_as_its_frames_hang_however_far_it_is_turned(
-    side: Literal["R", "L"], angle: float
+def test_tomosynthesis_is_given_as_its_frames_are_stored_however_far_it_is_turned(
+    side: Literal["R", "L"], angle: float, against_normal: bool
 ) -> None:
-    """By the patient's axes a view of 46 degrees came with its rows as slices, one of 44 degrees did not."""
-    data = mammography.tomosynthesis(side, "MLO", angle=angle)
+    """By the patient's axes a view of 46 degrees came with its rows as slices, one of 44 degrees did not; and frames
+    that are stored against their normal came in reverse."""
+    data = mammography.tomosynthesis(side, "MLO", angle=angle, spot_slices=(1,), against_normal=against_normal)
     (image,) = read_images([data]).or_raise()
+    stored = data.pixel_array.astype(np.float32) / 1023
+    assert_given_and_back_as_stored(image, stored, [frame.frame_number for frame in image.frames])
+
+
+@pytest.mark.parametrize("against_normal", [False, True])
+def test_a_series_of_tomosynthesis_is_given_in_the_order_of_its_instance_numbers(against_normal: bool) -> None:
+    planes = synthetic.stack(6, (20, 24), distance=1.0)
+    stored = np.random.default_rng(5).integers(0, 1000, (6, 20, 24)).astype(np.int16)
+    made = synthetic.slices(stored, planes[::-1] if against_normal else planes, shuffled=False, window=(499.5, 1000))
+    for data in made:
+        data.Modality = "MG"
+    (image,) = read_images(made[::2] + made[1::2]).or_raise()
+    numbers = {data.SOPInstanceUID: int(data.InstanceNumber) for data in made}
+    order = [numbers[frame.sop_instance_uid] for frame in image.frames]
+    assert_given_and_back_as_stored(image, stored / np.float32(999), order)
+
+
+def assert_given_and_back_as_stored(image: SourceImage, stored: NDArray[np.float32], numbers: list[int]) -> None:
+    """`numbers` of the image's frames as they are sorted, from 1, as they are stored."""
     given = to_model(image, volume_spec(image.shape).model_copy(update={"intensity": Intensity()}))
-    np.testing.assert_allclose(given.tensor[0, 0], image.display, atol=1e-5)
+    np.testing.assert_allclose(given.tensor[0, 0], stored, atol=2e-3)
     values = np.random.default_rng(3).random(image.shape).astype(np.float32)
+    at = np.array(numbers) - 1
     back, covered = to_source(values, given.grid, image)
     assert np.asarray(covered).all()
-    np.testing.assert_allclose(back, values, atol=1e-5)
+    np.testing.assert_allclose(back, values[at], atol=1e-5)
+    mask, _ = mask_to_source(values > 0.5, given.grid, image)
+    np.testing.assert_array_equal(np.asarray(mask), (values > 0.5)[at])
 
 
 def test_with_a_spacing_the_grid_is_centred_and_the_rest_is_padded() -> None:

@@ -110,16 +110,16 @@ def test_four_views_of_a_screening_each_have_their_own_overlay_and_side(
         assert region.AnatomicRegionModifierSequence[0].CodeMeaning == {"R": "Right", "L": "Left"}[side]
 
 
-@pytest.mark.parametrize("tables", [False, True])
+@pytest.mark.parametrize(("tables", "against_normal"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize(("side", "view"), ORIENTATIONS)
 def test_tomosynthesis_is_outlined_on_the_slices_that_show_the_spot(
-    site: Site, side: Side, view: View, tables: bool
+    site: Site, side: Side, view: View, tables: bool, against_normal: bool
 ) -> None:
-    data = tomosynthesis(side, view, SPOT, spot_slices=(3, 4), tables=tables)
+    data = tomosynthesis(side, view, SPOT, spot_slices=(1, 2), tables=tables, against_normal=against_normal)
     made = results_of(site, [data], volume=True)
     (state,), (segmentation,), (parametric,) = made["gsps"], made["seg"], made["pm"]
     places = outlined(state)
-    assert sorted(places) == sorted(sources(segmentation)) == [4, 5]
+    assert sorted(places) == sorted(sources(segmentation)) == [2, 3]
     for place in places.values():
         np.testing.assert_allclose(place, expected(side), atol=2.5)
     volume = highdicom.seg.Segmentation.from_dataset(segmentation).get_volume(combine_segments=True)
@@ -128,7 +128,7 @@ def test_tomosynthesis_is_outlined_on_the_slices_that_show_the_spot(
     (orientation,) = data.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
     cosines = np.array(orientation.ImageOrientationPatient, float)
     row, column = expected(side)
-    origin = np.mean([np.array(planes[index].ImagePositionPatient, float) for index in (3, 4)], axis=0)
+    origin = np.mean([np.array(planes[index].ImagePositionPatient, float) for index in (1, 2)], axis=0)
     np.testing.assert_allclose(in_patient, origin + 0.5 * (column * cosines[:3] + row * cosines[3:]), atol=1.5)
     for result in (state, segmentation, parametric):
         assert result.get("FrameOfReferenceUID", data.FrameOfReferenceUID) == data.FrameOfReferenceUID

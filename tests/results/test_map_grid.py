@@ -65,11 +65,11 @@ def test_the_map_of_a_radiograph_has_the_cells_of_its_grid_that_lie_on_the_film(
     assert errors_of(encode(data)) == []
 
 
-@pytest.mark.parametrize("tilt", [0.0, 12.0])
-def test_a_map_of_a_volume_lies_in_the_patient_where_the_model_saw_it(tilt, templates, errors_of):  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("tilt", "stored_along"), [(0.0, None), (12.0, None), (0.0, 1), (0.0, -1)])
+def test_a_map_of_a_volume_lies_in_the_patient_where_the_model_saw_it(tilt, stored_along, templates, errors_of):  # type: ignore[no-untyped-def]
     planes = synthetic.stack(9, (40, 50), spacing=(2.0, 1.5), distance=4.0, tilt=tilt)
     image = image_of(synthetic.slices(np.zeros((9, 40, 50), np.int16), planes))
-    grid = volume_grid(image.frames, (6, 10, 12), None)
+    grid = volume_grid(image.frames, (6, 10, 12), None, stored_along=stored_along)
     data = parametric_map(image, grid, (4, 2, 7), templates)
     np.testing.assert_allclose(lit_in_patient(data), (grid.to_reference @ [4, 2, 7, 1])[:3], atol=1e-3)
     groups = data.PerFrameFunctionalGroupsSequence

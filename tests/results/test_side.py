@@ -93,6 +93,22 @@ def test_a_contradiction_of_sides_is_told_with_both():
     assert invalid_attributes(header) == ()
 
 
+@pytest.mark.parametrize(("of_image", "of_series"), [("R", "B"), ("B", "L"), ("U", "L"), ("R", "U")])
+def test_a_side_that_is_not_said_for_both_or_none_is_told_too(of_image, of_series):
+    """The results said no side of it, and nobody was told why."""
+    header = Dataset()
+    header.ImageLaterality, header.Laterality = of_image, of_series
+    (note,) = invalid_attributes(header)
+    assert f"Image Laterality (0020,0062) {of_image} and Laterality (0020,0060) {of_series} contradict" in str(note)
+
+
+@pytest.mark.parametrize(("of_image", "of_series"), [("B", "U"), ("B", "B"), ("", "L"), ("X", "R")])
+def test_no_contradiction_is_told_where_no_side_is_lost(of_image, of_series):
+    header = Dataset()
+    header.ImageLaterality, header.Laterality = of_image, of_series
+    assert invalid_attributes(header) == ()
+
+
 @pytest.mark.parametrize("per_frame", [False, True])
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_tomosynthesis_and_projections_say_their_side_by_the_anatomy_of_their_frames(side, per_frame):

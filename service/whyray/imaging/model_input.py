@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from whyray.base.arrays import FloatArray
 from whyray.base.blas import one_blas_thread
 from whyray.base.errors import ImageError
+from whyray.imaging.attributes import decimal_numbers
 from whyray.imaging.photometry import LUMA
 from whyray.imaging.planar import planar_grid, planar_to_grid
 from whyray.imaging.source import ModelInput, SourceImage
@@ -35,7 +37,7 @@ def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:
             values, valid = planar_to_grid(model_intensity(image, spec, 0, factor), grid)
         else:
             shape = (spec.shape[0], spec.shape[1], spec.shape[2])
-            grid = volume_grid(image.frames, shape, spec.spacing, as_stored=_hangs_by_its_view(image))
+            grid = volume_grid(image.frames, shape, spec.spacing, stored_along=_stored_along(image))
             values, valid = volume_to_grid(
                 image.frames, lambda index: model_intensity(image, spec, index, factor), grid
             )
@@ -50,13 +52,19 @@ def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:
     return ModelInput(np.ascontiguousarray(values[None], dtype=np.float32), grid, valid)
 
 
-def _hangs_by_its_view(image: SourceImage) -> bool:
-    """Whether a volume is looked at, and models are trained on it, as its frames are stored: tomosynthesis of a breast.
+def _stored_along(image: SourceImage) -> Literal[1, -1] | None:
+    """Whether a volume that is given as its frames are stored has them along their normal (1) or against it (-1).
 
-    Its planes are as oblique as the compression, so that the patient's axes would come in another order at 44 degrees
-    than at 46.
+    Tomosynthesis of a breast (MG) is looked at, and models are trained on it, so: its planes are as oblique as the
+    compression, and the patient's axes would come in another order at 44 degrees than at 46. None for all others.
+    Single frames are stored in the order of Instance Number (0020,0013); a disorder counts as what most of it does.
     """
-    return str(image.header.get("Modality") or "") == "MG"
+    if str(image.header.get("Modality") or "") != "MG":
+        return None
+    numbers = {uid: decimal_numbers(header, "InstanceNumber") for uid, header in image.headers.items()}
+    stored = [((numbers[frame.sop_instance_uid] or (0,))[0] or 0, frame.frame_number) for frame in image.frames]
+    steps = sum((after > before) - (after < before) for before, after in itertools.pairwise(stored))
+    return -1 if steps < 0 else 1
 
 
 def model_intensity(image: SourceImage, spec: InputSpec, index: int, factor: float = 1.0) -> FloatArray:

@@ -20,6 +20,10 @@ from whyray.imaging.attributes import attribute_name, decimal_numbers, written_t
 LONGEST_DECAY = 10.0
 """Half-lives between injection and scan beyond which a date or a time must be wrong."""
 
+_EARLY = timedelta(hours=1)
+"""More than a scan starts before the injection: a dynamic one does so, by seconds or minutes."""
+_DOSES, _WEIGHTS = (1e5, 1e11), (0.2, 700.0)
+"""Bq and kg that can be meant: 370 is a dose in MBq, 70000 a weight in g."""
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 _DATE_TIME = re.compile(r"(\d{8})(\d{2}|\d{4}|\d{6}(?:\.\d+)?)([+-]\d{4})?")
 """DT (PS3.5 table 6.2-1) to the hour at least."""
@@ -64,9 +68,10 @@ def uptake_per_value(headers: Mapping[str, Dataset]) -> float:
         return uptake.weight / uptake.dose
     halvings = (scanned - uptake.injected).total_seconds() / uptake.half_life
     if not 0 <= halvings <= LONGEST_DECAY:
+        hours = halvings * uptake.half_life / 3600
         raise ImageError(
             f"{_series(header)}: expected a scan up to {LONGEST_DECAY:g} half-lives after the injection, found one "
-            f"{halvings * uptake.half_life / 3600:.3g} h after it: SUV can't be computed",
+            f"{abs(hours):.3g} h {'after' if hours > 0 else 'before'} it: SUV can't be computed",
             advice=_ADVICE,
         )
     return float(uptake.weight / (uptake.dose * 2.0**-halvings))
@@ -88,16 +93,21 @@ def _uptake(header: Dataset, scanned: datetime) -> _Uptake:
         raise _refusal(
             header, "decay corrected to the start of the scan (START) or to the injection", "DecayCorrection"
         )
+    half_life = _number(header, tracers[0], "RadionuclideHalfLife", "a number above 0")
     return _Uptake(
-        1000 * _above_zero(header, header, "PatientWeight"),
-        _above_zero(header, tracers[0], "RadionuclideTotalDose"),
-        _above_zero(header, tracers[0], "RadionuclideHalfLife"),
-        _injected(header, tracers[0], scanned) if correction == "START" else None,
+        1000 * _number(header, header, "PatientWeight", "a weight in kg", _WEIGHTS),
+        _number(header, tracers[0], "RadionuclideTotalDose", "a dose in Bq", _DOSES),
+        half_life,
+        _injected(header, tracers[0], scanned, half_life) if correction == "START" else None,
     )
 
 
-def _injected(header: Dataset, tracer: Dataset, scanned: datetime) -> datetime:
-    """When the tracer was given: by date and time, else by its time on the day of the scan, or the day before."""
+def _injected(header: Dataset, tracer: Dataset, scanned: datetime, half_life: float) -> datetime:
+    """When the tracer was given: by date and time, else by its time alone where that can be of one day only.
+
+    QIBA takes the day of the scan, or the day before, which holds for FDG: of a tracer that lasts the time may be of
+    any day of a week.
+    """
     written = {
         keyword: written_texts(tracer, keyword)[0]
         for keyword in ("RadiopharmaceuticalStartDateTime", "RadiopharmaceuticalStartTime")
@@ -114,7 +124,12 @@ def _injected(header: Dataset, tracer: Dataset, scanned: datetime) -> datetime:
         return moment
     if at is None:
         raise _refusal(header, "a time of injection", *written, holder=tracer)
-    return at if at <= scanned else at - _DAY
+    longest = LONGEST_DECAY * half_life
+    if longest > (_DAY - _EARLY).total_seconds():
+        expected = f"the date of injection beside its time, for a half-life of {half_life / 3600:.3g} h"
+        raise _refusal(header, expected, "RadiopharmaceuticalStartDateTime", holder=tracer)
+    day_before = at - _DAY
+    return day_before if at > scanned and (scanned - day_before).total_seconds() <= longest else at
 
 
 def _of_day(moment: datetime) -> timedelta:
@@ -165,11 +180,15 @@ def _philips_factor(header: Dataset) -> float:
     return factor
 
 
-def _above_zero(header: Dataset, holder: Dataset, keyword: str) -> float:
-    values = decimal_numbers(holder, keyword)
-    if len(values) != 1 or values[0] is None or values[0] <= 0:
-        raise _refusal(header, "a number above 0", keyword, holder=holder)
-    return values[0]
+def _number(
+    header: Dataset, holder: Dataset, keyword: str, expected: str, within: tuple[float, float] | None = None
+) -> float:
+    (value,) = values if len(values := decimal_numbers(holder, keyword)) == 1 else (None,)
+    if value is None or value <= 0:
+        raise _refusal(header, expected, keyword, holder=holder)
+    if within is not None and not within[0] <= value <= within[1]:
+        raise _refusal(header, f"{expected} from {within[0]:g} to {within[1]:g}", keyword, holder=holder)
+    return value
 
 
 def _refuse_several(header: Dataset, what: str, found: int) -> None:

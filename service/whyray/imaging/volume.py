@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,17 +60,21 @@ def volume_grid(
     shape: tuple[int, int, int],
     spacing: tuple[float, float, float] | None,
     *,
-    as_stored: bool = False,
+    stored_along: Literal[1, -1] | None = None,
 ) -> ModelGrid:
     """Return the grid of a volume package.
 
     Its axes are the source's own, so that nothing is resampled obliquely, in the order and direction nearest to what
-    models are trained on: slices towards the head, rows towards the back, columns towards the left; `as_stored` in the
-    order and direction of the frames, their rows and their columns. With `spacing` (mm) the grid is centred on the
-    source; without, the source's extent is divided into `shape`.
+    models are trained on: slices towards the head, rows towards the back, columns towards the left. With
+    `stored_along` they are those of the frames, their rows and their columns: slices along the frames' normal (1), or
+    against it (-1) where the frames are stored so. With `spacing` (mm) the grid is centred on the source; without,
+    the source's extent is divided into `shape`.
     """
     axes = stack_axes(frames)
-    order, signs = ([0, 1, 2], np.ones(3)) if as_stored else _nearest_to_patient(axes.directions)
+    if stored_along is None:
+        order, signs = _nearest_to_patient(axes.directions)
+    else:
+        order, signs = [0, 1, 2], np.array([stored_along, 1.0, 1.0])
     directions = axes.directions[order] * signs[:, None]
     extent = (axes.high - axes.low)[order]
     voxel = np.asarray(spacing, dtype=np.float64) if spacing is not None else extent / np.asarray(shape)

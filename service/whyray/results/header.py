@@ -253,7 +253,8 @@ def invalid_attributes(header: Dataset) -> tuple[Note, ...]:
             f"{written_value(header, 'SpecificCharacterSet')} can't: written with replacement characters"
         )
     sides = _stated_sides(header)
-    if len(set(sides.values()) & set(_SIDES)) > 1:
+    values = set(sides.values())
+    if len(values) > 1 and values & set(_SIDES):
         said = " and ".join(f"{attribute_name(keyword)} {side}" for keyword, side in sides.items())
         notes.append(f"{said} contradict each other: the results say no side")
     return tuple(Note(NoteKind.ATTRIBUTE_IGNORED, words) for words in notes)
