@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +35,6 @@ class Method:
     tasks: tuple[str, ...] = ()
     Parameters: type[BaseModel] = NoParameters
     deliverable: bool = True
-    companion: str | None = None
 
 
 METHODS = (
@@ -44,7 +44,7 @@ METHODS = (
     Method("integrated-gradients", "T2"),
     Method("seg-grad-cam", "T1", tasks=("segmentation",)),
     Method("similar-cases", "T1", kind="case-based"),
-    Method("latent-shift", "T0", kind="counterfactual", Parameters=ShiftParameters, companion="autoencoder"),
+    Method("latent-shift", "T0", kind="counterfactual", Parameters=ShiftParameters),
     Method("guided-backprop", "T1", deliverable=False),
 )
 PACKAGES = {
@@ -131,7 +131,11 @@ def test_a_method_that_fails_the_sanity_check_is_delivered_only_if_the_route_say
 
 
 def test_a_package_without_the_companion_is_refused_unless_the_route_names_one() -> None:
-    lacking = replace(PACKAGES["cxr@1"], lacks={"latent-shift": "latent-shift needs a package as autoencoder"})
+    def lacks(method: str, parameters: Mapping[str, object]) -> str | None:
+        lacking = method == "latent-shift" and "autoencoder" not in parameters
+        return "latent-shift needs a package as autoencoder" if lacking else None
+
+    lacking = replace(PACKAGES["cxr@1"], lacks=lacks)
     for wish, problems in (("[latent-shift]", 1), ("[{latent-shift: {autoencoder: other@1}}]", 0)):
         text = f"routes:\n  - name: a\n    when: {{}}\n    run: cxr@1\n    explain: {wish}\n"
         config, _ = read_config(text, folder=Path("/"))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from torch import Tensor, nn
 
 from inference import nets
+from whyray.app.checked_config import registry_problems
 from whyray.base.errors import ExplanationError
+from whyray.config import read_config
 from whyray.explain import explain, method_named, why_not
 from whyray.inference import RuntimeOptions, load_package
 
@@ -53,3 +57,37 @@ def test_a_network_of_swishes_and_gates_says_what_it_can_not_give(tmp_path: Path
         assert refusal is not None
         assert words in refusal.message
     assert why_not(method_named("integrated-gradients"), model) is None
+
+
+def with_references(tmp_path: Path) -> Path:
+    """A package whose reference images are an artefact of another name than the method looks for by itself."""
+    folder = nets.pack(tmp_path, "plain", artefacts={"mine": "mine.npy"})
+    np.save(folder / "mine.npy", nets.image("plain", 7).numpy())
+    return folder
+
+
+def test_reference_images_are_looked_for_by_the_name_that_is_asked_for(tmp_path: Path) -> None:
+    model, x = load_package(with_references(tmp_path), options=CPU), nets.image("plain").numpy()
+    expected = method_named("expected-gradients")
+    asked = {"method": "expected-gradients", "target": "one", "samples": 8}
+    assert why_not(expected, model, {"references": "mine"}) is None
+    assert explain(model, x, references="mine", **asked).values.any()
+    for given in ({}, {"references": "other"}):
+        refusal = why_not(expected, model, given)
+        assert refusal is not None
+        assert f"no artefact '{given.get('references', 'references')}'" in refusal.message
+        with pytest.raises(ExplanationError, match="needs reference images"):
+            explain(model, x, **given, **asked)
+
+
+@pytest.mark.parametrize("named", ["mine", "other", None])
+def test_a_route_may_name_the_reference_images(tmp_path: Path, named: str | None) -> None:
+    with_references(tmp_path / "packages")
+    method = "expected-gradients" if named is None else {"expected-gradients": {"references": named}}
+    route = {"name": "a", "when": {}, "run": nets.manifest("plain")["name"], "explain": [method]}
+    text = yaml.safe_dump({"packages": {"folders": [str(tmp_path / "packages")]}, "routes": [route]})
+    config, problems = read_config(text, folder=tmp_path)
+    assert config is not None, problems
+    said = [problem.message for problem in registry_problems(config)]
+    assert (said == []) == (named == "mine")
+    assert all(f"no artefact '{named or 'references'}'" in message for message in said)

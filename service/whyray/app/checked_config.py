@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from whyray.base.shown import shown_path
@@ -53,27 +53,19 @@ def registry_problems(config: Config) -> Sequence[Problem]:
     return check_config(config, resolve_package=facts, methods=methods())
 
 
-class _Lacks(Mapping[str, str]):
-    """What a model lacks for each method, looked up where it is asked for: for some that takes a while."""
+class _Lacks:
+    """What a model lacks for a method with parameters, looked up once: for some that takes a while."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._known: dict[str, str | None] = {}
+        self._known: dict[tuple[str, str], str | None] = {}
 
-    def __getitem__(self, name: str) -> str:
-        if name not in self._known:
-            lack = method_named(name).why_not(self._model)
-            self._known[name] = None if lack is None else lack.message
-        words = self._known[name]
-        if words is None:
-            raise KeyError(name)
-        return words
-
-    def __iter__(self) -> Iterator[str]:
-        return (method.name for method in methods() if method.name in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+    def __call__(self, method: str, parameters: Mapping[str, object]) -> str | None:
+        key = method, repr(sorted(parameters.items()))
+        if key not in self._known:
+            lack = method_named(method).why_not_with(self._model, parameters)
+            self._known[key] = None if lack is None else lack.message
+        return self._known[key]
 
 
 def quick_tier(model: Model) -> Tier:

@@ -64,8 +64,8 @@ class PackageFacts:
     task: str
     targets: tuple[str, ...]
     tier_reason: str | None = None
-    lacks: Mapping[str, str] = field(default_factory=dict)
-    """What it lacks (an artefact, a companion) for methods, by name."""
+    lacks: Callable[[str, Mapping[str, object]], str | None] = lambda _method, _parameters: None
+    """What it lacks (an artefact, a companion) for the method of that name with these parameters of a route."""
     prevalence: Mapping[str, float] = field(default_factory=dict)
     """Targets whose prevalence the package states, and so lets a route set; 0..1."""
 
@@ -140,7 +140,7 @@ def _of_route(
             known = f"'{requested.name}' is known to fail the sanity check (Adebayo 2018), so it is not delivered"
             yield Problem(at, known, None, "take another method, or set research_methods: true in this route")
         for package in packages:
-            reason = _why_not(method, package, _own_companion(method, requested))
+            reason = _why_not(method, package, requested.parameters)
             if reason is not None:
                 yield Problem(at, reason, None, _instead(method, packages, methods))
         yield from _of_parameters(requested, method, at)
@@ -173,19 +173,13 @@ def _of_prevalence(
                 )
 
 
-def _own_companion(method: MethodFacts, requested: MethodRequest) -> bool:
-    """Whether a route names the companion package itself, so that the explained package's own is not asked for."""
-    role = getattr(method, "companion", None)
-    return role is not None and requested.parameters.get(role) is not None
-
-
-def _why_not(method: MethodFacts, package: PackageFacts, own_companion: bool = False) -> str | None:
+def _why_not(method: MethodFacts, package: PackageFacts, parameters: Mapping[str, object]) -> str | None:
     if method.tier > package.tier:
         why = f" ({package.tier_reason})" if package.tier_reason else ""
         return f"'{method.name}' needs a package of tier {method.tier}, {package} has {package.tier}{why}"
     if method.tasks and package.task not in method.tasks:
         return f"'{method.name}' explains {', '.join(method.tasks)}; {package} is a model for {package.task}"
-    return None if own_companion else package.lacks.get(method.name)
+    return package.lacks(method.name, parameters)
 
 
 def _instead(method: MethodFacts, packages: Sequence[PackageFacts], methods: Mapping[str, MethodFacts]) -> str | None:
@@ -193,7 +187,9 @@ def _instead(method: MethodFacts, packages: Sequence[PackageFacts], methods: Map
     able = [
         candidate
         for candidate in methods.values()
-        if candidate.deliverable and all(_why_not(candidate, package) is None for package in packages)
+        if candidate.name != method.name  # by other parameters it may well work
+        and candidate.deliverable
+        and all(_why_not(candidate, package, {}) is None for package in packages)
     ]
     if not able:
         return "no method works with all packages of this route"

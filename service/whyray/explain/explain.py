@@ -159,7 +159,8 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
     """Why this model can't be explained by this method, as the error to raise; None where it can.
 
     T0 and T1 are decided from the graph; T2 by the report where there is one, else by converting, comparing and proving
-    now. `given` are parameters: where they name a companion of their own, the manifest's is not asked for.
+    now. `given` are parameters: what they name (a companion, an artefact) is looked for in place of what the manifest
+    prefers.
     """
     if not model.targets:
         return ExplanationError(
@@ -182,10 +183,7 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
             return TierMissing(f"{method.name} needs gradients (T2), and {model.identity} was onboarded as {reported}")
         if reported is None and _ORDER[model.tier] < _ORDER["T2"]:
             return _without_twin(model, method.name)
-    role = getattr(method, "companion", None)
-    if role is not None and (given or {}).get(role) is not None:
-        return None
-    return method.why_not(model)
+    return method.why_not_with(model, given or {})
 
 
 def unit_of(unit: str, model: Model) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -165,8 +165,13 @@ class ExpectedGradients(AttributionMap):
 
     def why_not(self, model: Model) -> WhyRayError | None:
         """There are no reference images, by the name that the package prefers."""
+        return self.why_not_with(model, {})
+
+    def why_not_with(self, model: Model, given: Mapping[str, object]) -> WhyRayError | None:
+        """There are no reference images, by the name that is given, else that the package prefers."""
+        named = {"references": "references", **model.manifest.methods.get(self.name, {}), **given}["references"]
         try:
-            _path_of_references(model, str(model.manifest.methods.get(self.name, {}).get("references", "references")))
+            _path_of_references(model, str(named))
         except ExplanationError as error:
             return error
         return None

@@ -80,6 +80,10 @@ class Described(Protocol):
         """What this model lacks for this method beyond tier and task (an artefact, a companion); None for nothing."""
         ...
 
+    def why_not_with(self, model: Model, given: Mapping[str, object]) -> WhyRayError | None:
+        """The same for a request that gives these parameters, which come before those that the manifest prefers."""
+        ...
+
 
 @runtime_checkable
 class Method(Described, Protocol):
@@ -126,6 +130,15 @@ class MethodDefaults:
     def why_not(self, model: Model) -> WhyRayError | None:  # noqa: ARG002
         """Nothing is missing."""
         return None
+
+    def why_not_with(self, model: Model, given: Mapping[str, object]) -> WhyRayError | None:
+        """As `why_not`; where a companion of its own is given, the manifest's is not asked for.
+
+        A method that looks up what another parameter names (an artefact, a layer) overrides this.
+        """
+        if self.companion is not None and given.get(self.companion) is not None:
+            return None
+        return self.why_not(model)
 
 
 class AttributionMap(MethodDefaults):

@@ -22,11 +22,11 @@ from whyray.quality import Grade, assess_typed
 DAY = date(2026, 1, 2)
 
 
-def with_units(model: Model, images: list[UnitImage], **wanted: object) -> Model:
+def with_units(model: Model, images: list[UnitImage], layer: str | None = None, **wanted: object) -> Model:
     survey = survey_units(
         model,
         images,
-        layer_named(model, None),
+        layer_named(model, layer),
         wanted=UnitSurveyOptions(**wanted),  # type: ignore[arg-type]
         source="made by the test",
         licence="none",
@@ -154,6 +154,13 @@ def test_an_artefact_of_another_layer_is_refused(model: Model, image: np.ndarray
         report(model, image, layer="shifted")
     with pytest.raises(ExplanationError, match="no tensor of units"):
         report(model, image, layer="logits")
+
+
+def test_units_of_another_layer_are_told_where_that_layer_is_asked_for(tmp_path: Path, image: np.ndarray) -> None:
+    model = with_units(detectors.load(detectors.package(tmp_path)), detectors.references(), layer="shifted")
+    assert why_not(method_named("unit-report"), model) is not None
+    assert why_not(method_named("unit-report"), model, {"layer": "shifted"}) is None
+    assert report(model, image, layer="shifted").units
 
 
 @pytest.mark.parametrize("name", ["network-dissection", "activation-maximisation"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -46,8 +46,12 @@ class UnitReportMethod(MethodDefaults):
 
     def why_not(self, model: Model) -> WhyRayError | None:
         """The layer, or the artefact, is missing."""
+        return self.why_not_with(model, {})
+
+    def why_not_with(self, model: Model, given: Mapping[str, object]) -> WhyRayError | None:
+        """The layer that is given, else that the package prefers, or its artefact, is missing."""
+        wanted = {**model.manifest.methods.get(NAME, {}), **given}.get("layer")
         try:
-            wanted = model.manifest.methods.get(NAME, {}).get("layer")
             read_units(model, layer_named(model, None if wanted is None else str(wanted)), method=NAME)
         except WhyRayError as error:
             return error
