@@ -40,7 +40,10 @@ def _studies(session: Session, by: timedelta, now: datetime) -> int:
     """Those that routing waits for; a time since is left alone, though what came before it then looks later."""
     late = or_(Study.last_received_at > now, Study.opened_at > now, Study.released_at > now)
     rows = session.scalars(
-        select(Study).where(Study.received_sequence > Study.routed_sequence, late).with_for_update()
+        select(Study)
+        .where(Study.received_sequence > Study.routed_sequence, late)
+        .order_by(Study.study_instance_uid)  # as intake locks them
+        .with_for_update()
     ).all()
     for row in rows:
         row.opened_at = _earlier(row.opened_at, by, now)
@@ -54,7 +57,7 @@ def _jobs(session: Session, by: timedelta, now: datetime) -> int:
     waiting = (Job.state == JobState.WAITING) & (Job.not_before > now)
     held = Job.state.in_((JobState.RUNNING, JobState.CANCELLING)) & (Job.lease_until > now + jobs.LEASE)
     queued = (Job.state == JobState.QUEUED) & (Job.dispatched_at > now)
-    rows = session.scalars(select(Job).where(or_(waiting, held, queued)).with_for_update()).all()
+    rows = session.scalars(select(Job).where(or_(waiting, held, queued)).order_by(Job.id).with_for_update()).all()
     for row in rows:
         if row.state is JobState.WAITING and row.not_before is not None:
             row.not_before -= by
@@ -68,7 +71,7 @@ def _jobs(session: Session, by: timedelta, now: datetime) -> int:
 def _outgoing(session: Session, table: type[Outgoing], lease: timedelta, by: timedelta, now: datetime) -> int:
     waiting = (table.state == DeliveryState.WAITING) & (table.not_before > now)
     held = (table.state == DeliveryState.SENDING) & (table.lease_until > now + lease)
-    rows = session.scalars(select(table).where(or_(waiting, held)).with_for_update()).all()
+    rows = session.scalars(select(table).where(or_(waiting, held)).order_by(table.id).with_for_update()).all()
     for row in rows:
         if row.state is DeliveryState.WAITING and row.not_before is not None:
             row.not_before -= by
@@ -79,7 +82,7 @@ def _outgoing(session: Session, table: type[Outgoing], lease: timedelta, by: tim
 
 def _workitems(session: Session, by: timedelta, now: datetime) -> int:
     late = or_(Workitem.not_before > now, Workitem.lease_until > now + workitems.LEASE)
-    rows = session.scalars(select(Workitem).where(late).with_for_update()).all()
+    rows = session.scalars(select(Workitem).where(late).order_by(Workitem.id).with_for_update()).all()
     for row in rows:
         if row.not_before is not None and row.not_before > now:
             row.not_before -= by
