@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ComputedRadiographyImageStorage, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from certificates import Authority
 from delivery.stalling_proxy import StallingProxy
@@ -261,6 +263,33 @@ def test_a_peer_without_a_limit_is_sent_a_large_object_in_parts(
     with site.delivering({"pacs": peer.destination()}):
         site.until_state("pacs", DeliveryState.SENT)
     assert 0 < peer.largest_pdu <= LARGEST_PDU + 6
+
+
+def test_an_entry_that_the_database_ended_for_another_transaction_is_made_again_and_nothing_is_sent_again(
+    site: DeliverySite, scp: ScpFactory, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadlock of PostgreSQL had the association aborted, and all that the peer had taken was sent once more."""
+    tries: list[str] = []
+
+    class Lost(Exception):  # noqa: N818
+        sqlstate = "40P01"
+
+    def sent(session: Session, delivery_id: str, *details: object, **more: object) -> None:
+        tries.append(delivery_id)
+        really(session, delivery_id, *details, **more)  # type: ignore[arg-type]
+        if len(tries) == 2:
+            raise OperationalError("UPDATE deliveries", None, Lost("deadlock detected"))
+
+    really = deliveries.sent
+    monkeypatch.setattr(deliveries, "sent", sent)
+    peer = scp()
+    uids = site.results(images, "pacs")
+    with site.delivering({"pacs": peer.destination()}):
+        rows = site.until_settled("pacs")
+    assert {(row.state, row.attempt) for row in rows} == {(DeliveryState.SENT, 1)}
+    assert peer.associations == 1
+    assert sorted(peer.received) == sorted(uids)
+    assert len(tries) > len(uids)
 
 
 def test_a_lease_left_by_a_dead_sender_is_taken_over_and_nothing_arrives_twice(

@@ -72,7 +72,7 @@ def act(catalog: Catalog, wanted: BulkIn, actor: str) -> BulkOut:
 
 def _move(session: Session, wanted: BulkIn, ids: list[str], now: datetime, actor: str) -> int:
     moved = 0
-    for row_id in ids:
+    for row_id in sorted(ids):  # in the order in which all lock several
         # the state that was asked for, or nothing: a job that has moved on meanwhile is left alone
         row: Job | Delivery | Announcement | None
         if wanted.of == "jobs":

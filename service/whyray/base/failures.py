@@ -196,6 +196,13 @@ def is_outage_of_database(error: BaseException) -> bool:
     return _outage_of_database(error) is not None
 
 
+def is_conflict_of_transactions(error: BaseException) -> bool:
+    """Whether the database ended a transaction for another that was in its way (SQLSTATE class 40: a deadlock, or what
+    can't be serialized): the next attempt may do.
+    """
+    return str(getattr(getattr(error, "orig", None), "sqlstate", "")).startswith("40")
+
+
 def _is_of(error: BaseException, package: str, names: set[str]) -> bool:
     return any(kind.__module__.partition(".")[0] == package and kind.__name__ in names for kind in type(error).__mro__)
 

@@ -85,6 +85,7 @@ def renew(session: Session, table: type[Outgoing], ids: Collection[str], owner: 
         session.scalars(
             select(table.id)
             .where(table.id.in_(ids), table.lease_owner == owner, table.state == DeliveryState.SENDING)
+            .order_by(table.id)  # whoever locks several does so in this order, so that no two wait for each other
             .with_for_update()
         )
     )
@@ -94,8 +95,8 @@ def renew(session: Session, table: type[Outgoing], ids: Collection[str], owner: 
 
 def hand_back(session: Session, table: type[Outgoing], ids: Collection[str], owner: str) -> None:
     """Queue again what was claimed and never tried; the attempt is not counted."""
-    rows = select(table).where(table.id.in_(ids), table.lease_owner == owner).with_for_update()
-    for row in session.scalars(rows):
+    rows = select(table).where(table.id.in_(ids), table.lease_owner == owner).order_by(table.id)
+    for row in session.scalars(rows.with_for_update()):
         if row.state is DeliveryState.SENDING:
             row.state = delivery_after("hand-back", row.state)
             row.attempt -= 1

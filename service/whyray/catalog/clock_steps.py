@@ -41,7 +41,10 @@ def _studies(session: Session, by: timedelta, now: datetime) -> int:
     """Those that routing waits for; a time since is left alone, though what came before it then looks later."""
     late = or_(Study.last_received_at > now, Study.opened_at > now, Study.released_at > now)
     rows = session.scalars(
-        select(Study).where(Study.received_sequence > Study.routed_sequence, late).with_for_update()
+        select(Study)
+        .where(Study.received_sequence > Study.routed_sequence, late)
+        .order_by(Study.study_instance_uid)  # as intake locks them
+        .with_for_update()
     ).all()
     for row in rows:
         row.opened_at = _earlier(row.opened_at, by, now)
@@ -56,7 +59,7 @@ def _jobs(session: Session, by: timedelta, now: datetime) -> int:
     held = Job.state.in_((JobState.RUNNING, JobState.CANCELLING)) & (Job.lease_until > now + jobs.LEASE)
     # of one that runs too: if its worker dies, the message that it had is compared with what the clock says then
     sent_for = Job.state.in_((JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)) & (Job.dispatched_at > now)
-    rows = session.scalars(select(Job).where(or_(waiting, held, sent_for)).with_for_update()).all()
+    rows = session.scalars(select(Job).where(or_(waiting, held, sent_for)).order_by(Job.id).with_for_update()).all()
     for row in rows:
         if row.state is JobState.WAITING and row.not_before is not None:
             row.not_before -= by
@@ -70,7 +73,7 @@ def _jobs(session: Session, by: timedelta, now: datetime) -> int:
 def _outgoing(session: Session, table: type[Outgoing], lease: timedelta, by: timedelta, now: datetime) -> int:
     waiting = (table.state == DeliveryState.WAITING) & (table.not_before > now)
     held = (table.state == DeliveryState.SENDING) & (table.lease_until > now + lease)
-    rows = session.scalars(select(table).where(or_(waiting, held)).with_for_update()).all()
+    rows = session.scalars(select(table).where(or_(waiting, held)).order_by(table.id).with_for_update()).all()
     for row in rows:
         if row.state is DeliveryState.WAITING and row.not_before is not None:
             row.not_before -= by
@@ -84,7 +87,7 @@ def _uncommitted(session: Session, by: timedelta, now: datetime) -> int:
     # named, so that an index leads to what was sent lately: there may be millions of old ones
     destinations = list(deliveries.tally(session))
     late = (Delivery.destination.in_(destinations) & (Delivery.sent_at > now), Delivery.commitment_asked_at > now)
-    query = select(Delivery).where(Delivery.state == DeliveryState.SENT).with_for_update()
+    query = select(Delivery).where(Delivery.state == DeliveryState.SENT).order_by(Delivery.id).with_for_update()
     rows = {row for which in late for row in session.scalars(query.where(which))}
     for row in rows:
         if row.sent_at is not None:
@@ -96,7 +99,7 @@ def _uncommitted(session: Session, by: timedelta, now: datetime) -> int:
 
 def _workitems(session: Session, by: timedelta, now: datetime) -> int:
     late = or_(Workitem.not_before > now, Workitem.lease_until > now + workitems.LEASE)
-    rows = session.scalars(select(Workitem).where(late).with_for_update()).all()
+    rows = session.scalars(select(Workitem).where(late).order_by(Workitem.id).with_for_update()).all()
     for row in rows:
         if row.not_before is not None and row.not_before > now:
             row.not_before -= by

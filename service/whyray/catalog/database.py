@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ARRAY, ColumnElement, Connection, Dialect, any_, create_engine, event, inspect, literal, text
 from sqlalchemy.engine import URL, Engine, make_url
@@ -23,6 +23,7 @@ import whyray
 from whyray.base.child_process import end_with_parent
 from whyray.base.disk_space import DiskSpace, disk_space
 from whyray.base.errors import CatalogNewer
+from whyray.base.failures import is_conflict_of_transactions
 from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
 from whyray.catalog.audit import SEALING, WAITING, append_waiting
@@ -38,7 +39,14 @@ _SWITCH_WITHIN = 60.0
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 """SQLite's primary result codes while another connection is in the way."""
 
+_ATTEMPTS = 5
+"""At a transaction that others are in the way of."""
+_LET_PASS = 0.05
+"""Seconds before the next: at once, it would take the lock back from whom it was ended for."""
+
 _NEW_ID = "whyray_new_id"
+
+Work = TypeVar("Work")
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,22 @@ class Catalog:
                 append_waiting(session)
         finally:
             self._writing.begun = False
+
+    def repeat(self, work: Callable[[Session], Work]) -> Work:
+        """Do what is to be done in one transaction; anew, in another, if one beside it was in its way.
+
+        `work` may be called several times: what it does outside the catalog has to bear that.
+        """
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                with self.begin() as session:
+                    return work(session)
+            except DBAPIError as error:
+                if not is_conflict_of_transactions(error):
+                    raise
+            time.sleep(attempt * _LET_PASS)
+        with self.begin() as session:
+            return work(session)
 
     @contextmanager
     def begin_bare(self) -> Iterator[BareTransaction]:

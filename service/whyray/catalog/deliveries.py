@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 from whyray.base.errors import TransitionError, WhyRayError
 from whyray.catalog import announcements, attempts, events, replacement, tallies
 from whyray.catalog.states import DeliveryState, delivery_after
-from whyray.catalog.tables import Delivery
+from whyray.catalog.tables import Delivery, Job, ResultRow
 
 LEASE = timedelta(seconds=120)
 """How long a sender may be silent before another takes over; sending twice the same UID is harmless."""
@@ -77,6 +77,20 @@ def get(session: Session, delivery_id: str, *, lock: bool = False) -> Delivery:
         If there is none.
     """
     return attempts.find(session, Delivery, delivery_id, lock=lock)
+
+
+def lock(session: Session, delivery_ids: Collection[str], *, with_jobs: bool) -> None:
+    """Before several are entered in one transaction: lock them, and first their jobs where announcements gather.
+
+    In the order in which all do, so that no two transactions wait for each other; SQLite lets one write at a time.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return
+    these = Delivery.id.in_(delivery_ids)
+    if with_jobs:
+        of_these = select(ResultRow.job_id).join(Delivery).where(these)
+        session.execute(select(Job.id).where(Job.id.in_(of_these)).order_by(Job.id).with_for_update())
+    session.execute(select(Delivery.id).where(these).order_by(Delivery.id).with_for_update())
 
 
 def sent(
@@ -159,7 +173,8 @@ def uncommitted(
 
 def ask_commitment(session: Session, delivery_ids: Sequence[str], transaction_uid: str, now: datetime) -> None:
     """Note that the peer was asked to commit to storing these."""
-    for delivery in session.scalars(select(Delivery).where(Delivery.id.in_(delivery_ids)).with_for_update()):
+    asked = select(Delivery).where(Delivery.id.in_(delivery_ids)).order_by(Delivery.id).with_for_update()
+    for delivery in session.scalars(asked):
         delivery.commitment_uid, delivery.commitment_asked_at = transaction_uid, now
 
 
@@ -172,6 +187,7 @@ def commitment_reported(
         select(Delivery)
         .options(joinedload(Delivery.result))
         .where(Delivery.commitment_uid == transaction_uid, Delivery.state == DeliveryState.SENT)
+        .order_by(Delivery.id)
         .with_for_update(of=Delivery)
     )
     for row in rows:

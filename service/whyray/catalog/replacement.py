@@ -76,7 +76,8 @@ def withdraw(session: Session, job_ids: Collection[str], now: datetime) -> tuple
 def _stop_sending(session: Session, which: ColumnElement[bool], action: str) -> StoppedDeliveries:
     counts: Counter[DeliveryState] = Counter()
     unsent = delivery_sources(action)
-    for delivery in session.scalars(select(Delivery).join(ResultRow).where(which).with_for_update(of=Delivery)):
+    of_these = select(Delivery).join(ResultRow).where(which).order_by(Delivery.id).with_for_update(of=Delivery)
+    for delivery in session.scalars(of_these):
         counts[delivery.state] += 1
         if delivery.state in unsent:
             delivery.state = delivery_after(action, delivery.state)

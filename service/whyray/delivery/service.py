@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pynetdicom.association import Association
+from sqlalchemy.orm import Session
 
 from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.failures import logged, typed_error
@@ -284,8 +285,7 @@ class Batch:
                 self.entries.close()
                 left = self.keeper.remaining()
                 if left:
-                    with self.service.catalog.begin() as session:
-                        deliveries.hand_back(session, left, self.worker.owner)
+                    self.service.catalog.repeat(lambda session: deliveries.hand_back(session, left, self.worker.owner))
 
     def _files(self, opened: ExitStack) -> list[Outgoing]:
         files = []
@@ -376,7 +376,9 @@ class Batch:
     def _enter_sent(self, answered: Sequence[tuple[Outcome, datetime]]) -> None:
         """Enter as sent what the peer took, with when it said so."""
         announce = self.worker.destination.announce_to is not None
-        with self.service.catalog.begin() as session:
+
+        def enter(session: Session) -> None:
+            deliveries.lock(session, [outcome.file.ticket for outcome, _ in answered], with_jobs=announce)
             for outcome, at in answered:
                 deliveries.sent(
                     session,
@@ -388,6 +390,8 @@ class Batch:
                     transfer_syntax_uid=outcome.transfer_syntax_uid,
                     announce_as=self.service.uid_source() if announce else None,
                 )
+
+        self.service.catalog.repeat(enter)
         for outcome, _ in answered:
             self.keeper.close(outcome.file.ticket)
             self.sent.append(self.rows[outcome.file.ticket])
@@ -395,10 +399,10 @@ class Batch:
     def _stop(self, delivery_id: str, error: WhyRayError, status: int | None) -> None:
         policy = self.worker.destination.retry
         wait = retry_after(error, self.rows[delivery_id].attempt, policy, random.Random(self.jitter_seed))
-        with self.service.catalog.begin() as session:
-            deliveries.stop(
-                session, delivery_id, self.worker.owner, error, self.service.clock(), status=status, retry_after=wait
-            )
+        owner, now = self.worker.owner, self.service.clock()
+        self.service.catalog.repeat(
+            lambda session: deliveries.stop(session, delivery_id, owner, error, now, status=status, retry_after=wait)
+        )
         self.keeper.close(delivery_id)
 
     def _commit(self, link: Association) -> None:

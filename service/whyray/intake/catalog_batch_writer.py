@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from typing import NamedTuple
 
-from whyray.base.failures import is_outage_of_database
+from whyray.base.failures import is_conflict_of_transactions, is_outage_of_database
 from whyray.catalog import AuditEvent, Catalog, audit, known_series, studies
 from whyray.intake.catalog_turn import CatalogTurn
 
@@ -158,9 +158,5 @@ class CatalogBatchWriter:
 
 
 def _is_of_catalog(error: Exception) -> bool:
-    """Whether the catalog is locked, full or away, and would be for each entry by itself, often a minute later.
-
-    Two transactions that lock each other out are not that (SQLSTATE class 40): the next attempt may do.
-    """
-    original: object = getattr(error, "orig", None)
-    return is_outage_of_database(error) and not str(getattr(original, "sqlstate", "")).startswith("40")
+    """Whether the catalog is locked, full or away, and would be for each entry by itself, often a minute later."""
+    return is_outage_of_database(error) and not is_conflict_of_transactions(error)
