@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import get_args
 
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from admin.scene import Scene
 from cli.conftest import Cli, cli
@@ -49,6 +54,52 @@ def test_status_says_in_words_what_failed_and_what_to_do(scene: Scene, cli: Cli)
         "1 announcement of results at pacs failed: PeerUnreachable \\(began .* ago\\): RIS is off What to do: Start it."
     )
     assert re.search(told, said)
+
+
+def a_catalog(folder: Path, content: bytes | None) -> Path:
+    """A configuration whose catalog has this content; its path."""
+    config = folder / "whyray.yaml"
+    config.write_text(f"state: {folder}\n" + CONFIG_WITHOUT_RESEARCH)
+    if content is not None:
+        (folder / "catalog.sqlite").write_bytes(content)
+    return config
+
+
+@pytest.mark.parametrize("content", [b"SQLite format 3\0" + bytes(range(256)) * 64, b"no database " * 400])
+def test_status_says_of_a_damaged_catalog_that_it_is_damaged(tmp_path: Path, cli: Cli, content: bytes) -> None:
+    """It said that the server should be looked at."""
+    said = cli("status", "--config", a_catalog(tmp_path, content))
+    said.refused("CatalogDamaged: ", "restore the last backup")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "name", "told"),
+    [
+        ("database or disk is full", "SQLITE_FULL", ("ResourceExhausted: ", "the disk of the catalog is full")),
+        ("disk I/O error", "SQLITE_IOERR_SHMSIZE", ("ResourceExhausted: ", "the disk of the catalog is full")),
+        ("unable to open database file", "SQLITE_CANTOPEN", ("PeerUnreachable: ", "owns the state folder")),
+    ],
+)
+def test_status_says_what_keeps_the_catalog_from_being_read(
+    scene: Scene, cli: Cli, monkeypatch: pytest.MonkeyPatch, refusal: str, name: str, told: tuple[str, ...]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError(refusal)
+        error.sqlite_errorname = name
+        raise OperationalError("PRAGMA", {}, error)
+
+    monkeypatch.setattr("whyray.catalog.is_newest", refuse)
+    cli("status", "--config", a_catalog(scene.folder, None)).refused(*told)
+
+
+def test_status_says_of_a_catalog_of_an_earlier_version_that_serve_brings_it_up(tmp_path: Path, cli: Cli) -> None:
+    config = a_catalog(tmp_path, None)
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+        connection.commit()
+    said = cli("status", "--config", config)
+    said.refused("PeerUnreachable: the catalog can't be read: OperationalError", "`whyray serve` of this version")
 
 
 def _announcement_that_failed(scene: Scene) -> None:

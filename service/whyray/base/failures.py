@@ -98,17 +98,9 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
             advice="The instance is damaged: correct the element where it was made.",
             in_service="Then send it again.",
         )
-    if (name := _name_by_sqlite(error)).startswith(_SQLITE_DAMAGED):
-        return CatalogDamaged(f"{head}the catalog's file is damaged ({name}){doing}")
+    if (trouble := trouble_of_catalog(error, head, doing)) is not None:
+        return trouble
     if (outage := _outage_of_database(error)) is not None:
-        if _is_full(outage):
-            return ResourceExhausted(f"{head}the disk of the catalog is full{doing}")
-        if (name := _name_by_sqlite(outage)).startswith(_SQLITE_NOT_WRITABLE):
-            return PeerUnreachable(
-                f"{head}the catalog can't be reached: its file or folder can't be opened or written ({name}){doing}",
-                advice="Check that the user whom WhyRay runs as owns the state folder and all in it, and that its disk "
-                "is not mounted read-only.",
-            )
         return PeerUnreachable(
             f"{head}the catalog can't be reached or is locked ({type(outage).__name__}){doing}",
             advice="Check that the database runs, and the catalog's url.",
@@ -122,6 +114,26 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     if isinstance(error, OSError) and error.errno is not None:
         name += f" {errno.errorcode.get(error.errno, error.errno)}"
     return InternalError(f"{head}{name} in {place_of(error)}{doing}", advice=advice)
+
+
+def trouble_of_catalog(error: BaseException, head: str = "", doing: str = "") -> WhyRayError | None:
+    """What is wrong where the catalog lies: its file is damaged or can't be opened, or its disk is full.
+
+    None of an error that has another cause or does not tell it, such as a server that is away.
+    """
+    if (name := _name_by_sqlite(error)).startswith(_SQLITE_DAMAGED):
+        return CatalogDamaged(f"{head}the catalog's file is damaged ({name}){doing}")
+    if (outage := _outage_of_database(error)) is None:
+        return None
+    if _is_full(outage):
+        return ResourceExhausted(f"{head}the disk of the catalog is full{doing}")
+    if (name := _name_by_sqlite(outage)).startswith(_SQLITE_NOT_WRITABLE):
+        return PeerUnreachable(
+            f"{head}the catalog can't be reached: its file or folder can't be opened or written ({name}){doing}",
+            advice="Check that the user whom WhyRay runs as owns the state folder and all in it, and that its disk "
+            "is not mounted read-only.",
+        )
+    return None
 
 
 def is_want_of_memory(error: BaseException) -> bool:

@@ -53,5 +53,5 @@ class GuessBrake:
             self._failures[name] = [*self._recent(name), self._clock()]
 
     def _recent(self, name: str) -> list[datetime]:
-        since = self._clock() - _WINDOW
-        return [failed_at for failed_at in self._failures.get(name, []) if failed_at > since]
+        now = self._clock()  # what failed long after now did so before the clock was set back
+        return [failed_at for failed_at in self._failures.get(name, []) if abs(now - failed_at) < _WINDOW]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whyray.base.errors import PeerUnreachable
+from whyray.base.failures import trouble_of_catalog
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def status(
                     session, catalog.clock(), destinations=settings.destinations, disks=_disks(settings, catalog)
                 )
         except SQLAlchemyError as error:
-            raise PeerUnreachable(
+            raise trouble_of_catalog(error) or PeerUnreachable(
                 f"the catalog can't be read: {type(error).__name__}",
                 advice="Check that its server runs, and that `whyray serve` of this version has run once.",
             ) from error
