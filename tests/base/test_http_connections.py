@@ -95,6 +95,14 @@ def connected(server: HttpServer, sent: bytes = b"") -> socket.socket:
     return connection
 
 
+def secured(server: HttpServer, sent: bytes) -> ssl.SSLSocket:
+    client = ssl.create_default_context()
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    connection = client.wrap_socket(connected(server), suppress_ragged_eofs=True)
+    connection.sendall(sent)
+    return connection
+
+
 def all_of(connection: socket.socket) -> bytes:
     """What comes until the other side closes."""
     got = b""
@@ -181,6 +189,10 @@ def test_an_answer_to_a_whole_request_may_take_longer_than_its_body(serve: Serve
     assert b"last" in all_of(streamed)
 
 
+def test_a_body_that_does_not_come_by_tls_ends_its_connection(serve: Serve, tls: Callable[[], ssl.SSLContext]) -> None:
+    assert all_of(secured(serve(tls=tls, body_within=lambda: 0.2), head("/read", 1000))) == b""
+
+
 def test_a_tls_handshake_that_does_not_come_is_ended(serve: Serve, tls: Callable[[], ssl.SSLContext]) -> None:
     assert all_of(connected(serve(tls=tls, handshake_within=0.2))) == b""
 
@@ -190,16 +202,12 @@ def test_connections_count_before_their_tls_handshake(serve: Serve, tls: Callabl
     silent = [connected(server) for _ in range(2)]
     assert all_of(connected(server)) == b""
     silent[0].close()
-    client = ssl.create_default_context()
-    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
 
     def served() -> bool:
         try:
-            secured = client.wrap_socket(connected(server))
+            return all_of(secured(server, head("/read", 4) + b"body")).endswith(b"4 bytes")
         except OSError:
             return False
-        secured.sendall(head("/read", 4) + b"body")
-        return all_of(secured).endswith(b"4 bytes")
 
     until(served, what="a connection that is served")
     silent[1].close()
