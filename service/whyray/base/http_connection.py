@@ -1,40 +1,54 @@
-"""Connections of an HTTP endpoint, limited before anything is known of who calls: uvicorn waits for ever for a request.
-
-Each takes a file descriptor of a process that keeps files and other connections too.
-"""
+"""Connections of an HTTP endpoint, limited before it is known who calls: uvicorn waits for ever for a request."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections.abc import Callable, MutableMapping
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from whyray.base.repeat_filter import RepeatFilter
-
 REQUEST_WITHIN = 60.0
 """Seconds that a connection may last without a request that is being answered."""
-MOST_CONNECTIONS = 500
-"""Of one endpoint at a time; one more is closed at once."""
-_log = logging.getLogger("whyray.http")
+BODY_WITHIN = 60.0
+"""Seconds that a request's body is awaited without a byte of it."""
+_Message = MutableMapping[str, Any]
 
 
-def connection_type(what: str, request_within: float, most: int) -> type[H11Protocol]:
-    """The protocol of the connections to one endpoint, which `what` names in the log."""
-    reported = RepeatFilter()
+def connection_type(request_within: float, body_within: Callable[[], float]) -> type[H11Protocol]:
+    """The protocol of the connections to one endpoint."""
 
     class Connection(H11Protocol):
-        """Closed where no whole request comes in time, what is sent to a request already answered included."""
+        """Closed where no request's head comes in time, what is sent to a request already answered included.
+
+        Aborted where a request's body stops while the application awaits it: neither the application's own work nor a
+        pause that it makes in reading counts as the client's silence.
+        """
 
         _until: asyncio.TimerHandle | None = None
 
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self._application, self.app = self.app, self._answer
+
+        async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+            awaited = True
+
+            async def received() -> _Message:
+                nonlocal awaited
+                try:
+                    async with asyncio.timeout(body_within() if awaited else None):
+                        message: _Message = await receive()
+                except TimeoutError:
+                    self.transport.abort()
+                    message = await receive()  # that the client is gone, as soon as the transport is
+                awaited = bool(message.get("more_body"))
+                return message
+
+            await self._application(scope, received, send)
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > most:
-                if reported.passes((what,)) is not None:
-                    _log.warning("%d connections to the %s are open: more are closed at once", most, what)
-                transport.abort()
-                return
             self._watch()
 
         def handle_events(self) -> None:

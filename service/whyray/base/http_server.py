@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -12,7 +13,8 @@ from typing import Any
 import uvicorn
 
 from whyray.base.errors import ConfigError, ResourceExhausted
-from whyray.base.http_connection import MOST_CONNECTIONS, REQUEST_WITHIN, connection_type
+from whyray.base.http_connection import BODY_WITHIN, REQUEST_WITHIN, connection_type
+from whyray.base.http_listener import HANDSHAKE_WITHIN, MOST_CONNECTIONS, CountedListener, HttpLoop
 from whyray.base.local_url import local_url
 
 _BACKLOG = 128
@@ -76,10 +78,12 @@ def serve_http(
     what: str,
     tls: Callable[[], ssl.SSLContext] | None = None,
     proxies: Sequence[str] = (),
+    handshake_within: float = HANDSHAKE_WITHIN,
     request_within: float = REQUEST_WITHIN,
+    body_within: Callable[[], float] = lambda: BODY_WITHIN,
     most_connections: int = MOST_CONNECTIONS,
 ) -> HttpServer:
-    """Serve on a listening socket, and return once connections are accepted.
+    """Serve on a listening socket, which is taken over, and return once connections are accepted.
 
     Parameters
     ----------
@@ -88,10 +92,14 @@ def serve_http(
     proxies
         Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody else's are, not even
         this machine's own.
+    handshake_within
+        Seconds that a TLS handshake may take.
     request_within
-        Seconds after which a connection without a request is closed.
+        Seconds after which a connection without a request is closed: the handshake's are not among them.
+    body_within
+        Gives the seconds after which a connection is aborted whose request's body is awaited and goes on by no byte.
     most_connections
-        At a time; one more is closed at once.
+        At a time, counted as they are accepted; one more is closed at once.
 
     Raises
     ------
@@ -107,7 +115,7 @@ def serve_http(
         forwarded_allow_ips=list(proxies),
         lifespan="off",
         backlog=_BACKLOG,
-        http=connection_type(what, request_within, most_connections),
+        http=connection_type(request_within, body_within),
         ws="none",
         timeout_graceful_shutdown=5,
     )
@@ -115,10 +123,17 @@ def serve_http(
         config.load()
         config.ssl = _renewing(tls)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=what, daemon=True)
+    port = listener.getsockname()[1]
+    counted = CountedListener(listener, what, most_connections)
+    thread = threading.Thread(target=_run, args=(server, counted, handshake_within), name=what, daemon=True)
     thread.start()
     _wait_until_started(server, thread, what)
-    return HttpServer(address, listener.getsockname()[1], server, thread, tls is not None)
+    return HttpServer(address, port, server, thread, tls is not None)
+
+
+def _run(server: uvicorn.Server, listener: CountedListener, handshake_within: float) -> None:
+    with asyncio.Runner(loop_factory=lambda: HttpLoop(handshake_within)) as runner:
+        runner.run(server.serve(sockets=[listener]))
 
 
 def _renewing(tls: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

@@ -83,7 +83,14 @@ def start_dicomweb(
             advice="Give listener.dicomweb tokens, api_tokens: true, or the address 127.0.0.1.",
         )
     tls = None if settings.tls is None else settings.tls.context()
-    return serve_http(_Service(listener, receiver, begin).app(more), socket, settings.address, what=_WHAT, tls=tls)
+    return serve_http(
+        _Service(listener, receiver, begin).app(more),
+        socket,
+        settings.address,
+        what=_WHAT,
+        tls=tls,
+        body_within=lambda: listener().limits.dimse_timeout.total_seconds(),
+    )
 
 
 class _Service:
