@@ -340,9 +340,10 @@ def loaded(name: str) -> Model:
     return load_package(packed(name), options=RuntimeOptions(device="cpu", intra_op_threads=1))
 
 
-def half_precision(folder: Path, name: str) -> Path:
-    """A package in `folder` of that kind's net, with all weights and tensors in half precision."""
-    proto = onnx.load(packed(name) / "model.onnx")
+def half_precision(folder: Path, name: str, net: nn.Module | None = None) -> Path:
+    """A package in `folder` of that kind's net, or of `net`, with all weights and tensors in half precision."""
+    single = packed(name) if net is None else pack(folder / "single", name, net)
+    proto = onnx.load(single / "model.onnx")
     half = onnx.TensorProto.FLOAT16
     for initializer in proto.graph.initializer:
         if initializer.data_type == onnx.TensorProto.FLOAT:

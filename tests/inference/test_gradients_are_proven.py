@@ -261,6 +261,38 @@ class GeneralisedMean(nets.PlainCnn):
         return self.linear(powers.mean(dim=(2, 3)).pow(1 / 3))
 
 
+class Steep(nets.FlattenCnn):
+    """A head with an exponential, which magnifies rounding and leaves the range of floats where features are large."""
+
+    def __init__(self, steepness: float) -> None:
+        super().__init__()
+        self.steepness = steepness
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.behind(self.last(x))
+
+    def behind(self, features: torch.Tensor) -> torch.Tensor:
+        flatten, first, _, second = self.linear
+        return second(torch.exp(self.steepness * first(flatten(features))))
+
+
+@pytest.mark.parametrize(("half", "steepness"), [(True, 1.0), (True, 2.0), (False, 60.0)])
+def test_a_head_that_grows_steeply_is_proven_where_it_has_an_answer(
+    tmp_path: Path, half: bool, steepness: float
+) -> None:
+    torch.manual_seed(0)
+    net, x = Steep(steepness).eval(), nets.image("flatten").numpy()
+    folder = nets.half_precision(tmp_path, "flatten", net) if half else nets.pack(tmp_path, "flatten", net)
+    model = load_package(folder, options=CPU)
+    features = model.session.run(x).features
+    assert features is not None
+    assert why_not(method_named("grad-cam"), model) is None
+    taken = torch.from_numpy(features).requires_grad_(True)
+    net.behind(taken)[0, 1].backward()
+    slopes = model.gradients.head(features, model.logits(x), [1])[0]
+    np.testing.assert_allclose(slopes[0], taken.grad[0].numpy(), atol=5e-3 * float(taken.grad.abs().max()))
+
+
 @pytest.mark.parametrize("method", ["grad-cam", "hi-res-cam", "layer-cam", "grad-cam-plus-plus"])
 def test_a_head_that_has_no_answer_to_negative_features_is_proven_on_others(tmp_path: Path, method: str) -> None:
     torch.manual_seed(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -410,6 +411,49 @@ class SizeOfEarlierMaps(nn.Module):
         return self.linear(pooled.view(high.size(0), -1))
 
 
+class SizeBeforeActivation(nn.Module):
+    """The batch's size is read off the maps just before the last activation, as older code of DenseNet has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Conv2d(6, 8, 3, padding=1)),
+            *(nn.ReLU(), nn.BatchNorm2d(8)),
+        )
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.body(x)
+        return self.pooled(maps, self.last(maps))
+
+    def last(self, maps: Tensor) -> Tensor:
+        return nn.functional.relu(maps)
+
+    def pooled(self, maps: Tensor, last: Tensor) -> Tensor:
+        return self.linear(nn.functional.adaptive_avg_pool2d(last, 1).view(maps.size(0), -1))
+
+
+class SizeBeforeGate(SizeBeforeActivation):
+    """The last activation is a swish: a product of two tensors, each cell by itself."""
+
+    def last(self, maps: Tensor) -> Tensor:
+        return maps * maps.sigmoid() + 0.5
+
+
+class SizeBeforeSmoothing(SizeBeforeActivation):
+    """Between the maps that sizes are read off and the last ones neighbours are mixed."""
+
+    def last(self, maps: Tensor) -> Tensor:
+        return nn.functional.relu(nn.functional.avg_pool2d(maps, 3, stride=1, padding=1))
+
+
+class SizeBeforeChannelGate(SizeBeforeActivation):
+    """Between them each channel is weighted by its mean over all places."""
+
+    def last(self, maps: Tensor) -> Tensor:
+        return maps * nn.functional.adaptive_avg_pool2d(maps, 1).sigmoid()
+
+
 @pytest.mark.parametrize("modern", [False, True])
 def test_maps_that_another_output_reads_are_not_those_of_the_answer(tmp_path: Path, modern: bool) -> None:
     torch.manual_seed(0)
@@ -438,3 +482,36 @@ def test_maps_whose_size_is_read_last_are_not_taken_for_the_last_maps(tmp_path: 
     features = load_package(fixed, options=CPU).session.run(nets.image("plain").numpy()).features
     assert features is not None
     assert features.shape == (1, 8, 8, 8)
+    earlier = f"output.features: {tensor_of(folder, 'Relu', 0)}"
+    assert any(earlier in finding.message for finding in check_package(folder, CPU))
+
+
+@pytest.mark.parametrize("make", [SizeBeforeActivation, SizeBeforeGate])
+def test_maps_whose_size_is_read_before_the_last_activation_are_taken_there(
+    tmp_path: Path, make: type[SizeBeforeActivation]
+) -> None:
+    torch.manual_seed(0)
+    net, x = make().eval(), nets.image("plain")
+    folder = nets.pack(tmp_path, "plain", net)
+    model = load_package(folder, options=CPU)
+    assert model.network.features_name == tensor_of(folder, "BatchNormalization")
+    heatmap = explain(model, x.numpy(), target="one", method="hi-res-cam")
+    assert heatmap.layer == model.network.features_name
+    features, maps = model.session.run(x.numpy()).features, net.body(x).detach().requires_grad_(True)
+    assert features is not None
+    assert np.allclose(features, maps.detach().numpy(), atol=1e-5)
+    net.pooled(maps, net.last(maps))[0, 0].backward()
+    slopes = model.gradients.head(features, model.logits(x.numpy()), [0])[0]
+    assert np.allclose(slopes[0], maps.grad[0].numpy(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("make", [SizeBeforeSmoothing, SizeBeforeChannelGate])
+def test_maps_that_pooling_parts_from_the_last_ones_are_named_and_not_taken(
+    tmp_path: Path, make: type[SizeBeforeActivation]
+) -> None:
+    folder = packed(tmp_path, make())
+    network, earlier = load_package(folder, options=CPU).network, tensor_of(folder, "BatchNormalization")
+    assert network.features_name is None
+    assert f"output.features: {earlier}" in network.features.reason
+    named = packed(tmp_path, make(), output__features=earlier)
+    assert load_package(named, options=CPU).network.features_name == earlier

@@ -50,6 +50,14 @@ _LEARNED = frozenset(
     ]
 )
 """Layers that change what a position means: with one of them behind a map, the map is not the last word on places."""
+_CELL_BY_CELL = frozenset(
+    [
+        *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Mish"),
+        *("Tanh", "Softplus", "Softsign", "ThresholdedRelu", "Swish", "Clip", "BatchNormalization", "Add", "Sub"),
+        *("Mul", "Div", "Identity", "Dropout", "Cast", "DequantizeLinear", "QuantizeLinear"),
+    ]
+)
+"""Operators that change each cell by itself: the maps on both sides of them show the same at each place."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +72,11 @@ def chosen_features(graph: Graph, logits: str, spec: InputSpec, options: Runtime
     """The last map before `logits` through which they depend on the image, and through nothing else.
 
     Walks from the logits back along the graph. None where there is no such map, where layers of tokens come behind it,
-    where what follows reads sizes off what comes before it, or where it lies otherwise than the image. For a
-    segmentation that ends in a 1 × 1 convolution this is that convolution's input.
+    where what follows reads sizes off what comes before it, or where it lies otherwise than the image. Where sizes are
+    read off the maps before an activation (`f.size(0)` of `relu(f)`) these are taken, since they are the same layer's.
+    For a segmentation that ends in a 1 × 1 convolution this is that convolution's input.
     """
+    last: str | None = None  # the last maps, where what follows them can't be run by itself
     for name in _backwards(graph, logits):
         shape = graph.shapes.get(name)
         if shape is None or len(shape) != len(spec.shape) + 2 or map_layout(graph, name, spec) is None:
@@ -75,15 +85,19 @@ def chosen_features(graph: Graph, logits: str, spec: InputSpec, options: Runtime
             continue
         tokens = _tokens_behind(graph, name, logits, spec)
         if tokens is not None:
-            return Features(None, _before_tokens(graph, name, tokens))
+            return Features(None, _before_tokens(graph, name, tokens) if last is None else _sizes_read_off(last))
         nodes = graph.between(name, logits)
         if nodes is None:
-            return Features(None, f"behind the last feature maps ({name!r}) {_SIZES}")
-        if nodes:
+            last = last or name
+        elif nodes:
             misplaced = why_misplaced(graph, name, spec, options)
+            if last is not None and not _cell_by_cell(graph, name, last):
+                return Features(None, _sizes_read_off(last, None if misplaced else name))
             if misplaced is None:
                 return Features(name)
             return Features(None, f"the last feature maps ({name!r}) {_otherwise(misplaced)}")
+    if last is not None:
+        return Features(None, _sizes_read_off(last))
     return Features(None, "no tensor before the answer has a grid of positions and channels that all ways pass")
 
 
@@ -124,6 +138,11 @@ def _before_tokens(graph: Graph, name: str, tokens: str) -> str:
         f"behind the last feature maps ({name!r}, {_words(graph.shapes[name])}) come layers of tokens ({tokens!r}, "
         f"{_words(graph.shapes.get(tokens))}), which are no maps"
     )
+
+
+def _sizes_read_off(last: str, earlier: str | None = None) -> str:
+    named = "" if earlier is None else f". An earlier map can be named: output.features: {earlier}"
+    return f"behind the last feature maps ({last!r}) {_SIZES}{named}"
 
 
 def _otherwise(misplaced: str) -> str:
@@ -190,6 +209,20 @@ def _tokens_behind(graph: Graph, features: str, logits: str, spec: InputSpec) ->
             elif learned:
                 return str(name)
     return None
+
+
+def _cell_by_cell(graph: Graph, start: str, end: str) -> bool:
+    """Whether `end` comes of `start` alone, and each of its cells of the one at the same place."""
+    nodes = _behind(graph, start, end)
+    if nodes is None or graph.shapes[start] != graph.shapes[end]:
+        return False
+    computed = {start}
+    for node in nodes:
+        if computed.intersection(reads(node)):
+            if node.op_type not in _CELL_BY_CELL:
+                return False
+            computed.update(output for output in node.output if output)
+    return end in computed
 
 
 def _behind(graph: Graph, start: str, end: str) -> list[Any] | None:

@@ -83,9 +83,13 @@ class HeadGradient:
         module = to_torch(self._proto, converter).to(self._session.torch_device)
         if self._sizes:
             random = np.random.default_rng(0).normal(size=(1, *self._sizes)).astype(np.float32)
-            items = probes_of_features(random, self._network.head_run)
-            for features in items:
-                self._refuse_other_answers(module, features)
+            single = self._session.in_single_precision
+            items = probes_of_features(random, single.network.head_run)
+            self._refuse_other_answers(module, items, single.network.head_run)
+            if single is not self._session:  # large features in single alone: steep heads magnify half's rounding
+                usual = [features for features in items if np.abs(features).max() <= np.abs(random).max()]
+                own = self._network.head_run
+                self._refuse_other_answers(module, _answered(usual or items, own), own)
             self._refuse_other_gradients(module, converter, items)
         return module, converter
 
@@ -115,14 +119,15 @@ class HeadGradient:
             gradients.append(torch.autograd.grad(score, leaf, retain_graph=not last)[0][0].cpu().numpy())
         return np.stack(gradients), gap
 
-    def _refuse_other_answers(self, module: Any, features: FloatArray) -> None:
+    def _refuse_other_answers(self, module: Any, items: Sequence[FloatArray], answers: Answers) -> None:
         import torch
 
-        with torch.no_grad():
-            answer = _only(module(torch.from_numpy(features).to(self._session.torch_device))).cpu().numpy()
-        expected = self._network.head_run(features)
-        if not parity_gap(answer.reshape(expected.shape), expected) <= PARITY:
-            raise ValueError("it answers otherwise than ONNX Runtime")
+        for features in items:
+            with torch.no_grad():
+                answer = _only(module(torch.from_numpy(features).to(self._session.torch_device))).cpu().numpy()
+            expected = answers(features)
+            if not parity_gap(answer.reshape(expected.shape), expected) <= PARITY:
+                raise ValueError("it answers otherwise than ONNX Runtime")
 
     def _refuse_other_gradients(self, module: Any, converter: TwinConverter, items: Sequence[FloatArray]) -> None:
         device = self._session.torch_device
@@ -271,15 +276,22 @@ def probes(network: Network) -> list[FloatArray]:
 
 def probes_of_features(random: FloatArray, answers: Answers) -> list[FloatArray]:
     """Features to prove a head on: as a rectifier leaves them, then without it; above 0 where `answers`, ONNX Runtime's
-    of the head, has none to others.
+    of the head, has none to others. At least one, and of the others those to which all answers are finite.
 
     A root or a logarithm behind features that are never negative, as of generalised-mean pooling (Radenović et al.
-    2019, eq. 3), has no answer to half of all random numbers, and is right on all that the network makes.
+    2019, eq. 3), has no answer to half of all random numbers, and is right on all that the network makes. One that
+    grows steeply, as by an exponential, leaves the range of floats where features are ten times as large: there is
+    nothing to compare then.
     """
     if np.isfinite(answers(random)).all():
-        return [np.maximum(random, 0), random, 10 * random]
+        return _answered([np.maximum(random, 0), random, 10 * random], answers)
     positive = np.abs(random)
-    return [positive, 10 * positive]
+    return _answered([positive, 10 * positive], answers)
+
+
+def _answered(items: Sequence[FloatArray], answers: Answers) -> list[FloatArray]:
+    """Those of `items` to which all answers are finite; the first where there are none."""
+    return [features for features in items if np.isfinite(answers(features)).all()] or [items[0]]
 
 
 @stage("gradients")
