@@ -71,6 +71,9 @@ def test_languages_that_no_font_can_write_are_named(templates):
 
 
 OPTIONAL = {
+    "estimated_plane",
+    "area_at_detector",
+    "area_estimated",
     "measured",
     "notes",
     "region_rules",
