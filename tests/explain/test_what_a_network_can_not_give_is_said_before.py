@@ -80,6 +80,22 @@ def test_reference_images_are_looked_for_by_the_name_that_is_asked_for(tmp_path:
             explain(model, x, **given, **asked)
 
 
+def test_a_name_that_no_artefact_has_does_not_mean_the_images_from_onboarding(tmp_path: Path) -> None:
+    folder = with_references(tmp_path)
+    references = load_package(folder, options=CPU).package.references
+    references.parent.mkdir()
+    np.save(references, nets.image("plain", 8).numpy())
+    model, expected = load_package(folder, options=CPU), method_named("expected-gradients")
+    assert why_not(expected, model) is None
+    assert why_not(expected, model, {"references": "mine"}) is None
+    refusal = why_not(expected, model, {"references": "mien"})
+    assert refusal is not None
+    assert "no artefact 'mien'" in refusal.message
+    asked = {"method": "expected-gradients", "target": "one", "samples": 8}
+    with pytest.raises(ExplanationError, match="no artefact 'mien'"):
+        explain(model, nets.image("plain").numpy(), references="mien", **asked)
+
+
 @pytest.mark.parametrize("named", ["mine", "other", None])
 def test_a_route_may_name_the_reference_images(tmp_path: Path, named: str | None) -> None:
     with_references(tmp_path / "packages")

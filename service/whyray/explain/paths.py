@@ -18,6 +18,9 @@ from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 from whyray.inference import Model
 
+_ONBOARDING_IMAGES = "references"
+"""The name by which a package's images from onboarding are meant, where it has no artefact of this name."""
+
 
 def completeness_gap(attributions: FloatArray, difference: float) -> float:
     """|sum of attributions - difference of scores|, relative to the difference.
@@ -109,7 +112,7 @@ class ExpectedGradientsParameters(MethodParameters):
     """
 
     samples: int = Field(default=200, ge=2)
-    references: str = "references"
+    references: str = _ONBOARDING_IMAGES
     seed: int = 0
 
 
@@ -169,7 +172,7 @@ class ExpectedGradients(AttributionMap):
 
     def why_not_with(self, model: Model, given: Mapping[str, object]) -> WhyRayError | None:
         """There are no reference images, by the name that is given, else that the package prefers."""
-        named = {"references": "references", **model.manifest.methods.get(self.name, {}), **given}["references"]
+        named = {"references": _ONBOARDING_IMAGES, **model.manifest.methods.get(self.name, {}), **given}["references"]
         try:
             _path_of_references(model, str(named))
         except ExplanationError as error:
@@ -192,10 +195,10 @@ def _path_of_references(model: Model, artefact: str) -> Path:
     package = model.package
     if artefact in package.manifest.artefacts:
         return package.artefact(artefact)
-    if package.references.is_file():
-        return package.references
+    if artefact == _ONBOARDING_IMAGES and package.references.is_file():
+        return package.references  # by another name a package's own images are meant, and no others
     raise ExplanationError(
-        f"expected-gradients needs reference images, and {model.identity} has no artefact {artefact!r} and no images "
-        "from onboarding",
+        f"expected-gradients needs reference images, and {model.identity} has no artefact {artefact!r}"
+        + ("" if artefact != _ONBOARDING_IMAGES else " and no images from onboarding"),
         advice="Onboard it, or add a .npy of images to artefacts in model.yaml, or take integrated-gradients.",
     )
