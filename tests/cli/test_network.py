@@ -182,4 +182,4 @@ def test_status_and_the_page_call_things_alike() -> None:
 def test_a_catalog_that_cannot_be_read_is_told_in_two_lines(cli: Cli, site: Path) -> None:
     (site.parent / "state").mkdir()
     (site.parent / "state" / "catalog.sqlite").write_bytes(b"not a database, but long enough to be looked at" * 9)
-    cli("status", "--config", site).refused("the catalog can't be read")
+    cli("status", "--config", site).refused("the catalog's file is damaged")
