@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, TimeoutException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+    WebDriverException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -56,8 +61,17 @@ class Page:
         """Wait until `condition` holds; elements that are redrawn meanwhile are looked up again."""
         ignored = (NoSuchElementException, StaleElementReferenceException)
         waiting = WebDriverWait(self.driver, WITHIN, poll_frequency=0.05, ignored_exceptions=ignored)
+
+        def holds(_: object) -> Answer:
+            try:
+                return condition()
+            except WebDriverException as error:
+                if "does not belong to the document" in str(error.msg):  # chromedriver's other words for it
+                    raise StaleElementReferenceException(error.msg) from error
+                raise
+
         try:
-            return waiting.until(lambda _: condition(), f"never seen: {what}")
+            return waiting.until(holds, f"never seen: {what}")
         except TimeoutException as error:
             error.msg = f"{error.msg}; the page says {self.text('body')[:2000]!r}; {self.complaints()}"
             raise
