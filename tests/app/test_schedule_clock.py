@@ -57,7 +57,7 @@ def test_a_clock_that_goes_forward_stands_still_or_is_slewed_is_not_set_back(sit
     assert steps_back(site) == 0
 
 
-def test_housekeeping_goes_on_after_the_step(site: Site) -> None:
+def test_housekeeping_and_the_sweep_of_what_has_no_row_go_on_after_the_step(site: Site) -> None:
     seconds = Seconds()
     schedule = schedule_of(site, seconds)
     schedule.step()
@@ -65,13 +65,4 @@ def test_housekeeping_goes_on_after_the_step(site: Site) -> None:
     seconds.now += 0.5
     schedule.step()
     assert schedule._kept_house_at == site.clock.now
-
-
-def test_what_lies_in_storage_without_a_row_is_swept_after_the_step(site: Site) -> None:
-    seconds = Seconds()
-    schedule = schedule_of(site, seconds)
-    schedule.step()
-    site.clock.tick(-timedelta(days=30).total_seconds())
-    seconds.now += 0.5
-    schedule.step()
     assert schedule.retention._swept_at == site.clock.now

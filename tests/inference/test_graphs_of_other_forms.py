@@ -237,9 +237,9 @@ def test_operators_and_opsets_that_are_not_known_are_refused_with_what_to_do(tmp
             node.op_type, node.domain = "FancyRelu", "of.a.company"
     for changed, words in ((newer, "older opset"), (own, "Operators of one's own are not run")):
         onnx.save(changed, folder / "model.onnx")
-        found = [finding for finding in check_package(folder, CPU) if finding.severity == "error"]
-        assert len(found) == 1
-        assert words in found[0].advice
+        errors = [finding for finding in check_package(folder, CPU) if finding.severity == "error"]
+        assert len(errors) == 1
+        assert words in errors[0].advice
 
 
 def test_boxes_are_refused_with_what_a_detector_has_to_give(tmp_path: Path) -> None:
@@ -249,9 +249,9 @@ def test_boxes_are_refused_with_what_a_detector_has_to_give(tmp_path: Path) -> N
 
     torch.manual_seed(0)
     folder = nets.pack(tmp_path, "plain", Boxes().eval())
-    found = [finding for finding in check_package(folder, CPU) if finding.severity == "error"]
-    assert len(found) == 1
-    assert "the largest of all boxes' scores" in found[0].advice
+    errors = [finding for finding in check_package(folder, CPU) if finding.severity == "error"]
+    assert len(errors) == 1
+    assert "the largest of all boxes' scores" in errors[0].advice
 
 
 def test_a_batch_that_is_fixed_writes_nothing_to_standard_error(

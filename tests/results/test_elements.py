@@ -101,13 +101,13 @@ def test_an_unknown_keyword_is_refused() -> None:
 
 
 def shared_in(dataset: Dataset) -> list[SharedElement]:
-    found = []
+    shared = []
     for one in dataset._dict.values():
         if isinstance(one, SharedElement):
-            found.append(one)
+            shared.append(one)
         if one.VR == "SQ":
-            found += [inner for held in one.value for inner in shared_in(held)]
-    return found
+            shared += [inner for held in one.value for inner in shared_in(held)]
+    return shared
 
 
 @pytest.mark.parametrize("name", ["DX, Japanese", "real CT"])

@@ -61,10 +61,7 @@ def _jobs(session: Session, by: timedelta, now: datetime) -> int:
     sent_for = Job.state.in_((JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)) & (Job.dispatched_at > now)
     rows = session.scalars(select(Job).where(or_(waiting, held, sent_for)).order_by(Job.id).with_for_update()).all()
     for row in rows:
-        if row.state is JobState.WAITING and row.not_before is not None:
-            row.not_before -= by
-        if row.lease_until is not None and row.lease_until > now + jobs.LEASE:
-            row.lease_until -= by
+        _wait_less(row, jobs.LEASE, by, now)
         if row.dispatched_at is not None:
             row.dispatched_at = _earlier(row.dispatched_at, by, now)
     return len(rows)
@@ -75,10 +72,7 @@ def _outgoing(session: Session, table: type[Outgoing], lease: timedelta, by: tim
     held = (table.state == DeliveryState.SENDING) & (table.lease_until > now + lease)
     rows = session.scalars(select(table).where(or_(waiting, held)).order_by(table.id).with_for_update()).all()
     for row in rows:
-        if row.state is DeliveryState.WAITING and row.not_before is not None:
-            row.not_before -= by
-        if row.lease_until is not None and row.lease_until > now + lease:
-            row.lease_until -= by
+        _wait_less(row, lease, by, now)
     return len(rows)
 
 
@@ -101,11 +95,16 @@ def _workitems(session: Session, by: timedelta, now: datetime) -> int:
     late = or_(Workitem.not_before > now, Workitem.lease_until > now + workitems.LEASE)
     rows = session.scalars(select(Workitem).where(late).order_by(Workitem.id).with_for_update()).all()
     for row in rows:
-        if row.not_before is not None and row.not_before > now:
-            row.not_before -= by
-        if row.lease_until is not None and row.lease_until > now + workitems.LEASE:
-            row.lease_until -= by
+        _wait_less(row, workitems.LEASE, by, now)
     return len(rows)
+
+
+def _wait_less(row: Job | Delivery | Announcement | Workitem, lease: timedelta, by: timedelta, now: datetime) -> None:
+    """A lease that ends within its length from now was renewed since, and is left alone."""
+    if row.not_before is not None:
+        row.not_before = _earlier(row.not_before, by, now)
+    if row.lease_until is not None and row.lease_until > now + lease:
+        row.lease_until -= by
 
 
 def _earlier(at: datetime, by: timedelta, now: datetime) -> datetime:

@@ -55,13 +55,13 @@ def uptake_per_value(headers: Mapping[str, Dataset]) -> float:
             raise _refusal(header, "SUV by body weight", "SUVType")
         return 1.0
     if units == "CNTS":
-        factors = {_philips_factor(each) for each in headers.values()}
+        factors = {_philips_factor(of_slice) for of_slice in headers.values()}
         _refuse_several(header, "SUV scale factor (7053,xx00)", len(factors))
         return factors.pop()
     if units != "BQML":
         raise _refusal(header, "SUV, or values that it can be computed from", "Units")
     scanned = _scan_start(headers)
-    uptakes = {_uptake(each, scanned) for each in headers.values()}
+    uptakes = {_uptake(of_slice, scanned) for of_slice in headers.values()}
     _refuse_several(header, "weight, dose and injection", len(uptakes))
     (uptake,) = uptakes
     if uptake.injected is None:
@@ -191,21 +191,21 @@ def _number(
     return value
 
 
-def _refuse_several(header: Dataset, what: str, found: int) -> None:
-    if found != 1:
+def _refuse_several(header: Dataset, what: str, count: int) -> None:
+    if count != 1:
         raise ImageError(
-            f"{_series(header)}: expected one {what} in all slices, found {found}: SUV can't be computed",
+            f"{_series(header)}: expected one {what} in all slices, found {count}: SUV can't be computed",
             advice=_ADVICE,
         )
 
 
 def _refusal(header: Dataset, expected: str, *keywords: str, holder: Dataset | None = None) -> ImageError:
-    found = " and ".join(
+    given = " and ".join(
         f"{attribute_name(keyword)} {written_value(header if holder is None else holder, keyword)}"
         for keyword in keywords
     )
     return ImageError(
-        f"{_series(header)}: expected {expected}, found {found}: SUV can't be computed",
+        f"{_series(header)}: expected {expected}, found {given}: SUV can't be computed",
         advice=_ADVICE,
     )
 

@@ -68,8 +68,8 @@ def _refuse_other_than_hounsfield(image: SourceImage, modality: str, *, unspecif
     if modality != "CT":
         raise ImageError(f"{_series(image)}: the package expects Hounsfield units of CT, found {modality or 'none'}")
     for frame in image.frames:
-        holder, found = _rescale_type(image.headers[frame.sop_instance_uid], frame.frame_number)
-        if found not in ("", "HU") and not (unspecified and found == "US"):
+        holder, stated = _rescale_type(image.headers[frame.sop_instance_uid], frame.frame_number)
+        if stated not in ("", "HU") and not (unspecified and stated == "US"):
             raise ImageError(
                 f"{_series(image)}: the package expects Hounsfield units, found {attribute_name('RescaleType')} "
                 f"{written_value(holder, 'RescaleType')}"

@@ -6,6 +6,7 @@ checker: what its own converter to half precision writes with `keep_io_types`, f
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from whyray.packages.subgraphs import graphs, reads
@@ -24,34 +25,14 @@ def put_in_order(proto: Any) -> None:
 
 
 def _sorted(nodes: list[Any]) -> list[Any] | None:
-    """Copies of the nodes in order, each as early as its inputs allow; None where they are in order, or can't be."""
-    made_here = {output for node in nodes for output in node.output if output}
-    waiting: dict[str, list[int]] = {}
-    missing = [0] * len(nodes)
-    there: set[str] = set()
-    in_order = True
-    for number, node in enumerate(nodes):
-        wanted = [name for name in reads(node) if name in made_here]
-        in_order = in_order and there.issuperset(wanted)
-        there.update(node.output)
-        missing[number] = len(wanted)
-        for name in wanted:
-            waiting.setdefault(name, []).append(number)
-    if in_order:
+    """Copies of the nodes in order; None where they are in order, or can't be."""
+    made_by = {output: number for number, node in enumerate(nodes) for output in node.output if output}
+    read_by = [{made_by[name] for name in reads(node) if name in made_by} for node in nodes]
+    if all(number > max(before, default=-1) for number, before in enumerate(read_by)):
         return None
-    order: list[int] = []
-    ready = [number for number in reversed(range(len(nodes))) if not missing[number]]
-    while ready:
-        number = ready.pop()
-        order.append(number)
-        freed = []
-        for output in nodes[number].output:
-            for reader in waiting.get(output, ()) if output else ():
-                missing[reader] -= 1
-                if not missing[reader]:
-                    freed.append(reader)
-        ready += reversed(freed)
-    if len(order) < len(nodes):
+    try:
+        order = list(TopologicalSorter(dict(enumerate(read_by))).static_order())
+    except CycleError:
         return None
     copies = [type(nodes[number])() for number in order]
     for copy, number in zip(copies, order, strict=True):
