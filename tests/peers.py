@@ -7,7 +7,9 @@ are one for the whole session, for tests that only need any. Waiting is always f
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -33,10 +35,35 @@ __all__ = ["Modality", "OrthancFactory", "OrthancServer", "RedisServer", "StoreS
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback interface that nothing listens on, given to no other test of this machine.
+
+    It lies below the ports that the system gives to outgoing connections, any of which could take it before the test
+    listens there; a lock that this process keeps until it ends holds off tests of other processes.
+    """
+    for port in _PORTS:
+        lock = os.open(_LOCKS / str(port), os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("", port))
+        except OSError:
+            os.close(lock)
+            continue
+        return port
+    raise RuntimeError("no port of the loopback interface is free")
+
+
+def _ports_in_some_order() -> Iterator[int]:
+    """Ports 10000 to 32767, from one that differs from process to process."""
+    first = random.Random(os.getpid()).randrange(10_000, 32_768)  # nosec B311 # a start, no secret
+    yield from range(first, 32_768)
+    yield from range(10_000, first)
+
+
+_PORTS = _ports_in_some_order()
+_LOCKS = Path(tempfile.gettempdir()) / "whyray-test-ports"
+_LOCKS.mkdir(exist_ok=True)
 
 
 def until(condition: Callable[[], T], *, what: str = "", deadline: float = 30.0) -> T:
