@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.admin.backend import Backend, Using
 from whyray.admin.problems import RESPONSES
-from whyray.admin.schemas import Health
+from whyray.admin.service_schemas import Health
 from whyray.catalog import processes
 
 router = APIRouter(tags=["health"])

@@ -12,7 +12,8 @@ from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import job_detail, job_out
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import job_list
-from whyray.admin.schemas import BulkIn, BulkOut, JobDetail, JobMoved, JobOut, Page
+from whyray.admin.schemas import JobDetail, JobMoved, JobOut, Page
+from whyray.admin.service_schemas import BulkIn, BulkOut
 from whyray.catalog import JobState, events, jobs
 
 router = APIRouter(tags=["jobs"])

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 import whyray
 from whyray.admin.attention import shown_attention
 from whyray.admin.backend import Actor, Using
-from whyray.admin.schemas import Choices, DestinationTally, Overview, ProcessOut, QueueOut
+from whyray.admin.service_schemas import Choices, DestinationTally, Overview, ProcessOut, QueueOut
 from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.catalog.overview import overview as counted

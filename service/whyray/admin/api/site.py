@@ -12,7 +12,15 @@ from fastapi import APIRouter, File, UploadFile
 
 from whyray.admin.backend import Actor, Backend, Using
 from whyray.admin.explanation_schemas import MethodDetail, MethodOut
-from whyray.admin.schemas import DestinationOut, EchoOut, PackageDetail, PackageOut, RouteOut, RouteTestOut, VerdictOut
+from whyray.admin.service_schemas import (
+    DestinationOut,
+    EchoOut,
+    PackageDetail,
+    PackageOut,
+    RouteOut,
+    RouteTestOut,
+    VerdictOut,
+)
 from whyray.admin.site import MethodInfo, PackageInfo
 from whyray.base.errors import ConfigError, NotFound
 from whyray.catalog import events
