@@ -39,6 +39,7 @@ from whyray.catalog import (
     removal,
     revisions,
     studies,
+    study_states,
 )
 from whyray.catalog.conflicts import Difference
 from whyray.catalog.database import upgrade
@@ -465,22 +466,22 @@ def test_a_corrected_study_that_no_route_takes_has_stopped(catalog: Catalog, tic
         compare(session, ticks)
         contents.use_newest(session, UID, ticks(), actor="eva")
         session.flush()
-        assert studies.tally(session) == {"receiving": 1}
+        assert study_states.tally(session) == {"receiving": 1}
         study = session.scalars(select(Study)).one()
         session.refresh(study)
         studies.settle(session, study.id, study.received_sequence, "no route matched")
         session.flush()
-        assert studies.tally(session) == {"stopped": 1}
-        assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
-        for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
+        assert study_states.tally(session) == {"stopped": 1}
+        assert session.scalars(select(study_states.STUDY_STATE)).all() == ["stopped"]
+        for condition in (study_states.is_in("stopped"), study_states.is_in_rare("stopped")):
             assert len(session.scalars(select(Study).where(condition)).all()) == 1
         removal.remove_instances(session, study.id)  # retention takes what was said of contents along
         session.flush()
         session.expire_all()
         assert session.scalars(select(Conflict)).all() == []
-        assert studies.tally(session) == {"stopped": 1}
-        assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
-        for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
+        assert study_states.tally(session) == {"stopped": 1}
+        assert session.scalars(select(study_states.STUDY_STATE)).all() == ["stopped"]
+        for condition in (study_states.is_in("stopped"), study_states.is_in_rare("stopped")):
             assert len(session.scalars(select(Study).where(condition)).all()) == 1
 
 

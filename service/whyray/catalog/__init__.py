@@ -34,6 +34,7 @@ from whyray.catalog import (
     revisions,
     stuck,
     studies,
+    study_states,
     tallies,
     workitems,
 )
@@ -74,7 +75,8 @@ from whyray.catalog.states import (
     job_sources,
     workitem_after,
 )
-from whyray.catalog.studies import STUDY_STATE, Arrival, Received, StudyState
+from whyray.catalog.studies import Arrival, Received
+from whyray.catalog.study_states import STUDY_STATE, StudyState
 from whyray.catalog.tables import (
     Announcement,
     Delivery,
@@ -181,6 +183,7 @@ __all__ = [
     "sqlite_url",
     "stuck",
     "studies",
+    "study_states",
     "tallies",
     "workitem_after",
     "workitems",
