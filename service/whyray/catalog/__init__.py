@@ -45,6 +45,7 @@ from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
 from whyray.catalog.columns import Base
 from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.database import Catalog, is_newest, is_one_of, sqlite_url
+from whyray.catalog.delivery_tables import Announcement, Delivery
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
     DriftSample,
@@ -78,8 +79,6 @@ from whyray.catalog.states import (
 from whyray.catalog.studies import Arrival, Received
 from whyray.catalog.study_states import STUDY_STATE, StudyState
 from whyray.catalog.tables import (
-    Announcement,
-    Delivery,
     Event,
     Installation,
     Instance,

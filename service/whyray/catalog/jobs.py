@@ -19,8 +19,9 @@ from whyray.base.errors import Cancelled, LeaseLost, WhyRayError, WorkerLost
 from whyray.catalog import attempts, events, replacement, revisions, studies, tallies
 from whyray.catalog.columns import UtcDateTime
 from whyray.catalog.database import new_id
+from whyray.catalog.delivery_tables import Delivery
 from whyray.catalog.states import JobState, job_after
-from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
+from whyray.catalog.tables import Instance, Job, ResultRow, Study
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)
