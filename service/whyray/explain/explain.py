@@ -67,7 +67,7 @@ def explain(
 ) -> Explanation | list[Explanation]:
     """Why the model answers as it does about `x`: one explanation, or a list for several targets from one shared run.
 
-    An attribution map comes as a Heatmap, another type of explanation as its own class (see `whyray.explain.typed`).
+    An attribution map comes as a Heatmap, another type of explanation as its own subclass of `TypedExplanation`.
     `context` is what is known beyond the image: anatomy that came with the study, what was said of it before.
 
     `x` is one image in the layout of the manifest, (1, ...) or without the batch axis; or one that is held, so that

@@ -12,10 +12,11 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ExplanationError, WhyRayError
 from whyray.explain.anatomy.allowed import LEAST_INSIDE, allowed_mask
 from whyray.explain.anatomy.maps import map_of, speaks_for
+from whyray.explain.anatomy.shares_by_region import RegionShare, RegionShares
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, partition, structures_for
 from whyray.explain.case import Case
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import RegionShare, RegionShares, Structure
+from whyray.explain.typed import Structure
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, target_spec
 from whyray.packages import CompanionRole

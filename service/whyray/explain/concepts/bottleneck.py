@@ -15,9 +15,9 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, PackageError, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import LEAST_AUC, MAKE, find_bank
+from whyray.explain.concepts.concept_scores import ConceptScore, ConceptScores, Intervention
 from whyray.explain.concepts.shapley import contributions
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, parity_gap
 from whyray.packages import ConceptsSpec

@@ -13,11 +13,11 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import MAKE, ConceptBank, ConceptKind, Directions, require_bank
+from whyray.explain.concepts.concept_scores import ConceptScore, ConceptScores
 from whyray.explain.concepts.layer_to_logits import layer_to_logits, pooled
 from whyray.explain.concepts.readings import shown_value, well_known
 from whyray.explain.concepts.significance import Correction, corrected, single_case, two_samples
 from whyray.explain.registry import Described, MethodDefaults, MethodParameters
-from whyray.explain.typed import ConceptScore, ConceptScores
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 

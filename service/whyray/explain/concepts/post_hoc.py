@@ -12,10 +12,10 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import ConceptBank, Surrogate, require_bank
+from whyray.explain.concepts.concept_scores import ConceptScore, ConceptScores, Intervention
 from whyray.explain.concepts.layer_to_logits import pooled
 from whyray.explain.concepts.readings import shown_value, well_known
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 

@@ -14,12 +14,12 @@ from whyray.base.errors import ExplanationError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import displayed
 from whyray.explain.counterfactual.answers import answers_about, margins, margins_of, own_answer, threshold
+from whyray.explain.counterfactual.counterfactual import Counterfactual
 from whyray.explain.counterfactual.inpaint import inpainted
 from whyray.explain.counterfactual.search import Found, Search
 from whyray.explain.fill import filled
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.segments import superpixels
-from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
 
 Labels = NDArray[np.intp]

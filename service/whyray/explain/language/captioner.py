@@ -12,8 +12,8 @@ from whyray.explain.companion_grid import on_grid_of
 from whyray.explain.language.narrative import shown_facts
 from whyray.explain.language.phrases import read_phrases
 from whyray.explain.language.rules import holds
+from whyray.explain.language.statements import Claim, Narrative, Sentence
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import Claim, Narrative, Sentence
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Caption, Captioner, Model
 from whyray.packages import CaptionSpec

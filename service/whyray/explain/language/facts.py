@@ -10,20 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.explain.anatomy.shares_by_region import RegionShares
 from whyray.explain.case import Case
+from whyray.explain.cases.case_matches import CaseMatches
+from whyray.explain.concepts.concept_scores import ConceptScores
 from whyray.explain.context import PriorExplanation
-from whyray.explain.typed import (
-    CaseMatches,
-    ConceptScores,
-    Counterfactual,
-    LatentPosition,
-    Narrative,
-    RegionShares,
-    Structure,
-    TypedExplanation,
-    UnitReport,
-)
+from whyray.explain.counterfactual.counterfactual import Counterfactual
+from whyray.explain.language.statements import Narrative
+from whyray.explain.latent.position import LatentPosition
+from whyray.explain.typed import Structure, TypedExplanation
 from whyray.explain.types import Heatmap
+from whyray.explain.units.unit_effects import UnitReport
 
 GRADES = {"green": 0.0, "amber": 1.0, "red": 2.0}
 ROWS, COLUMNS, STACK = ("upper", "middle", "lower"), ("left", "centre", "right"), ("first", "central", "last")

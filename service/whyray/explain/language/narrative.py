@@ -10,8 +10,8 @@ from whyray.explain.case import Case
 from whyray.explain.language.compose import sentences
 from whyray.explain.language.facts import Facts, facts_of
 from whyray.explain.language.phrases import NarrativePhrases, read_phrases
+from whyray.explain.language.statements import Narrative
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import Narrative
 from whyray.explain.types import Kind, Tier
 
 NAME = "narrative"

@@ -11,10 +11,10 @@ from pydantic import Field
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import UnitEffect, UnitReport
 from whyray.explain.types import Kind, Tier
 from whyray.explain.units.artefact import Units, read_units
 from whyray.explain.units.layer import Contributions, ablated, case_activations, contributions, layer_named
+from whyray.explain.units.unit_effects import UnitEffect, UnitReport
 from whyray.inference import Model
 
 NAME = "unit-report"
