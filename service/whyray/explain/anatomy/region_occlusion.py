@@ -64,7 +64,7 @@ class RegionOcclusionMethod(MethodDefaults):
         scores = players.scores(absent)
         effects = case.score - scores[:-1]
         return [
-            told(
+            shares_of_effects(
                 case,
                 target,
                 structures,
@@ -80,7 +80,7 @@ class RegionOcclusionMethod(MethodDefaults):
         ]
 
 
-def told(
+def shares_of_effects(
     case: Case,
     target: int,
     structures: Sequence[Structure],

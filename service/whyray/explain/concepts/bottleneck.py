@@ -105,13 +105,13 @@ class ConceptBottleneck(MethodDefaults):
         )
         used = {**parameters.model_dump(), "reference": bottleneck.reference_is}
         return [
-            self._told(
+            self._explanation(
                 case, target, bottleneck, scores[place], float(base[place]), used, {"head_parity": gap, "exact": exact}
             )
             for place, target in enumerate(case.targets)
         ]
 
-    def _told(
+    def _explanation(
         self,
         case: Case,
         target: int,

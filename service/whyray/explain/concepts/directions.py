@@ -103,7 +103,7 @@ def scores_along(
     here = pooled(activations)[0] if activations.ndim > 2 else activations[0]
     read = directions.readings @ here + directions.offsets
     places = [number for number, concept in enumerate(bank.concepts) if concept.kind == kind]
-    told = []
+    explanations = []
     for number, target in enumerate(case.targets):
         derivative = directions.steps @ slopes[0, number]
         p_values = class_p_values(directions, target, places, parameters)
@@ -125,7 +125,7 @@ def scores_along(
                     class_score=class_score(directions, target, place),
                 )
             )
-        told.append(
+        explanations.append(
             ConceptScores(
                 target=model.targets[target],
                 method=method.name,
@@ -140,7 +140,7 @@ def scores_along(
                 concepts=tuple(sorted(concepts, key=lambda concept: -abs(concept.score))),
             )
         )
-    return told
+    return explanations
 
 
 def missing(model: Model, method: str, kind: ConceptKind) -> WhyRayError | None:

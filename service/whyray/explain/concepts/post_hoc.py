@@ -58,9 +58,9 @@ class PostHocConcepts(MethodDefaults):
         bank, surrogate = surrogate_of(case.model, self.name)
         read = surrogate.readings @ embedding_at(case, surrogate.tensor) + surrogate.offsets
         away = (read - surrogate.mean) / surrogate.spread
-        return [self._told(case, target, bank, surrogate, read, away, parameters) for target in case.targets]
+        return [self._explanation(case, target, bank, surrogate, read, away, parameters) for target in case.targets]
 
-    def _told(
+    def _explanation(
         self,
         case: Case,
         target: int,

@@ -83,15 +83,15 @@ class LatentShift(MethodDefaults):
         encoded = space.encode(case.display[None])
         of_encoded = space.decode(encoded)
         origins: dict[tuple[int, ...], _Origin] = {}
-        told = []
+        explanations = []
         for target in case.targets:
             alone = case.for_targets([target])
             wanted = answers_wanted(alone)
             if wanted not in origins:
                 start = refined(alone, space, encoded, parameters.refine, self.name)
                 origins[wanted] = _Origin(space, encoded, of_encoded, start)
-            told.append(_shifted(alone, origins[wanted], parameters, self.name))
-        return told
+            explanations.append(_shifted(alone, origins[wanted], parameters, self.name))
+        return explanations
 
 
 @dataclass(frozen=True)

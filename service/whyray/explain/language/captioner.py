@@ -60,7 +60,7 @@ class CaptionerMethod(MethodDefaults):
         assert isinstance(parameters, CaptionerParameters)
         captioner = companion(case.model, parameters.captioner)
         language = parameters.language or case.context.language
-        return [_told(case.for_targets([target]), captioner, language) for target in case.targets]
+        return [_explanation(case.for_targets([target]), captioner, language) for target in case.targets]
 
 
 def companion(model: Model, named: str | None) -> Captioner:
@@ -114,7 +114,7 @@ def _mentions(sentence: str, model: Model, spec: CaptionSpec) -> Iterator[tuple[
         yield target, any(denial in before for denial in spec.denials)
 
 
-def _told(case: Case, captioner: Captioner, language: str) -> Narrative:
+def _explanation(case: Case, captioner: Captioner, language: str) -> Narrative:
     [target] = case.target_names
     shown_facts(case, NAME)
     phrases = read_phrases(language, case.context.phrases)

@@ -63,8 +63,8 @@ class UnitReportMethod(MethodDefaults):
         layer = layer_named(case.model, parameters.layer)
         known = read_units(case.model, layer, method=NAME)
         contributed = contributions(case, layer, known.mean)
-        told = {**parameters.model_dump(), "layer": layer, "artefact": known.artefact.short}
-        return [_report(case, row, name, contributed, known, told) for row, name in enumerate(case.target_names)]
+        used = {**parameters.model_dump(), "layer": layer, "artefact": known.artefact.short}
+        return [_report(case, row, name, contributed, known, used) for row, name in enumerate(case.target_names)]
 
 
 def strongest(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], count: int) -> list[int]:
