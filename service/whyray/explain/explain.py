@@ -219,7 +219,8 @@ def _checked_parts(explanation: TypedExplanation, shape: tuple[int, ...], target
     for structure in explanation.structures:
         if structure.mask.shape != shape:
             raise ExplanationError(
-                f"{explanation.method} of {target}: expected {structure.name} in shape {shape}, found {structure.mask.shape}"
+                f"{explanation.method} of {target}: expected {structure.name} in shape {shape}, "
+                f"found {structure.mask.shape}"
             )
     return explanation
 

@@ -113,7 +113,7 @@ class Directions:
         (V, D).
     class_mean, class_spread, class_score
         (T, V): mean and standard deviation of the logit's derivative along each step over the images of the class, and
-        the share of them where it is positive (equation 1).
+        the share of them where it is positive (TCAV, equation 2).
     class_count
         (T,): images of the class.
     class_is
