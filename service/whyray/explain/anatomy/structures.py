@@ -195,7 +195,10 @@ def _from_packages(case: Case, parameters: AnatomyParameters, method: str) -> tu
         )
     companion = model.companion("anatomy", method=method, reference=parameters.anatomy)
     if companion.task != "segmentation":
-        raise ExplanationError(f"{method}: {companion.identity} is no segmentation, so it finds no anatomy")
+        raise ExplanationError(
+            f"{method}: {companion.identity} is no segmentation, so it finds no anatomy",
+            advice="Name a package that segments anatomy, in `anatomy` or under companions.anatomy in model.yaml.",
+        )
     return case.image.once(("anatomy", companion.package.digest), lambda: _by_companion(case, companion, method))
 
 
