@@ -119,7 +119,10 @@ def shares(
 def attention(
     weight: FloatArray, allowed: BoolArray | None, valid: BoolArray | None = None
 ) -> tuple[bool, dict[str, float]]:
-    """Whether the target was looked for where it may not be, with the figures that say so; nothing without a prior."""
+    """Whether the target was looked for where it may not be, with the figures that say so; nothing without a prior.
+
+    `weight` (*spatial) ≥ 0, not 0 everywhere; `allowed` (*spatial): where the target may be; `valid` False on padding.
+    """
     if allowed is None:
         return False, {}
     image = np.ones(weight.shape, bool) if valid is None else valid

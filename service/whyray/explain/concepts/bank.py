@@ -169,7 +169,7 @@ _PARTS: dict[str, type[Any]] = {"outputs": Outputs, "surrogate": Surrogate, "dir
 
 
 def held(bank: ConceptBank) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The bank as an artefact's details and arrays."""
+    """The bank as an artefact's details and arrays, the arrays' names as `bank_of` reads them."""
     details: dict[str, Any] = {
         **(bank.details or {}),
         "targets": list(bank.targets),

@@ -39,7 +39,7 @@ class Bottleneck:
     reference_is: str
 
     def shown(self, tensor: FloatArray) -> FloatArray:
-        """From the tensor as it is to probabilities."""
+        """From the tensor (K,) or (N, K) as it is to probabilities, in the same shape."""
         if self.spec.activation == "none":
             return tensor
         return np.asarray(0.5 * (1 + np.tanh(0.5 * tensor)), np.float32)

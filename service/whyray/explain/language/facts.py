@@ -64,7 +64,10 @@ def facts_of(case: Case) -> Facts:
 
 
 def zones(shares: NDArray[np.float64]) -> dict[str, float]:
-    """Shares of the ninths of an image (or of the 27 parts of a stack of slices), named as one sees them."""
+    """Shares of the ninths of an image (or of the 27 parts of a stack of slices), by name as one sees them.
+
+    `shares` (3, 3) from above and left, or (3, 3, 3) from the first slice on.
+    """
     axes: tuple[Sequence[str], ...] = (ROWS, COLUMNS) if shares.ndim == 2 else (STACK, ROWS, COLUMNS)
     return {
         "-".join(names[place] for names, place in zip(axes, index, strict=True)): float(shares[index])
