@@ -71,6 +71,13 @@ def folds(groups: NDArray[np.int64], count: int, rng: np.random.Generator) -> ND
     return np.asarray(rng.permutation(len(unique))[inverse] % count, np.int64)
 
 
+def resampled(groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Row numbers of a bootstrap resample, ascending: whole `groups` (N,) are drawn, with replacement (Efron 1979)."""
+    unique, inverse = np.unique(groups, return_inverse=True)
+    weight = np.bincount(rng.integers(0, len(unique), len(unique)), minlength=len(unique))
+    return np.repeat(np.arange(len(groups)), weight[inverse])
+
+
 def r_squared(truth: NDArray[np.floating], read: NDArray[np.floating]) -> float:
     """1 - squared error / variance of `truth` (N,): 1 at best, 0 for the mean, negative for worse than that."""
     return float(1 - np.mean((truth - read) ** 2) / max(float(np.var(truth)), 1e-24))
