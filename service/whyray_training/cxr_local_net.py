@@ -21,7 +21,6 @@ from whyray_training.unet2d import UNet2d
 
 INPUT_SIZE = 448
 GRID = INPUT_SIZE // 16
-ANATOMY_GRID = 56
 CHANNELS = 40 + 80 + 112 + 192
 PLACES = 7 + len(CLASSES) - 1
 FLOOR = -6.0

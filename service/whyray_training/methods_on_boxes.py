@@ -28,11 +28,11 @@ def table(bundled: Path = BUNDLED) -> str:
     return "\n".join([_HEAD, "| --- " * 7 + "|", *rows, "", *agreed])
 
 
-def renewed(text: str, bundled: Path = BUNDLED) -> str:
+def renewed(text: str) -> str:
     """The page `text` with the tables that follow from the reports."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n{table(bundled)}\n{END}{after}"
+    return f"{before}{START}\n{table()}\n{END}{after}"
 
 
 def _rows(identity: str, measured: dict[str, MethodLocalisation]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from admin.scene import Scene
 from catalog import conftest as of_catalog
-from whyray.admin import create_app, tools_of
+from whyray.admin import actions_of, create_app
 from whyray.catalog import Catalog, studies
 
 postgres = of_catalog.postgres
@@ -40,7 +40,7 @@ def local_client(scene: Scene, catalog: Catalog | None = None, **more: object) -
     def known(uid: str) -> bool:
         return studies.is_own(scene.catalog, uid)
 
-    tools = tools_of(lambda: scene.config, known=known)
-    app = create_app(catalog or scene.catalog, scene.storage, lambda: scene.config, tools=tools)
+    actions = actions_of(lambda: scene.config, known=known)
+    app = create_app(catalog or scene.catalog, scene.storage, lambda: scene.config, actions=actions)
     options = {"base_url": "http://localhost:8080", "client": ("127.0.0.1", 50000), "follow_redirects": False} | more
     return TestClient(app, **options)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @pytest.fixture
-def house(scene: Scene, kept: str) -> Scene:
+def site(scene: Scene, kept: str) -> Scene:
     scene.config = config_of(CONFIG, scene.folder)
     with scene.catalog.begin() as session:
         accounts.add(session, "ada", "administrator", kept, scene.now, actor="test")
@@ -47,8 +47,8 @@ def house(scene: Scene, kept: str) -> Scene:
 
 
 @pytest.fixture
-def client(house: Scene) -> Iterator[TestClient]:
-    with local_client(house, **HOST) as client:
+def client(site: Scene) -> Iterator[TestClient]:
+    with local_client(site, **HOST) as client:
         yield client
 
 
@@ -78,9 +78,9 @@ def test_a_password_that_is_too_short_or_too_long_is_refused(password: str) -> N
 
 
 @pytest.mark.parametrize("name", ["", "a b", "token", "Local", "-ada", "x" * 65, "a\nb", "ada", "ADA", "token x 1"])
-def test_no_account_is_called_like_another_or_so_that_it_could_be_taken_for_one(house: Scene, name: str) -> None:
-    with house.catalog.begin() as session, pytest.raises(ConfigError):
-        accounts.add(session, name, "viewer", "hash", house.now, actor="test")
+def test_no_account_is_called_like_another_or_so_that_it_could_be_taken_for_one(site: Scene, name: str) -> None:
+    with site.catalog.begin() as session, pytest.raises(ConfigError):
+        accounts.add(session, name, "viewer", "hash", site.now, actor="test")
 
 
 def test_nobody_is_let_in_without_an_account_not_even_on_this_machine(scene: Scene) -> None:
@@ -92,62 +92,62 @@ def test_nobody_is_let_in_without_an_account_not_even_on_this_machine(scene: Sce
     assert log_in(here, "", "") == 422
 
 
-def test_an_account_logs_in_and_is_told_who_it_is(house: Scene, client: TestClient) -> None:
+def test_an_account_logs_in_and_is_told_who_it_is(site: Scene, client: TestClient) -> None:
     assert log_in(client, "eve") == 303
     me = client.get("/api/v1/me").json()
     assert me == {"name": "eve", "kind": "viewer", "rights": ["queue", "self"]}
     assert "eve · viewer" in client.get("/").text
-    assert told(house, "admin.login") == [("eve", "by password, from 10.0.0.77")]
-    with house.catalog.read() as session:
+    assert told(site, "admin.login") == [("eve", "by password, from 10.0.0.77")]
+    with site.catalog.read() as session:
         account = accounts.find(session, "eve")
         assert account is not None
-        assert account.last_login_at == house.now
+        assert account.last_login_at == site.now
 
 
 @pytest.mark.parametrize("change", ["password", "removed"])
-def test_a_session_ends_with_its_password_or_account(house: Scene, client: TestClient, change: str) -> None:
+def test_a_session_ends_with_its_password_or_account(site: Scene, client: TestClient, change: str) -> None:
     log_in(client)
     assert client.get("/api/v1/jobs").status_code == 200
-    with house.catalog.begin() as session:
+    with site.catalog.begin() as session:
         if change == "password":
-            accounts.set_password(session, "ada", hashed(OTHER), house.now, actor="test")
+            accounts.set_password(session, "ada", hashed(OTHER), site.now, actor="test")
         else:
-            accounts.remove(session, "ada", house.now, actor="test")
+            accounts.remove(session, "ada", site.now, actor="test")
     assert client.get("/api/v1/jobs").status_code == 401
     assert log_in(client) == 401
     assert log_in(client, password=OTHER) == (303 if change == "password" else 401)
 
 
-def test_another_role_counts_at_the_next_request(house: Scene, client: TestClient) -> None:
+def test_another_role_counts_at_the_next_request(site: Scene, client: TestClient) -> None:
     log_in(client)
-    job = house.jobs["failed"]
-    with house.catalog.begin() as session:
-        accounts.set_role(session, "ada", "viewer", house.now, actor="test")
+    job = site.jobs["failed"]
+    with site.catalog.begin() as session:
+        accounts.set_role(session, "ada", "viewer", site.now, actor="test")
     refused = client.post(f"/api/v1/jobs/{job}/retry")
     assert (refused.status_code, refused.json()["code"]) == (403, "RoleRefused")
     assert client.get(f"/api/v1/jobs/{job}").json()["state"] == "failed"
 
 
-def test_what_a_role_may_not_do_is_an_event_and_audited_once_a_minute(house: Scene, client: TestClient) -> None:
-    with house.catalog.begin() as session:
-        accounts.set_role(session, "ada", "viewer", house.now, actor="test")
+def test_what_a_role_may_not_do_is_an_event_and_audited_once_a_minute(site: Scene, client: TestClient) -> None:
+    with site.catalog.begin() as session:
+        accounts.set_role(session, "ada", "viewer", site.now, actor="test")
     log_in(client)
-    retry = f"/api/v1/jobs/{house.jobs['failed']}/retry"
+    retry = f"/api/v1/jobs/{site.jobs['failed']}/retry"
     for _ in range(3):
         assert client.post(retry).status_code == 403
-    ((actor, message),) = told(house, "admin.refused")
+    ((actor, message),) = told(site, "admin.refused")
     assert actor == "ada"
     assert re.fullmatch(r"viewer asked for what needs the right [a-z, ]+, from 10\.0\.0\.\d+", message)
-    with house.catalog.read() as session:
+    with site.catalog.read() as session:
         kinds = [json.loads(row.content)["kind"] for row in session.scalars(select(AuditRecord))]
     assert kinds.count("restricted") == 1
-    house.now += timedelta(minutes=1)
+    site.now += timedelta(minutes=1)
     assert client.post(retry).status_code == 403
-    assert len(told(house, "admin.refused")) == 2
+    assert len(told(site, "admin.refused")) == 2
 
 
 def test_an_account_is_locked_for_a_while_from_wherever_and_however_fast_it_is_guessed_at(
-    house: Scene, client: TestClient
+    site: Scene, client: TestClient
 ) -> None:
     def guess(number: int) -> int:
         guesser = TestClient(client.app, client=(f"10.0.1.{number}", 40000), base_url=HOST["base_url"])  # type: ignore[arg-type]
@@ -157,18 +157,18 @@ def test_an_account_is_locked_for_a_while_from_wherever_and_however_fast_it_is_g
         assert sorted(pool.map(guess, range(16))) == [401] * 10 + [429] * 6
     assert log_in(client) == 429
     assert log_in(client, "eve") == 303
-    house.now += timedelta(seconds=61)
+    site.now += timedelta(seconds=61)
     assert log_in(client) == 303
-    failed = told(house, "admin.login-failed")
+    failed = told(site, "admin.login-failed")
     assert len(failed) == 10
     assert all(message.startswith("a password for ada from 10.0.1.") for _, message in failed)
 
 
 def test_a_name_of_the_configuration_is_not_opened_by_the_password_of_an_account(
-    house: Scene, client: TestClient
+    site: Scene, client: TestClient
 ) -> None:
     logins = "admin: {logins: [{user: ada, password: {env: P}, role: reader}]}\n"
-    house.config = config_of(CONFIG + logins, house.folder, P="third horse battery")
+    site.config = config_of(CONFIG + logins, site.folder, P="third horse battery")
     assert log_in(client) == 401
     assert log_in(client, password="third horse battery") == 303
     assert client.get("/api/v1/me").json()["kind"] == "reader"
@@ -205,9 +205,9 @@ def test_the_link_of_the_first_start_is_good_for_a_day(scene: Scene) -> None:
     assert client.get("/welcome", params={"code": code}).status_code == 403
 
 
-def test_the_link_of_the_demo_logs_in_as_often_as_it_is_followed(house: Scene, client: TestClient) -> None:
-    with house.catalog.begin() as session:
-        code = entry_links.for_account(session, "eve", house.now)
+def test_the_link_of_the_demo_logs_in_as_often_as_it_is_followed(site: Scene, client: TestClient) -> None:
+    with site.catalog.begin() as session:
+        code = entry_links.for_account(session, "eve", site.now)
     for _ in range(2):
         client.cookies.clear()
         assert client.get("/welcome", params={"code": code}).headers["location"] == "/"
@@ -223,28 +223,28 @@ def bearer(text: str) -> dict[str, str]:
 
 
 def test_a_token_is_good_until_its_end_or_until_it_is_revoked_and_its_acts_name_it(
-    house: Scene, client: TestClient
+    site: Scene, client: TestClient
 ) -> None:
-    ends = house.now + timedelta(days=2)
-    with house.catalog.begin() as session:
-        row, text = api_tokens.add(session, "robot", ["steer"], ends, house.now, actor="test")
-        _, brief = api_tokens.add(session, "brief", ["read"], house.now + timedelta(days=1), house.now, actor="test")
-        assert text not in repr([vars(row), told(house, "account.token-added")])
-    job = house.jobs["failed"]
+    ends = site.now + timedelta(days=2)
+    with site.catalog.begin() as session:
+        row, text = api_tokens.add(session, "robot", ["steer"], ends, site.now, actor="test")
+        _, brief = api_tokens.add(session, "brief", ["read"], site.now + timedelta(days=1), site.now, actor="test")
+        assert text not in repr([vars(row), told(site, "account.token-added")])
+    job = site.jobs["failed"]
     assert client.post(f"/api/v1/jobs/{job}/retry", headers=bearer(text)).status_code == 200
-    assert told(house, "admin.retry")[-1][0] == f"token robot {row.id}"
+    assert told(site, "admin.retry")[-1][0] == f"token robot {row.id}"
     assert client.get("/api/v1/me", headers=bearer(text)).json()["kind"] == "token: steer"
-    house.now += timedelta(days=1)
+    site.now += timedelta(days=1)
     assert client.get("/api/v1/jobs", headers=bearer(brief)).status_code == 401
     assert client.get("/api/v1/jobs", headers=bearer(text)).status_code == 200
-    with house.catalog.begin() as session:
-        api_tokens.revoke(session, "robot", house.now, actor="test")
+    with site.catalog.begin() as session:
+        api_tokens.revoke(session, "robot", site.now, actor="test")
     assert client.get("/api/v1/jobs", headers=bearer(text)).status_code == 401
 
 
-def test_a_token_is_nothing_but_itself(house: Scene, client: TestClient) -> None:
-    with house.catalog.begin() as session:
-        row, text = api_tokens.add(session, "robot", ["admin"], house.now + timedelta(days=2), house.now, actor="test")
+def test_a_token_is_nothing_but_itself(site: Scene, client: TestClient) -> None:
+    with site.catalog.begin() as session:
+        row, text = api_tokens.add(session, "robot", ["admin"], site.now + timedelta(days=2), site.now, actor="test")
     wrong = text[:-1] + ("A" if text[-1] != "A" else "B")
     for other in (wrong, row.digest, row.id, f"whyray_{row.id}_", text.upper()):
         assert client.get("/api/v1/jobs", headers=bearer(other)).status_code == 401
@@ -259,13 +259,13 @@ def test_a_token_is_nothing_but_itself(house: Scene, client: TestClient) -> None
     ("name", "scopes", "days"),
     [("robot", [], 1), ("robot", ["read"], 0), ("a b", ["read"], 1), ("x" * 17, ["read"], 1)],
 )
-def test_a_token_needs_a_name_a_scope_and_an_end(house: Scene, name: str, scopes: list[str], days: int) -> None:
-    with house.catalog.begin() as session, pytest.raises(ConfigError):
-        api_tokens.add(session, name, scopes, house.now + timedelta(days=days), house.now, actor="test")  # type: ignore[arg-type]
+def test_a_token_needs_a_name_a_scope_and_an_end(site: Scene, name: str, scopes: list[str], days: int) -> None:
+    with site.catalog.begin() as session, pytest.raises(ConfigError):
+        api_tokens.add(session, name, scopes, site.now + timedelta(days=days), site.now, actor="test")  # type: ignore[arg-type]
 
 
-def test_logging_out_is_an_event(house: Scene, client: TestClient) -> None:
+def test_logging_out_is_an_event(site: Scene, client: TestClient) -> None:
     log_in(client)
     assert client.post("/logout").status_code == 303
     assert client.get("/api/v1/me").status_code == 401
-    assert told(house, "admin.logout") == [("ada", "")]
+    assert told(site, "admin.logout") == [("ada", "")]

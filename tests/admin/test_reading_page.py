@@ -21,7 +21,7 @@ from whyray.reader_study.register import find
 
 
 @pytest.fixture
-def house(scene: Scene) -> Scene:
+def site(scene: Scene) -> Scene:
     scene.config = config_of(SECURED, scene.folder, P=PASSWORD)
     scene.catalog.clock = system_clock  # the server's and the browser's clock run together here
     put_in(scene.catalog, scene.storage, small_kit(), ["ada", "grace"])
@@ -29,8 +29,8 @@ def house(scene: Scene) -> Scene:
 
 
 @pytest.fixture
-def page(driver: webdriver.Chrome, house: Scene) -> Iterator[Page]:  # noqa: F811
-    server = serve_admin(local_client(house).app, "127.0.0.1", 0)  # type: ignore[arg-type]
+def page(driver: webdriver.Chrome, site: Scene) -> Iterator[Page]:  # noqa: F811
+    server = serve_admin(local_client(site).app, "127.0.0.1", 0)  # type: ignore[arg-type]
     page = Page(driver, server.url)
     driver.get("about:blank")
     driver.get_log("browser")
@@ -43,8 +43,8 @@ def page(driver: webdriver.Chrome, house: Scene) -> Iterator[Page]:  # noqa: F81
     server.stop()
 
 
-def readings(house: Scene) -> list[Reading]:
-    with house.catalog.read() as session:
+def readings(site: Scene) -> list[Reading]:
+    with site.catalog.read() as session:
         rows = [row for reader in find(session, "spots").readers for row in reader.readings]
         return sorted(rows, key=lambda row: row.position)
 
@@ -63,7 +63,7 @@ def to_the_first_case(page: Page) -> None:
     page.find("#answer[data-timed]")
 
 
-def test_a_reader_goes_through_a_study_with_the_keyboard_alone(house: Scene, page: Page) -> None:
+def test_a_reader_goes_through_a_study_with_the_keyboard_alone(site: Scene, page: Page) -> None:
     page.shows("Spots on films")
     to_the_first_case(page)
     for number in range(1, 5):
@@ -76,7 +76,7 @@ def test_a_reader_goes_through_a_study_with_the_keyboard_alone(house: Scene, pag
             page.shows(f"{number} of 4 cases")
             press(page, Keys.ENTER)
     page.shows("All cases are answered")
-    stored = readings(house)
+    stored = readings(site)
     assert [reading.answer for reading in stored] == ["present", "absent", "present", "absent"]
     assert [reading.confidence for reading in stored] == [4] * 4
     assert [reading.comment for reading in stored] == ["seen at once, p 1"] * 4
@@ -87,7 +87,7 @@ def test_a_reader_goes_through_a_study_with_the_keyboard_alone(house: Scene, pag
     assert page.complaints() == []
 
 
-def test_half_of_the_cases_show_an_explanation_and_all_show_the_model(house: Scene, page: Page) -> None:
+def test_half_of_the_cases_show_an_explanation_and_all_show_the_model(site: Scene, page: Page) -> None:
     to_the_first_case(page)
     with_explanation = 0
     for _ in range(4):
@@ -105,7 +105,7 @@ def test_half_of_the_cases_show_an_explanation_and_all_show_the_model(house: Sce
     assert with_explanation == 2
 
 
-def test_after_a_break_the_same_case_comes_again(house: Scene, page: Page) -> None:
+def test_after_a_break_the_same_case_comes_again(site: Scene, page: Page) -> None:
     to_the_first_case(page)
     page.driver.refresh()
     page.press("[data-study=spots]")
@@ -114,20 +114,20 @@ def test_after_a_break_the_same_case_comes_again(house: Scene, page: Page) -> No
     page.find("#answer[data-timed]")
     press(page, "a", "2", Keys.ENTER)
     page.shows("1 of 4 cases")
-    (first,) = readings(house)
+    (first,) = readings(site)
     assert (first.shows, first.answer) == (2, "absent")
 
 
-def test_an_answer_without_confidence_is_not_sent(house: Scene, page: Page) -> None:
+def test_an_answer_without_confidence_is_not_sent(site: Scene, page: Page) -> None:
     to_the_first_case(page)
     press(page, "p", Keys.ENTER)
     assert page.find("#answer").is_displayed()
-    assert readings(house)[0].answered_at is None
+    assert readings(site)[0].answered_at is None
     press(page, "5", Keys.ENTER)
     page.shows("1 of 4 cases")
 
 
-def test_the_form_can_be_used_with_a_screen_reader(house: Scene, page: Page) -> None:
+def test_the_form_can_be_used_with_a_screen_reader(site: Scene, page: Page) -> None:
     page.find("[data-study=spots]")
     assert page.driver.execute_script(_FAULTS) == []
     to_the_first_case(page)

@@ -133,7 +133,8 @@ def test_windows(bench: Bench) -> None:
 
 
 def test_superpixels(bench: Bench) -> None:
-    labels = torch.from_numpy(superpixels(bench.x, 50, 0.1))[None, None].expand(1, 3, -1, -1).to(DEVICE)
+    segments = 12  # so few that 32 samples tell them apart
+    labels = torch.from_numpy(superpixels(bench.x, segments, 0.1))[None, None].expand(1, 3, -1, -1).to(DEVICE)
     options: dict[str, Any] = {
         "feature_mask": labels,
         "target": bench.target,
@@ -143,9 +144,9 @@ def test_superpixels(bench: Bench) -> None:
     shap, lime = KernelShap(bench.net), Lime(bench.net)
     ways: Ways = {
         "32 bare forwards": bench.bare(32),
-        "whyray kernel-shap, 32 samples": bench.ours("kernel-shap", samples=32),
+        "whyray kernel-shap, 32 samples": bench.ours("kernel-shap", samples=32, segments=segments),
         "captum KernelShap, segments given": lambda: shap.attribute(bench.torch_x, **options),
-        "whyray lime, 32 samples": bench.ours("lime", samples=32),
+        "whyray lime, 32 samples": bench.ours("lime", samples=32, segments=segments),
         "captum Lime, segments given": lambda: lime.attribute(bench.torch_x, **options),
     }
     _table(bench, "superpixels", ways, f"batches of {bench.batch}; whyray's time includes finding the segments")

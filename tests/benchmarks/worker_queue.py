@@ -27,7 +27,7 @@ from pydicom.uid import generate_uid
 from planted import planted_package
 from site_under_test import ROUTE, Site, configured
 from synthetic import radiograph
-from whyray.catalog import Catalog, JobState, jobs, sqlite_url
+from whyray.catalog import Catalog, JobState, job_queue, sqlite_url
 from whyray.demo.phantom import Scan, write_phantom
 from whyray.demo.studies import CHEST, sample
 from whyray.jobs.attempt import Work, attempt
@@ -113,7 +113,7 @@ def measured(site: Site, forward: float, *, ahead: bool) -> tuple[float, float, 
 def claimable(site: Site) -> str | None:
     """The next job, as a message would name it."""
     with site.catalog.read() as session:
-        return jobs.next_claimable(session, site.catalog.clock())
+        return job_queue.next_claimable(session, site.catalog.clock())
 
 
 def main() -> None:

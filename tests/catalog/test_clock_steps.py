@@ -17,6 +17,7 @@ from whyray.catalog import (
     clock_steps,
     deliveries,
     events,
+    job_queue,
     jobs,
     known_series,
     processes,
@@ -83,19 +84,19 @@ def test_the_job_of_a_worker_that_dies_after_the_step_gets_a_message(catalog: Ca
     """Its message was older than its lease only once the clock had come to where it was before."""
     with catalog.begin() as session:
         made = job(session)
-        assert jobs.to_dispatch(session, NOON, again_after=SOON) == [made]
+        assert job_queue.to_dispatch(session, NOON, again_after=SOON) == [made]
         jobs.claim(session, made.id, "worker", NOON)
         jobs.renew(session, made.id, "worker", 0.5, "at work", NOW)
         clock_steps.moved(session, HOUR, NOW)
     with catalog.begin() as session:
-        (again,) = jobs.to_dispatch(session, NOW + jobs.LEASE, again_after=None)
+        (again,) = job_queue.to_dispatch(session, NOW + jobs.LEASE, again_after=None)
         assert (again.id, again.dispatched_at) == (made.id, NOW + jobs.LEASE)
 
 
 def test_a_message_that_was_lost_is_made_up_for(catalog: Catalog) -> None:
     with catalog.begin() as session:
         job(session)
-        jobs.to_dispatch(session, NOON, again_after=None)
+        job_queue.to_dispatch(session, NOON, again_after=None)
         clock_steps.moved(session, HOUR, NOW)
         assert [row.dispatched_at for row in session.scalars(select(Job))] == [NOW]
 

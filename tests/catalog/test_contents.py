@@ -34,10 +34,12 @@ from whyray.catalog import (
     conflicts,
     contents,
     deliveries,
+    job_inputs,
     jobs,
     removal,
     revisions,
     studies,
+    study_states,
 )
 from whyray.catalog.conflicts import Difference
 from whyray.catalog.database import upgrade
@@ -113,7 +115,7 @@ def test_the_newest_content_is_used_and_the_study_is_routed_anew(catalog: Catalo
         assert second is not None
         session.refresh(first)
         assert (first.state, second.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
-        taken = [instance.sha256 for group in jobs.inputs(session, second).values() for instance in group]
+        taken = [instance.sha256 for group in job_inputs.instances(session, second).values() for instance in group]
         assert taken == [sha256(1, "B"), sha256(2, "B")]
         assert [row.sop_instance_uid for row in revisions.earlier_results(session, second)] == ["2.25.1", "2.25.2"]
 
@@ -191,14 +193,14 @@ def test_a_router_that_saw_the_former_content_makes_no_job_that_runs(catalog: Ca
         studies.settle(session, study.id, sequence, "routed")
         session.flush()
         with pytest.raises(InputChanged):
-            jobs.inputs(session, stale)
+            job_inputs.instances(session, stale)
         assert len(studies.unsettled(session)) == 1
         session.expire_all()
         valid = routed(session, ticks)
         assert valid is not None
         session.refresh(stale)
         assert stale.state is JobState.SUPERSEDED
-        assert jobs.inputs(session, valid)
+        assert job_inputs.instances(session, valid)
 
 
 def test_jobs_on_other_series_of_the_study_stay_in_force(catalog: Catalog, ticks: Ticks) -> None:
@@ -258,7 +260,7 @@ def test_jobs_that_took_a_corrected_segmentation_of_another_series_are_withdrawn
         second = route(session)
         assert second is not None
         assert (first.state, before.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
-        assert [row.sha256 for row in jobs.segmentations(session, second)] == [corrected]
+        assert [row.sha256 for row in job_inputs.segmentations(session, second)] == [corrected]
 
 
 def test_contents_of_a_study_of_any_size_wait_for_one_decision(catalog: Catalog, ticks: Ticks) -> None:
@@ -464,22 +466,22 @@ def test_a_corrected_study_that_no_route_takes_has_stopped(catalog: Catalog, tic
         compare(session, ticks)
         contents.use_newest(session, UID, ticks(), actor="eva")
         session.flush()
-        assert studies.tally(session) == {"receiving": 1}
+        assert study_states.tally(session) == {"receiving": 1}
         study = session.scalars(select(Study)).one()
         session.refresh(study)
         studies.settle(session, study.id, study.received_sequence, "no route matched")
         session.flush()
-        assert studies.tally(session) == {"stopped": 1}
-        assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
-        for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
+        assert study_states.tally(session) == {"stopped": 1}
+        assert session.scalars(select(study_states.STUDY_STATE)).all() == ["stopped"]
+        for condition in (study_states.is_in("stopped"), study_states.is_in_rare("stopped")):
             assert len(session.scalars(select(Study).where(condition)).all()) == 1
         removal.remove_instances(session, study.id)  # retention takes what was said of contents along
         session.flush()
         session.expire_all()
         assert session.scalars(select(Conflict)).all() == []
-        assert studies.tally(session) == {"stopped": 1}
-        assert session.scalars(select(studies.STUDY_STATE)).all() == ["stopped"]
-        for condition in (studies.is_in("stopped"), studies.is_in_few("stopped")):
+        assert study_states.tally(session) == {"stopped": 1}
+        assert session.scalars(select(study_states.STUDY_STATE)).all() == ["stopped"]
+        for condition in (study_states.is_in("stopped"), study_states.is_in_rare("stopped")):
             assert len(session.scalars(select(Study).where(condition)).all()) == 1
 
 
@@ -534,10 +536,10 @@ def test_instances_that_another_study_had_first_are_routed_from_now_on(catalog: 
     with catalog.begin() as session:
         (study,) = studies.unsettled(session)
         assert (study.study_instance_uid, study.expires_at) == ("1.2.2", None)
-        (taken,) = jobs.inputs(session, jobs.get(session, ids["valid"])).values()
+        (taken,) = job_inputs.instances(session, jobs.get(session, ids["valid"])).values()
         assert [instance.sha256 for instance in taken] == [other.sha256, moved.sha256]
         with pytest.raises(InputChanged):
-            jobs.inputs(session, jobs.get(session, ids["of lost instances"]))
+            job_inputs.instances(session, jobs.get(session, ids["of lost instances"]))
 
 
 @pytest.mark.parametrize("order", [("", "B", ""), ("", "B", "C", "used"), ("", "B", "used", "", "B")])

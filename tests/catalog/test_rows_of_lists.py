@@ -26,7 +26,7 @@ from whyray.catalog import (
     jobs,
     sqlite_url,
     stuck,
-    studies,
+    study_states,
 )
 from whyray.catalog.overview import destination_states
 
@@ -132,4 +132,4 @@ def test_a_failed_job_is_stuck_since_it_failed(catalog: Catalog, ticks: Ticks) -
         assert (group.place, group.error_code, group.count, group.since) == ("route", "PeerRefused", 1, failed_at)
         assert (group.message, group.newest_at) == ("so it is", made.created_at)
         assert stuck.stuck(session, "jobs", JobState.WAITING) == []
-        assert studies.number_of_few(session, "failed") == 0, "its study is being received"
+        assert study_states.number_of_rare(session, "failed") == 0, "its study is being received"

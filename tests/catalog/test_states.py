@@ -27,6 +27,7 @@ from whyray.catalog import (
     ResultRow,
     Study,
     deliveries,
+    job_queue,
     jobs,
     sqlite_url,
     studies,
@@ -145,7 +146,7 @@ class JobPlay:
         elif action == "wake":
             jobs.wake(session, now)
         elif action == "dispatch":
-            jobs.to_dispatch(session, now, again_after=timedelta(minutes=5))
+            job_queue.to_dispatch(session, now, again_after=timedelta(minutes=5))
         elif action == "pass":
             self.ticks.pass_by(timedelta(seconds=40))
         else:
@@ -186,7 +187,7 @@ def test_a_job_that_is_not_at_an_end_can_always_come_to_one(scratch: Catalog, st
         for _ in range(6):
             play.ticks.pass_by(timedelta(minutes=10))
             jobs.wake(session, play.ticks.now)
-            for job in jobs.to_dispatch(session, play.ticks.now, again_after=timedelta(minutes=5)):
+            for job in job_queue.to_dispatch(session, play.ticks.now, again_after=timedelta(minutes=5)):
                 if jobs.claim(session, job.id, "C", play.ticks.now):
                     jobs.finish(session, job.id, "C", [], [], play.ticks.now)
         open_states = {JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING}

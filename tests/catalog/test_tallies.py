@@ -37,6 +37,7 @@ from whyray.catalog import (
     jobs,
     sqlite_url,
     studies,
+    study_states,
     tallies,
     workitems,
 )
@@ -193,9 +194,9 @@ def test_studies_are_told_apart_as_their_jobs_say(catalog: Catalog, ticks: Ticks
         for study in session.scalars(select(Study)):
             studies.settle(session, study.id, study.received_sequence, "routed")
         session.flush()
-        state = select(studies.STUDY_STATE.label("state")).subquery()
+        state = select(study_states.STUDY_STATE.label("state")).subquery()
         counted = session.execute(select(state.c.state, func.count()).group_by(state.c.state))
-        assert studies.tally(session) == {row[0]: row[1] for row in counted} == {"working": 1, "unrouted": 2}
+        assert study_states.tally(session) == {row[0]: row[1] for row in counted} == {"working": 1, "unrouted": 2}
 
 
 def test_each_state_of_a_study_is_the_one_that_it_is_in(catalog: Catalog, ticks: Ticks) -> None:
@@ -208,11 +209,11 @@ def test_each_state_of_a_study_is_the_one_that_it_is_in(catalog: Catalog, ticks:
         session.flush()
         for study in session.scalars(select(Study).where(Study.id % 5 != 0)):
             studies.settle(session, study.id, study.received_sequence, "routed")
-        said = {row[0]: row[1] for row in session.execute(select(Study.id, studies.STUDY_STATE))}
-        for state in get_args(studies.StudyState):
-            study_ids = set(session.scalars(select(Study.id).where(studies.is_in(state))))
+        said = {row[0]: row[1] for row in session.execute(select(Study.id, study_states.STUDY_STATE))}
+        for state in get_args(study_states.StudyState):
+            study_ids = set(session.scalars(select(Study.id).where(study_states.is_in(state))))
             assert study_ids == {study_id for study_id, its in said.items() if its == state}, state
         assert len(set(said.values())) >= 5
-        tallied = studies.tally(session)
+        tallied = study_states.tally(session)
         for state in ("receiving", "failed", "working", "unrouted"):
             assert tallied.get(state, 0) == sum(its == state for its in said.values()), state

@@ -123,7 +123,7 @@ def answered(catalog: Catalog, user: str, *, follows: bool) -> None:
             says = "not present" not in place.manifest.case(shown.case).said
             now += timedelta(seconds=8)
             answer = "present" if says == follows else "absent"
-            reading.answer(place, shown.position, reading.Said(answer, 4, "", 7000), now)
+            reading.answer(place, shown.position, reading.SubmittedAnswer(answer, 4, "", 7000), now)
 
 
 def test_cases_out_of_the_catalog_need_results_in_it(cli: Cli, site: Path, truth: Path) -> None:

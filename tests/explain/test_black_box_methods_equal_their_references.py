@@ -10,7 +10,9 @@ from sklearn.linear_model import Ridge
 
 from explain.references import close, reference
 from inference import nets
+from whyray.base.errors import ConfigError
 from whyray.explain import explain
+from whyray.explain.kernel_shap import sample_coalitions, shapley_values
 from whyray.explain.rise import masks
 from whyray.explain.segments import superpixels
 
@@ -99,6 +101,22 @@ def test_kernel_shap_values_sum_to_the_difference_even_when_coalitions_are_sampl
     heatmap = explain(model, x, target="one", method="kernel-shap", segments=40, samples=200, fill="zero")
     gain = float(model.logits(x)[0, 0] - model.logits(np.zeros_like(x))[0, 0])
     assert heatmap.values.sum() == pytest.approx(gain, abs=1e-4 * abs(gain) + 1e-6)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 30])
+def test_kernel_shap_refuses_fewer_samples_than_tell_the_segments_apart(samples: int) -> None:
+    model, x = nets.loaded("plain"), nets.image("plain").numpy()
+    with pytest.raises(ConfigError, match=f"{samples} samples don't tell .* segments apart"):
+        explain(model, x, target="one", method="kernel-shap", segments=40, samples=samples, fill="zero")
+
+
+def test_kernel_shap_gives_the_whole_difference_to_an_only_segment() -> None:
+    no_coalition = np.zeros((0, 1), bool)
+    coalitions, weights = sample_coalitions(1, 10, np.random.default_rng(0))
+    assert coalitions.shape == no_coalition.shape
+    empty, whole = np.array([1.0, -2.0]), np.array([4.0, 0.5])
+    values = shapley_values(coalitions, weights, np.zeros((0, 2)), empty, whole)
+    np.testing.assert_allclose(values, (whole - empty)[:, None])
 
 
 def test_lime_is_the_weighted_ridge_of_scikit_learn_on_the_same_samples() -> None:

@@ -358,7 +358,7 @@ def test_slices_of_every_second_pixel_together_lie_edge_to_edge(order: tuple[int
     weights |= {"to": np.array([64, 64]), "axes": np.array([2, 3]), "steps": np.array([2, 2])}
     graph, spec = _graph(tmp_path, (nodes, weights), 64)
     lies = placement(places_in(graph, spec, "f"), spec.shape)
-    assert (lies.axes, lies.told, lies.apart) == ((None, None), True, 0.0)
+    assert (lies.axes, lies.known, lies.apart) == ((None, None), True, 0.0)
 
 
 def test_ways_that_lay_a_map_apart_are_told(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_ways_that_lay_a_map_apart_are_told(tmp_path: Path) -> None:
 
 def test_a_map_is_told_only_where_each_of_its_axes_is(tmp_path: Path) -> None:
     rows = [node("ReduceMean", ["x", "axis"], ["m"], keepdims=1), node("Expand", ["m", "shape"], ["f"])]
-    for shape, told in (([1, 1, 64, 64], False), ([1, 1, 64, 1], True)):
+    for shape, known in (([1, 1, 64, 64], False), ([1, 1, 64, 1], True)):
         weights = {"axis": np.array([3]), "shape": np.array(shape)}
         graph, spec = _graph(tmp_path, (rows, weights), 64)
-        assert placement(places_in(graph, spec, "f"), spec.shape).told == told
+        assert placement(places_in(graph, spec, "f"), spec.shape).known == known

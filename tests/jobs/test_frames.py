@@ -32,7 +32,7 @@ def cine() -> Dataset:
 
 @pytest.fixture
 def clips(site: Site) -> Site:
-    """A house that explains two frames of an ultrasound cine."""
+    """A site that explains two frames of an ultrasound cine."""
     planted_package(site.folder / "packages", shape=(48, 48), modalities=("US",))
     route = {**ROUTE, "when": {"Modality": "US"}, "budget": {"frames": 2}}
     site.configure(routes=[{**route, "send": {"to": ["pacs"], "as": list(EVERY_KIND)}}])

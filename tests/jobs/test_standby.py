@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from site_under_test import ROUTE, Site, film
-from whyray.catalog import jobs
+from whyray.catalog import job_queue, jobs
 from whyray.jobs.standby import LOST_AFTER, Standby
 
 
@@ -48,7 +48,7 @@ def test_while_the_queue_is_away_jobs_are_taken_at_once_the_most_urgent_first(
 def test_beside_a_queue_that_answers_only_what_no_message_has_brought_is_taken(site: Site) -> None:
     job_id = queued(site, 1, "urgent")
     with site.catalog.begin() as session:
-        jobs.to_dispatch(session, site.clock(), again_after=None)
+        job_queue.to_dispatch(session, site.clock(), again_after=None)
     assert taken(site) == []
     site.clock.tick(LOST_AFTER.total_seconds())
     assert taken(site) == [job_id]

@@ -1,9 +1,10 @@
 """The admin endpoint: HTTP API, web page, metrics; reads the catalog and acts through the catalog's own functions."""
 
-from whyray.admin.actions import tools_of
+from whyray.admin.actions import actions_of
 from whyray.admin.app import create_app
 from whyray.admin.server import AdminServer, serve_admin
 from whyray.admin.site import (
+    Actions,
     ClauseVerdict,
     DestinationInfo,
     EchoOutcome,
@@ -15,10 +16,10 @@ from whyray.admin.site import (
     RouteInfo,
     RouteVerdict,
     Site,
-    Tools,
 )
 
 __all__ = [
+    "Actions",
     "AdminServer",
     "ClauseVerdict",
     "DestinationInfo",
@@ -31,8 +32,7 @@ __all__ = [
     "RouteInfo",
     "RouteVerdict",
     "Site",
-    "Tools",
+    "actions_of",
     "create_app",
     "serve_admin",
-    "tools_of",
 ]

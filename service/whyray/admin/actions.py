@@ -1,4 +1,4 @@
-"""The admin endpoint's tools out of other rooms: made here, given to `create_app` by who starts the process.
+"""The admin endpoint's actions out of other rooms: made here, given to `create_app` by who starts the process.
 
 Models and network are imported when a tool is used: an admin process of its own need not load a runtime.
 """
@@ -11,27 +11,27 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from whyray.admin.site import ClauseVerdict, EchoOutcome, MethodInfo, PackageInfo, RouteVerdict, Tools
+from whyray.admin.site import Actions, ClauseVerdict, EchoOutcome, MethodInfo, PackageInfo, RouteVerdict
 from whyray.base.errors import PackageError, WhyRayError
 from whyray.config import Config
 from whyray.routing import Match, is_own_result, match_series, match_study, read_header, series_of
 
 
-def tools_of(
+def actions_of(
     config_source: Callable[[], Config],
     *,
     known: Callable[[str], bool],
-) -> Tools:
-    """All tools that this installation can give.
+) -> Actions:
+    """All actions that this installation can give.
 
     Parameters
     ----------
     known
         Whether the catalog has a result of this SOP Instance UID: WhyRay's own results match no route.
     """
-    return Tools(
+    return Actions(
         route_test=lambda paths: try_routes(config_source(), paths, known),
-        echo=lambda name: ask(config_source(), name),
+        echo=lambda name: echo_destination(config_source(), name),
         packages=lambda: installed_packages(config_source().packages.folders),
         methods=lambda: all_methods(config_source().packages.folders),
         kinds=all_kinds,
@@ -63,7 +63,7 @@ def try_routes(config: Config, paths: Sequence[Path], known: Callable[[str], boo
     return verdicts
 
 
-def ask(config: Config, name: str) -> EchoOutcome:
+def echo_destination(config: Config, name: str) -> EchoOutcome:
     """Whether a destination of the configuration answers, and how fast."""
     from whyray.delivery import Caller, echo
 

@@ -20,7 +20,7 @@ from whyray.admin.entrance import Entrance
 from whyray.admin.guard import Guard
 from whyray.admin.settings import check, settings_of
 from whyray.admin.single_sign_on import SignOn
-from whyray.admin.site import ResultStore, Tools, site_of
+from whyray.admin.site import Actions, ResultStore, site_of
 from whyray.base.body_limit import BodyLimit
 from whyray.catalog import Catalog
 from whyray.config import Config
@@ -67,7 +67,7 @@ def create_app(
     storage: ResultStore,
     config_source: Callable[[], Config],
     *,
-    tools: Tools | None = None,
+    actions: Actions | None = None,
 ) -> FastAPI:
     """The admin application.
 
@@ -77,7 +77,7 @@ def create_app(
         Where results and pictures are read from.
     config_source
         Gives the configuration in force; asked at each request, so that a reload, of secrets too, takes effect.
-    tools
+    actions
         What other rooms can do for an administrator: test routes, ask destinations, list packages.
 
     Raises
@@ -105,7 +105,7 @@ def create_app(
         ],
     )
     backend = Backend(
-        catalog=catalog, store=storage, site=lambda: site_of(config_source()), tools=tools if tools else Tools()
+        catalog=catalog, store=storage, site=lambda: site_of(config_source()), actions=actions if actions else Actions()
     )
     app.state.backend = backend
     app.state.registry = metrics.registry(backend)

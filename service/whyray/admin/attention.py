@@ -7,7 +7,8 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from whyray.admin.drift_watch import Watched, drifting
-from whyray.admin.schemas import Action, AttentionOut, BulkIn, Remedy
+from whyray.admin.schemas import Action
+from whyray.admin.service_schemas import AttentionOut, BulkIn, Remedy
 from whyray.base.errors import uncorrectable_codes
 from whyray.catalog import DeliveryState, JobState
 from whyray.catalog.attention_item import Attention, Work

@@ -13,7 +13,7 @@ from whyray.admin.drift_watch import DriftWatch
 from whyray.admin.finding_summaries import FindingSummaries
 from whyray.admin.identity import Identity
 from whyray.admin.pictures import Previews
-from whyray.admin.site import ResultStore, Site, Tools
+from whyray.admin.site import Actions, ResultStore, Site
 from whyray.catalog import Catalog
 
 _MOST = 2**31 - 1
@@ -22,12 +22,12 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Backend:
-    """The catalog, the store, the configuration in force, other rooms' tools; what is known of drift and findings."""
+    """The catalog, the store, the configuration in force, other rooms' actions; what is known of drift and findings."""
 
     catalog: Catalog
     store: ResultStore
     site: Callable[[], Site]
-    tools: Tools
+    actions: Actions
     drift: DriftWatch = field(default_factory=DriftWatch)
     findings: FindingSummaries = field(default_factory=FindingSummaries)
 
@@ -38,7 +38,7 @@ class Backend:
 
     def kinds(self) -> dict[str, str]:
         """By method: its type of interpretability, in the order of the types; empty where methods aren't known here."""
-        return {} if self.tools.kinds is None else dict(self.tools.kinds())
+        return {} if self.actions.kinds is None else dict(self.actions.kinds())
 
 
 def _backend(request: Request) -> Backend:
@@ -69,7 +69,7 @@ class Paging:
     ] = None
 
 
-Using = Annotated[Backend, Depends(_backend)]
-Actor = Annotated[str, Depends(_actor)]
-Asking = Annotated[Identity, Depends(_identity)]
-Paged = Annotated[Paging, Depends()]
+BackendDep = Annotated[Backend, Depends(_backend)]
+ActorDep = Annotated[str, Depends(_actor)]
+IdentityDep = Annotated[Identity, Depends(_identity)]
+PagingDep = Annotated[Paging, Depends()]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from whyray.admin import queries as reading
 from whyray.admin.describe import DELIVERY_ACTIONS, JOB_ACTIONS
-from whyray.admin.schemas import BulkIn, BulkOut
+from whyray.admin.service_schemas import BulkIn, BulkOut
 from whyray.base.errors import NotFound, TransitionError, uncorrectable_codes
 from whyray.catalog import (
     Announcement,

@@ -24,6 +24,7 @@ from whyray.catalog import (
     StudyState,
     stuck,
     studies,
+    study_states,
     tallies,
 )
 
@@ -61,7 +62,7 @@ def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState]
     if uid:
         of_uid = [Stream(conditions) for conditions in studies.of_uid(session, uid)]
         if states:
-            of_uid = [stream.but(studies.is_in(study_state)) for stream in of_uid for study_state in states]
+            of_uid = [stream.but(study_states.is_in(study_state)) for stream in of_uid for study_state in states]
         return replace(listing, streams=tuple(of_uid), most_counted=_MOST_LOOKED_UP)
     if not states:
         return replace(listing, total=_number(session, "studies"))
@@ -71,8 +72,8 @@ def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState]
 
 
 def _number_in(session: Session, state: StudyState) -> int:
-    if state in studies.FEW:
-        return studies.number_of_few(session, state)
+    if state in study_states.RARE:
+        return study_states.number_of_rare(session, state)
     # has no jobs, or has instances that routing has not dealt with
     wanted = (lambda row: row[1]) if state == "receiving" else (lambda row: not row[0] and not row[1])
     return sum(row.number for row in tallies.counted(session, "studies") if wanted(row.facets))
@@ -80,12 +81,13 @@ def _number_in(session: Session, state: StudyState) -> int:
 
 def _of_state(session: Session, state: StudyState) -> Stream:
     if state == "receiving":
-        return Stream((studies.is_in(state),))
+        return Stream((study_states.is_in(state),))
     if state == "unrouted":
         return Stream((Study.has_jobs.is_(False), Study.received_sequence <= Study.routed_sequence))
-    of_jobs = studies.FEW.get(state, (JobState.DONE,))
+    of_jobs = study_states.RARE.get(state, (JobState.DONE,))
     number = sum(row.number for row in tallies.counted(session, "jobs") if row.facets[2] in of_jobs)
-    return Stream((studies.is_in_few(state) if state in studies.FEW and number <= _FEW else studies.is_in(state),))
+    rare = state in study_states.RARE and number <= _FEW
+    return Stream((study_states.is_in_rare(state) if rare else study_states.is_in(state),))
 
 
 def job_list(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
-from whyray.admin.backend import Asking
+from whyray.admin.backend import IdentityDep
 from whyray.admin.entrance import Entrance
 from whyray.admin.guard import COOKIE, address_of, too_many_guesses
 from whyray.admin.sessions import LASTING
@@ -118,7 +118,7 @@ def router(entrance: Entrance, sign_on: SignOn, templates: Jinja2Templates) -> A
         return opened(request, response, key, known.lasting)
 
     @pages.post("/logout")
-    def log_out(request: Request, asking: Asking) -> Response:
+    def log_out(request: Request, asking: IdentityDep) -> Response:
         """Close the session, at the provider too."""
         key = request.cookies.get(COOKIE, "")
         session = entrance.sessions.find(key)

@@ -56,7 +56,7 @@ class _Answer(BaseModel):
 
 
 @dataclass(frozen=True)
-class Said:
+class VerifiedClaims:
     """What the provider says of somebody: claims that were found true, and the token that carried them."""
 
     claims: Mapping[str, Any]
@@ -123,7 +123,7 @@ class Provider:
             )
         )
 
-    def exchange(self, code: str, nonce: str, verifier: str) -> Said:
+    def exchange(self, code: str, nonce: str, verifier: str) -> VerifiedClaims:
         """Give the code for tokens, and believe what stands the tests of Core 1.0 section 3.1.3.7.
 
         Raises
@@ -150,7 +150,7 @@ class Provider:
         except ValidationError as error:
             raise _odd("it gave no ID token") from error
         claims = self._judged(answer, nonce)
-        return Said(self._with_user_info(claims, answer.access_token), answer.id_token)
+        return VerifiedClaims(self._with_user_info(claims, answer.access_token), answer.id_token)
 
     def _judged(self, answer: _Answer, nonce: str) -> dict[str, Any]:
         metadata = self.metadata()

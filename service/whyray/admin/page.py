@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.templating import Jinja2Templates
 
 import whyray
-from whyray.admin.backend import Asking
+from whyray.admin.backend import IdentityDep
 from whyray.admin.identity import LOCAL, Identity
 from whyray.base.roles import Right
 
@@ -49,13 +49,13 @@ def router(templates: Jinja2Templates) -> APIRouter:
     pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     @pages.get("/")
-    def index(request: Request, asking: Asking) -> Response:
+    def index(request: Request, asking: IdentityDep) -> Response:
         """The shell of the live page."""
         views = [view for view in _VIEWS if asking.may(_RIGHT_OF_VIEW.get(view[0], Right.QUEUE))]
         return templates.TemplateResponse(request, "index.html", {"views": views, **_who(asking)})
 
     @pages.get("/reading")
-    def reading(request: Request, asking: Asking) -> Response:
+    def reading(request: Request, asking: IdentityDep) -> Response:
         """The form of reader studies."""
         only = not asking.may(Right.QUEUE)
         return templates.TemplateResponse(request, "reading.html", {"only": only, **_who(asking)})

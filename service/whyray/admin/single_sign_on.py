@@ -28,7 +28,7 @@ _ASK_ANEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Known:
+class SignedOn:
     """Who came back, and for how long that counts."""
 
     identity: Identity
@@ -87,7 +87,7 @@ class SignOn:
             self._under_way[state] = kept
         return where, browser
 
-    def complete(self, browser: str, state: str, code: str, error: str, issuer: str) -> Known:
+    def complete(self, browser: str, state: str, code: str, error: str, issuer: str) -> SignedOn:
         """Who came back with this state and code; `issuer` is what RFC 9207 adds, empty where the provider does not.
 
         Raises
@@ -112,9 +112,11 @@ class SignOn:
             raise AccessRefused("the provider did not log anybody in", advice="Begin it anew.")
         if issuer and issuer != self._asked(oidc).metadata().issuer:
             raise AccessRefused("another provider answered than was asked", advice="Begin it anew.")
-        said = self._asked(oidc).exchange(code, began.nonce, began.verifier)
-        identity = self._identity(oidc, said.claims)
-        return Known(identity, _shown(said.claims["sub"]), began.following, began.stamp, oidc.session, said.id_token)
+        verified = self._asked(oidc).exchange(code, began.nonce, began.verifier)
+        identity = self._identity(oidc, verified.claims)
+        return SignedOn(
+            identity, _shown(verified.claims["sub"]), began.following, began.stamp, oidc.session, verified.id_token
+        )
 
     def end_of(self, id_token: str | None) -> str | None:
         """Where the browser logs out at the provider too; None where it need not, or can't."""
@@ -160,8 +162,8 @@ class SignOn:
         return Identity.of_role(name, role)
 
 
-def _role(oidc: Oidc, said: Any) -> Role | None:
-    words = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+def _role(oidc: Oidc, claimed: Any) -> Role | None:
+    words = [claimed] if isinstance(claimed, str) else claimed if isinstance(claimed, list) else []
     return next((role for word, role in oidc.roles.items() if word in words), None)
 
 

@@ -1,4 +1,4 @@
-"""What the admin endpoint shows of the site, and the tools that it is given from other rooms."""
+"""What the admin endpoint shows of the site, and the actions that it is given from other rooms."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class EchoOutcome:
 
 
 @dataclass(frozen=True)
-class Tools:
+class Actions:
     """What other rooms can do for an administrator; None where this process was started without it.
 
     Attributes

@@ -209,14 +209,14 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
 
 def run_admin(path: Path, stop: threading.Event) -> None:
     """Serve the admin API and page until told to stop."""
-    from whyray.admin import create_app, serve_admin, tools_of
+    from whyray.admin import actions_of, create_app, serve_admin
 
     context = Context.open(path, check_apart=True)
     if ROLE_OF_SUPERVISOR not in os.environ and (words := first_start_words(context)) is not None:
         say(words)  # not for the log: it may hold a link
     settings = context.config().admin
-    tools = tools_of(context.config, known=lambda uid: studies.is_own(context.catalog, uid))
-    app = create_app(context.catalog, context.storage, context.config, tools=tools)
+    actions = actions_of(context.config, known=lambda uid: studies.is_own(context.catalog, uid))
+    app = create_app(context.catalog, context.storage, context.config, actions=actions)
     tls = None if settings.tls is None else settings.tls.context()
     server = serve_admin(app, settings.address, settings.port, tls=tls, proxies=settings.proxies)
     try:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.base.failures import logged, typed_error
-from whyray.catalog import Catalog, clock_steps, jobs, tallies
+from whyray.catalog import Catalog, clock_steps, job_queue, jobs, tallies
 
 _log = logging.getLogger("whyray.schedule")
 SEND_AGAIN_AFTER = timedelta(seconds=90)
@@ -56,7 +56,7 @@ class Schedule:
         self.router.step()
         now = self.catalog.clock()
         with self.catalog.read() as session:
-            jobs_are_open = jobs.any_open(session)
+            jobs_are_open = job_queue.any_open(session)
         if jobs_are_open:
             with self.catalog.begin() as session:
                 jobs.wake(session, now)
@@ -103,7 +103,7 @@ class Schedule:
         now = self.catalog.clock()
         again_after = None if self._messages_wait() else SEND_AGAIN_AFTER
         with self.catalog.begin() as session:
-            waiting = [(job.id, job.priority) for job in jobs.to_dispatch(session, now, again_after=again_after)]
+            waiting = [(job.id, job.priority) for job in job_queue.to_dispatch(session, now, again_after=again_after)]
         sent = 0
         for job_id, priority in waiting:
             try:
@@ -112,7 +112,7 @@ class Schedule:
             except _refusal_of_messages() as error:
                 _log.warning("the queue does not take messages: %s", type(error).__name__)
                 with self.catalog.begin() as session:
-                    jobs.undispatch(session, [unsent_id for unsent_id, _ in waiting[sent:]])
+                    job_queue.undispatch(session, [unsent_id for unsent_id, _ in waiting[sent:]])
                 break
         return sent
 

@@ -114,6 +114,6 @@ def bootstrap_interval(
 def evenly_spread(count: int, most: int) -> NDArray[np.intp]:
     """Row numbers of 0..count - 1, ascending: all where they are at most `most`, else so many from first to last.
 
-    The same numbers give the same rows. None where either is 0.
+    The same numbers give the same rows. Empty where either is 0.
     """
     return np.unique(np.linspace(0, count - 1, max(0, min(most, count))).round().astype(np.intp))

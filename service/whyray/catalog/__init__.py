@@ -23,6 +23,8 @@ from whyray.catalog import (
     feedback,
     headers,
     installation,
+    job_inputs,
+    job_queue,
     jobs,
     keys,
     known_series,
@@ -32,6 +34,7 @@ from whyray.catalog import (
     revisions,
     stuck,
     studies,
+    study_states,
     tallies,
     workitems,
 )
@@ -42,6 +45,7 @@ from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
 from whyray.catalog.columns import Base
 from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.database import Catalog, is_newest, is_one_of, sqlite_url
+from whyray.catalog.delivery_tables import Announcement, Delivery
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
     DriftSample,
@@ -72,10 +76,9 @@ from whyray.catalog.states import (
     job_sources,
     workitem_after,
 )
-from whyray.catalog.studies import STUDY_STATE, Arrival, Received, StudyState
+from whyray.catalog.studies import Arrival, Received
+from whyray.catalog.study_states import STUDY_STATE, StudyState
 from whyray.catalog.tables import (
-    Announcement,
-    Delivery,
     Event,
     Installation,
     Instance,
@@ -166,6 +169,8 @@ __all__ = [
     "installation",
     "is_newest",
     "is_one_of",
+    "job_inputs",
+    "job_queue",
     "job_sources",
     "jobs",
     "keys",
@@ -177,6 +182,7 @@ __all__ = [
     "sqlite_url",
     "stuck",
     "studies",
+    "study_states",
     "tallies",
     "workitem_after",
     "workitems",

@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session, joinedload
 from whyray.base.errors import WhyRayError
 from whyray.catalog import attempts, events
 from whyray.catalog.database import new_id
+from whyray.catalog.delivery_tables import Announcement, Delivery
 from whyray.catalog.replacement import REPLACED, drop, is_replaced
 from whyray.catalog.states import DeliveryState, delivery_after
-from whyray.catalog.tables import Announcement, Delivery, Job, ResultRow
+from whyray.catalog.tables import Job, ResultRow
 
 LEASE = timedelta(seconds=120)
 """How long an announcer may be silent before another takes over."""

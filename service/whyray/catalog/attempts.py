@@ -10,8 +10,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, TransitionError, WhyRayError, uncorrectable_codes
+from whyray.catalog.delivery_tables import Announcement, Delivery
 from whyray.catalog.states import DeliveryState, JobState, delivery_after
-from whyray.catalog.tables import Announcement, Delivery, Job
+from whyray.catalog.tables import Job
 
 Attempted = TypeVar("Attempted", Job, Delivery, Announcement)
 Outgoing = TypeVar("Outgoing", Delivery, Announcement)

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from whyray.catalog import conflicts, deliveries, processes, stuck
 from whyray.catalog.attention_item import Attention, Work
+from whyray.catalog.delivery_tables import SENT_AND_ASKED, Delivery
 from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.shortages import Disks, shortages
 from whyray.catalog.states import DeliveryState, JobState
-from whyray.catalog.tables import SENT_AND_ASKED, Delivery, Event, Process, Study
+from whyray.catalog.tables import Event, Process, Study
 
 LATE_COMMITMENT = timedelta(hours=6)
 LONG_OPEN = timedelta(hours=3)

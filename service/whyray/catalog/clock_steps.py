@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from whyray.catalog import announcements, deliveries, events, jobs, workitems
 from whyray.catalog.attempts import Outgoing
+from whyray.catalog.delivery_tables import Announcement, Delivery
 from whyray.catalog.states import DeliveryState, JobState
-from whyray.catalog.tables import Announcement, Delivery, Job, Study, Workitem
+from whyray.catalog.tables import Job, Study, Workitem
 
 
 def moved(session: Session, by: timedelta, now: datetime) -> int:

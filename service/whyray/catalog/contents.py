@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, TransitionError
-from whyray.catalog import conflicts, events, jobs, replacement, studies
+from whyray.catalog import conflicts, events, job_inputs, replacement, studies
 from whyray.catalog.conflict_tables import Conflict
 from whyray.catalog.states import ConflictDecision, JobState, job_after
 from whyray.catalog.tables import Instance, Job, Study
@@ -166,7 +166,8 @@ def _withdraw(session: Session, study: Study, formers: list[Instance], now: date
         for job in session.scalars(
             select(Job).where(Job.study_id == study.id).order_by(Job.created_at, Job.id).with_for_update()
         )
-        if series_uids.intersection(job.series_uids) or any(jobs.is_segmentation_for(job, former) for former in formers)
+        if series_uids.intersection(job.series_uids)
+        or any(job_inputs.is_segmentation_for(job, former) for former in formers)
     ]
     stopped = 0
     for job in affected:

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, joinedload
 
 from whyray.base.errors import TransitionError, WhyRayError
 from whyray.catalog import announcements, attempts, events, replacement, tallies
+from whyray.catalog.delivery_tables import Delivery
 from whyray.catalog.states import DeliveryState, delivery_after
-from whyray.catalog.tables import Delivery, Job, ResultRow
+from whyray.catalog.tables import Job, ResultRow
 
 LEASE = timedelta(seconds=120)
 """How long a sender may be silent before another takes over; sending twice the same UID is harmless."""

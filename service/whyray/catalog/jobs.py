@@ -1,7 +1,7 @@
 """Jobs in the catalog: created once, claimed by lease, moved only along `states.JOB_TRANSITIONS`.
 
 A message of the queue says 'look at this job' and nothing else. `claim` decides: a doubled, late or lost message
-changes nothing.
+changes nothing. Which jobs need a message is `job_queue`'s, what a job takes is `job_inputs`'.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select, text, true, update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.orm import Session
 
-from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
+from whyray.base.errors import Cancelled, LeaseLost, WhyRayError, WorkerLost
 from whyray.catalog import attempts, events, replacement, revisions, studies, tallies
 from whyray.catalog.columns import UtcDateTime
 from whyray.catalog.database import new_id
-from whyray.catalog.states import JOBS_AT_WORK, JobState, job_after
-from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
+from whyray.catalog.delivery_tables import Delivery
+from whyray.catalog.states import JobState, job_after
+from whyray.catalog.tables import Instance, Job, ResultRow, Study
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)
@@ -360,117 +361,6 @@ def wake(session: Session, now: datetime) -> int:
     for job in orphans:
         job.state, job.finished_at, job.lease_owner = job_after("stopped", job.state), now, None
     return len(due) + len(orphans)
-
-
-def any_open(session: Session) -> bool:
-    """Whether any job waits, is queued, runs or is being cancelled: a look that needs no write lock."""
-    return session.scalar(select(Job.id).where(Job.state.in_(JOBS_AT_WORK)).limit(1)) is not None
-
-
-def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | None) -> list[Job]:
-    """Jobs that need a message: never sent, lost on the way, or abandoned by their worker; most urgent first.
-
-    They are marked as sent. A message too many is harmless.
-
-    Parameters
-    ----------
-    again_after
-        A queued job whose message is older than this is taken to have lost it; None while messages are still waiting
-        in the broker, so that a long queue is not sent again and again.
-    """
-    needs: ColumnElement[bool] = Job.dispatched_at.is_(None)
-    if again_after is not None:
-        needs |= Job.dispatched_at <= now - again_after
-    expired = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
-    jobs = list(
-        session.scalars(
-            select(Job)
-            .where((Job.state == JobState.QUEUED) & needs | expired & (needs | (Job.dispatched_at <= Job.lease_until)))
-            .order_by(Job.priority, Job.created_at)
-            .with_for_update(skip_locked=True)
-        )
-    )
-    for job in jobs:
-        job.dispatched_at = now
-    return jobs
-
-
-def next_claimable(
-    session: Session,
-    now: datetime,
-    *,
-    waiting_for: timedelta | None = None,
-    before: int | None = None,
-    besides: Collection[str] = (),
-    besides_studies: Collection[int] = (),
-) -> str | None:
-    """The most urgent job that `claim` would give now; None if there is none.
-
-    Parameters
-    ----------
-    waiting_for
-        Leave out what has had its message, or was created, less than so long ago.
-    before
-        Leave out what is not more urgent than this priority.
-    besides, besides_studies
-        Leave out these jobs, and those of these studies.
-    """
-    queued: ColumnElement[bool] = Job.state == JobState.QUEUED
-    abandoned = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
-    if waiting_for is not None:
-        queued &= func.coalesce(Job.dispatched_at, Job.created_at) <= now - waiting_for
-        abandoned &= Job.lease_until <= now - waiting_for
-    more_urgent: ColumnElement[bool] = true() if before is None else Job.priority < before
-    claimable = select(Job.id).where(more_urgent, queued | abandoned).order_by(Job.priority, Job.created_at, Job.id)
-    if besides:
-        claimable = claimable.where(Job.id.not_in(besides))
-    if besides_studies:
-        claimable = claimable.where(Job.study_id.not_in(besides_studies))
-    return session.scalar(claimable.limit(1))
-
-
-def undispatch(session: Session, job_ids: Sequence[str]) -> None:
-    """Take back that a message was sent: the broker did not take it."""
-    session.execute(update(Job).where(Job.id.in_(job_ids)).values(dispatched_at=None))
-
-
-def inputs(session: Session, job: Job) -> dict[str, list[Instance]]:
-    """The instances that the job takes, by Series Instance UID, as they were when it was created.
-
-    Raises
-    ------
-    InputChanged
-        If some of them are gone.
-    """
-    taken = {
-        uid: [instance for instance in group if instance.id <= job.through_instance]
-        for uid, group in studies.routable(session, job.study_id).items()
-        if uid in job.series_uids
-    }
-    if studies.input_digest(instance for group in taken.values() for instance in group) != job.input_digest:
-        raise InputChanged(f"job {job.id}: instances that it was created for are no longer in the catalog")
-    return taken
-
-
-def segmentations(session: Session, job: Job) -> list[Instance]:
-    """Segmentations of the job's study that somebody else sent before the job was created, in the order they came."""
-    return [
-        instance
-        for group in studies.routable(session, job.study_id).values()
-        for instance in group
-        if is_segmentation_for(job, instance)
-    ]
-
-
-def is_segmentation_for(job: Job, instance: Instance) -> bool:
-    """Whether an instance of the job's study, while it is in use, is one of its `segmentations`, of whatever series."""
-    # not with this module: commands that only read the catalog need no pydicom
-    from pydicom.uid import SegmentationStorage
-
-    from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
-
-    is_segmentation = instance.sop_class_uid in (SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE)
-    return is_segmentation and instance.received_at <= job.created_at
 
 
 def tally(session: Session) -> dict[JobState, int]:

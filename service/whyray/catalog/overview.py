@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from whyray.catalog import deliveries, jobs, processes, stuck, studies, workitems
+from whyray.catalog import deliveries, jobs, processes, stuck, study_states, workitems
 from whyray.catalog.attention import attention
 from whyray.catalog.attention_item import Attention
 from whyray.catalog.shortages import Disks
 from whyray.catalog.states import DeliveryState, JobState, WorkitemState
-from whyray.catalog.studies import StudyState
+from whyray.catalog.study_states import StudyState
 from whyray.catalog.tables import Job, Process
 
 
@@ -104,7 +104,7 @@ def overview(session: Session, now: datetime, *, destinations: Iterable[str], di
     return Overview(
         at=now,
         roles=role_states(session, now),
-        studies=studies.tally(session),
+        studies=study_states.tally(session),
         jobs=jobs.tally(session),
         queue=queue_state(session),
         destinations=destination_states(session, named, stuck_work=stuck_groups),

@@ -14,8 +14,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
+from whyray.catalog.delivery_tables import Announcement, Delivery
 from whyray.catalog.states import DeliveryState, delivery_after, delivery_sources
-from whyray.catalog.tables import Announcement, Delivery, Job, ResultRow
+from whyray.catalog.tables import Job, ResultRow
 
 REPLACED = or_(ResultRow.replaced_at.is_not(None), ResultRow.withdrawn_at.is_not(None))
 """Whether a later run of the same job replaced a result, or it was withdrawn with the content it was made from."""

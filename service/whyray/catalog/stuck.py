@@ -11,8 +11,9 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, func, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from whyray.catalog.delivery_tables import Announcement, Delivery
 from whyray.catalog.states import DeliveryState, JobState
-from whyray.catalog.tables import Announcement, Delivery, Job
+from whyray.catalog.tables import Job
 
 Kind = Literal["jobs", "deliveries", "announcements"]
 _TABLES: dict[Kind, type[Job | Delivery | Announcement]] = {

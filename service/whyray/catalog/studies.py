@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     Table,
     bindparam,
     case,
-    distinct,
-    exists,
     false,
     func,
     insert,
@@ -28,50 +23,22 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from whyray.catalog import conflicts, events, headers, tallies
+from whyray.catalog import conflicts, events, headers
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
-from whyray.catalog.states import JOBS_AT_WORK, JobState
-from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
+from whyray.catalog.tables import Instance, ResultRow, Series, Study
 
-StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
 _OF_RESULT = select(ResultRow.id).where(ResultRow.sop_instance_uid == bindparam("uid")).limit(1)
 _RESULT = Prepared(_OF_RESULT)
 
 
-def _job_in(*states: JobState) -> ColumnElement[bool]:
-    return exists().where(Job.study_id == Study.id, Job.state.in_(states)).correlate(Study)
-
-
-STUDY_STATE: ColumnElement[str] = case(
-    (Study.received_sequence > Study.routed_sequence, "receiving"),
-    (_job_in(JobState.FAILED), "failed"),
-    (_job_in(*JOBS_AT_WORK), "working"),
-    (_job_in(JobState.DONE), "done"),
-    (_job_in(*JobState), "stopped"),
-    else_="unrouted",
-)
-"""Where a study stands, from its instances and jobs: one of `StudyState`."""
-FEW: dict[StudyState, tuple[JobState, ...]] = {
-    "failed": (JobState.FAILED,),
-    "working": JOBS_AT_WORK,
-    # a job is superseded by a newer one, unless its images were corrected and no route takes them: then it is the last
-    "stopped": (JobState.CANCELLED, JobState.SUPERSEDED),
-}
-"""States of studies that few are in, each with the states of jobs of which such a study has one."""
 NEWEST = 10_000
 """Among so many studies, the newest, a part from within a UID is looked for."""
 _FEW_BY_UID = 2000
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
-_STRONGER: dict[StudyState, tuple[JobState, ...]] = {
-    "failed": (),
-    "working": (JobState.FAILED,),
-    "stopped": (JobState.FAILED, *JOBS_AT_WORK, JobState.DONE),
-}
-"""States of jobs of which such a study has none."""
 
 
 @dataclass(frozen=True)
@@ -326,62 +293,6 @@ def counts(session: Session, study_id: int) -> tuple[int, int]:
         .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False))
     ).one()
     return int(row[0]), int(row[1])
-
-
-def tally(session: Session) -> dict[StudyState, int]:
-    """How many studies are in each state of `StudyState`."""
-    counts: Counter[StudyState] = Counter()
-    with_jobs = 0
-    for row in tallies.counted(session, "studies"):
-        has_jobs, receiving = (bool(facet) for facet in row.facets)
-        if receiving or not has_jobs:
-            counts["receiving" if receiving else "unrouted"] += row.number
-        else:
-            with_jobs += row.number
-    for state in FEW:
-        counts[state] = number_of_few(session, state)
-    counts["done"] = with_jobs - sum(counts[state] for state in FEW)
-    return {state: number for state, number in counts.items() if number}
-
-
-def number_of_few(session: Session, state: StudyState) -> int:
-    """How many studies are in one of the states `FEW`: counted among jobs, so that no study is read."""
-    return session.scalar(_count_of_few(state)) or 0
-
-
-@cache
-def _count_of_few(state: StudyState) -> Select[int]:
-    receiving = select(Study.id).where(Study.received_sequence > Study.routed_sequence)
-    return select(func.count(distinct(Job.study_id))).where(*_of_few(state), Job.study_id.not_in(receiving))
-
-
-def _of_few(state: StudyState) -> tuple[ColumnElement[bool], ...]:
-    """Jobs whose study is in one of the states `FEW`, unless it is receiving."""
-    conditions: list[ColumnElement[bool]] = [Job.state.in_(FEW[state])]
-    if _STRONGER[state]:
-        other = aliased(Job)
-        conditions.append(~exists().where(other.study_id == Job.study_id, other.state.in_(_STRONGER[state])))
-    return tuple(conditions)
-
-
-def is_in(state: StudyState) -> ColumnElement[bool]:
-    """Whether a study is in this state; the same as `STUDY_STATE` says, and asks as few jobs as can be."""
-    settled = Study.received_sequence <= Study.routed_sequence
-    conditions: dict[StudyState, ColumnElement[bool]] = {
-        "receiving": Study.received_sequence > Study.routed_sequence,
-        "failed": settled & _job_in(JobState.FAILED),
-        "working": settled & _job_in(*JOBS_AT_WORK) & ~_job_in(JobState.FAILED),
-        "done": settled & _job_in(JobState.DONE) & ~_job_in(JobState.FAILED, *JOBS_AT_WORK),
-        "stopped": settled & _job_in(*JobState) & ~_job_in(JobState.FAILED, *JOBS_AT_WORK, JobState.DONE),
-        "unrouted": settled & ~_job_in(*JobState),
-    }
-    return conditions[state]
-
-
-def is_in_few(state: StudyState) -> ColumnElement[bool]:
-    """The same as `is_in` for one of the states `FEW`: looked up among jobs, so that no other study is read."""
-    settled = Study.received_sequence <= Study.routed_sequence
-    return settled & Study.id.in_(select(Job.study_id).where(*_of_few(state)))
 
 
 def of_uid(session: Session, part: str) -> tuple[tuple[ColumnElement[bool], ...], ...]:

@@ -60,8 +60,8 @@ def main() -> None:
 
 
 def _run(level: str, program: Callable[[], None]) -> None:
-    from whyray.cli.told_failures import run_told
-    from whyray.cli.told_log import tell_log
+    from whyray.cli.failures import run_reporting_failures
+    from whyray.cli.log_output import log_to_stderr
 
-    tell_log(level.upper())
-    run_told(program)
+    log_to_stderr(level.upper())
+    run_reporting_failures(program)

@@ -24,8 +24,8 @@ from whyray.cli import (
     storage,
     template,
 )
-from whyray.cli.told_failures import run_told
-from whyray.cli.told_log import tell_log
+from whyray.cli.failures import run_reporting_failures
+from whyray.cli.log_output import log_to_stderr
 
 app = typer.Typer(
     name="whyray",
@@ -80,9 +80,9 @@ def _options(
     level = (log_level or "info").upper()
     if level not in logging.getLevelNamesMapping():
         raise typer.BadParameter(f"{log_level} is not one of debug, info, warning, error")
-    tell_log(level)
+    log_to_stderr(level)
 
 
 def main() -> None:
     """Run the command; whatever goes wrong is told in two lines, never as a trace."""
-    run_told(app)
+    run_reporting_failures(app)

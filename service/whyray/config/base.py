@@ -34,17 +34,17 @@ class Section(BaseModel):
 
 def field_docstrings(section: type[Section]) -> dict[str, str]:
     """What stands under each field of a section, and of those that it is made from, by the field's name."""
-    told: dict[str, str] = {}
+    docstrings: dict[str, str] = {}
     for model in reversed(section.__mro__):
         if issubclass(model, Section):
-            told |= _docstrings_under(model)
-    return told
+            docstrings |= _docstrings_under(model)
+    return docstrings
 
 
 def _docstrings_under(model: type[Section]) -> dict[str, str]:
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(body, ast.ClassDef)
-    told = {}
+    docstrings = {}
     for field, below in itertools.pairwise(body.body):
         if (
             isinstance(field, ast.AnnAssign)
@@ -53,5 +53,5 @@ def _docstrings_under(model: type[Section]) -> dict[str, str]:
             and isinstance(below.value, ast.Constant)
             and isinstance(below.value.value, str)
         ):
-            told[field.target.id] = inspect.cleandoc(below.value.value)
-    return told
+            docstrings[field.target.id] = inspect.cleandoc(below.value.value)
+    return docstrings

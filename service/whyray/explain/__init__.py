@@ -25,14 +25,20 @@ from whyray.explain import (
     units,
 )
 from whyray.explain.agreement import CHANCE, Agreement, agreement
+from whyray.explain.anatomy.shares_by_region import RegionShare, RegionShares
 from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PREFERRED, PreferredMap, expanded, preferred_map
 from whyray.explain.case import Attribution, Case, Progress
+from whyray.explain.cases.case_matches import CaseMatch, CaseMatches
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
+from whyray.explain.concepts.concept_scores import ConceptScore, ConceptScores, Intervention
 from whyray.explain.context import NOTHING, Context, PriorExplanation
+from whyray.explain.counterfactual.counterfactual import Counterfactual
 from whyray.explain.explain import explain, explainable, heatmaps, why_not
 from whyray.explain.fill import Fill, filled
 from whyray.explain.grid import upsample
 from whyray.explain.image import ExplainedImage, explained_image, predicted_regions
+from whyray.explain.language.statements import Claim, Narrative, Sentence
+from whyray.explain.latent.position import LatentPosition
 from whyray.explain.made_at import place_of
 from whyray.explain.masks import Segments
 from whyray.explain.normal_contrast import NORMAL_CONTRAST, NORMAL_MAPS, coarse_grid
@@ -53,27 +59,9 @@ from whyray.explain.registry import (
     required_tier,
 )
 from whyray.explain.repeat import TOP, top_dice
-from whyray.explain.typed import (
-    CaseMatch,
-    CaseMatches,
-    Claim,
-    ConceptScore,
-    ConceptScores,
-    Counterfactual,
-    Explanation,
-    Intervention,
-    LatentPosition,
-    MapPart,
-    Narrative,
-    RegionShare,
-    RegionShares,
-    Sentence,
-    Structure,
-    TypedExplanation,
-    UnitEffect,
-    UnitReport,
-)
+from whyray.explain.typed import Explanation, MapPart, Structure, TypedExplanation
 from whyray.explain.types import Heatmap, Kind, Tier
+from whyray.explain.units.unit_effects import UnitEffect, UnitReport
 
 REGISTERED = (
     anatomy,

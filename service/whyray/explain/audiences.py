@@ -121,11 +121,11 @@ def _members(group: str, model: Model) -> dict[str, dict[str, Any]]:
     members: dict[str, dict[str, Any]] = {} if first.method is None else {first.method: dict(first.parameters)}
     for name in AUDIENCES[group]:
         if name in able:
-            members.setdefault(name, _told_by(first, name, model))
+            members.setdefault(name, _by_preferred_map(first, name, model))
     return members
 
 
-def _told_by(first: PreferredMap, name: str, model: Model) -> dict[str, Any]:
+def _by_preferred_map(first: PreferredMap, name: str, model: Model) -> dict[str, Any]:
     """What is told by a map is told by the one that the reader sees."""
     reads_map = "of" in method_named(name).Parameters.model_fields
     if not reads_map or first.of is None or "of" in model.manifest.methods.get(name, {}):

@@ -67,7 +67,7 @@ def explain(
 ) -> Explanation | list[Explanation]:
     """Why the model answers as it does about `x`: one explanation, or a list for several targets from one shared run.
 
-    An attribution map comes as a Heatmap, another type of explanation as its own class (see `whyray.explain.typed`).
+    An attribution map comes as a Heatmap, another type of explanation as its own subclass of `TypedExplanation`.
     `context` is what is known beyond the image: anatomy that came with the study, what was said of it before.
 
     `x` is one image in the layout of the manifest, (1, ...) or without the batch axis; or one that is held, so that
@@ -121,10 +121,10 @@ def heatmaps(
 def _made(method: AnyMethod, case: Case, parameters: MethodParameters) -> list[Explanation]:
     names = case.target_names
     if isinstance(method, TypedMethod):
-        told = method.explain_case(case, parameters)
+        explanations = method.explain_case(case, parameters)
         return [
             _in_its_unit(_checked_parts(explanation, case.shape, name), case.model)
-            for name, explanation in zip(names, told, strict=True)
+            for name, explanation in zip(names, explanations, strict=True)
         ]
     return [
         Heatmap(
@@ -191,13 +191,13 @@ def unit_of(unit: str, model: Model) -> str:
     return unit.replace("logit", model.network.form.unit)
 
 
-def _in_its_unit(told: TypedExplanation, model: Model) -> TypedExplanation:
+def _in_its_unit(explanation: TypedExplanation, model: Model) -> TypedExplanation:
     """The same, with the unit of the model's score instead of the logit that methods name by themselves."""
-    unit = getattr(told, "unit", None)
+    unit = getattr(explanation, "unit", None)
     if not isinstance(unit, str) or unit_of(unit, model) == unit:
-        return told
+        return explanation
     changed: dict[str, Any] = {"unit": unit_of(unit, model)}
-    return replace(told, **changed)
+    return replace(explanation, **changed)
 
 
 def _without_twin(model: Model, method: str) -> TierMissing:
@@ -208,18 +208,21 @@ def _without_twin(model: Model, method: str) -> TierMissing:
     return TierMissing(f"{method} needs gradients (T2), and {model.identity} is {model.tier}")
 
 
-def _checked_parts(told: TypedExplanation, shape: tuple[int, ...], target: str) -> TypedExplanation:
+def _checked_parts(explanation: TypedExplanation, shape: tuple[int, ...], target: str) -> TypedExplanation:
     """The same, once it is sure that it is about the target and that its maps and masks lie on the grid."""
-    if told.target != target:
-        raise ExplanationError(f"{told.method}: expected an explanation of {target}, found one of {told.target}")
-    for part in told.maps:
-        _checked(part.values, shape, told.method, target)
-    for structure in told.structures:
+    if explanation.target != target:
+        raise ExplanationError(
+            f"{explanation.method}: expected an explanation of {target}, found one of {explanation.target}"
+        )
+    for part in explanation.maps:
+        _checked(part.values, shape, explanation.method, target)
+    for structure in explanation.structures:
         if structure.mask.shape != shape:
             raise ExplanationError(
-                f"{told.method} of {target}: expected {structure.name} in shape {shape}, found {structure.mask.shape}"
+                f"{explanation.method} of {target}: expected {structure.name} in shape {shape}, "
+                f"found {structure.mask.shape}"
             )
-    return told
+    return explanation
 
 
 def _checked(values: NDArray[Any], shape: tuple[int, ...], method: str, target: str) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ _ROUNDED = 1e-6
 def upsample(
     values: NDArray[np.float32], shape: Sequence[int], placement: MapPlacement | None = None
 ) -> NDArray[np.float32]:
-    """Linear interpolation of the last len(shape) axes of `values` to `shape`, in 2-D or 3-D.
+    """(..., *shape): linear interpolation of the last len(shape) axes of `values` (..., *grid), in 2-D or 3-D.
 
     Without a placement, and where that is edge to edge, sample positions are those of torch's interpolate with
     align_corners=False and of OpenCV's INTER_LINEAR: the centre of cell i lies at (i + 0.5) * ratio - 0.5. Else the

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.errors import ConfigError
 from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
 from whyray.explain.registry import AttributionMap, MethodParameters, register
@@ -19,7 +20,7 @@ from whyray.explain.types import Tier
 
 
 class KernelShapParameters(MethodParameters):
-    """`samples` 0 takes 2 * segments + 2048, as the shap package does."""
+    """`samples` 0 takes 2 * segments + 2048, as the shap package does; fewer than two a segment are refused."""
 
     samples: int = Field(default=0, ge=0)
     segments: int = Field(default=50, ge=2)
@@ -55,7 +56,14 @@ class KernelShap(AttributionMap):
         p = parameters
         labels = superpixels(case.x, p.segments, p.compactness)
         count = int(labels.max()) + 1
-        coalitions, weights = sample_coalitions(count, p.samples or 2 * count + 2048, np.random.default_rng(p.seed))
+        samples = p.samples or 2 * count + 2048
+        if samples < min(2 * count, 2**count - 2):
+            # the least squares would have many solutions, and the one that numpy takes is as wrong as any
+            raise ConfigError(
+                f"{self.name}: {samples} samples don't tell {count} segments apart",
+                advice=f"Give it {2 * count} samples or more, fewer segments, or leave samples out.",
+            )
+        coalitions, weights = sample_coalitions(count, samples, np.random.default_rng(p.seed))
         ends = np.zeros((1, count), bool)
         scores = coalition_scores(case, labels, np.concatenate([ends, coalitions]), filled(case.x, p.fill))
         values = shapley_values(coalitions, weights, scores[1:], scores[0], case.score.astype(np.float64))
@@ -66,12 +74,15 @@ class KernelShap(AttributionMap):
 def sample_coalitions(
     count: int, samples: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Coalitions (n, count) of `count` players without the empty and the whole one, and their kernel weights."""
+    """Coalitions (n, count) of `count` players without the empty and the whole one, and their kernel weights (n,).
+
+    n is at most `samples`, and 0 for an only player.
+    """
     sizes = np.arange(1, count)
     mass = (count - 1) / (sizes * (count - sizes))  # of all coalitions of a size together
     mass /= mass.sum()
-    coalitions: list[NDArray[np.bool_]] = []
-    weights: list[NDArray[np.float64]] = []
+    coalitions = [np.zeros((0, count), bool)]
+    weights = [np.zeros(0)]
     left, open_sizes = samples, set(range(1, count))
     for size in range(1, count // 2 + 1):
         both = {size, count - size}

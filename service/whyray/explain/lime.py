@@ -33,8 +33,9 @@ class LimeParameters(MethodParameters):
 class Lime(AttributionMap):
     """Local interpretable model-agnostic explanations (Ribeiro et al. 2016, eq. 1 and section 3.4) over SLIC segments.
 
-    A ridge regression of the score on which segments are shown, samples weighed by exp(-d^2 / width^2) with d the
-    cosine distance to the whole image. Each place gets its segment's coefficient; `fit` is the weighted R^2.
+    A ridge regression of the score on which segments are shown. Samples are weighed by exp(-d^2 / (2 width^2)) with d
+    the cosine distance to the whole image: the square root of the paper's kernel, as the authors' package has it. Each
+    place gets its segment's coefficient; `fit` is the weighted R^2.
     """
 
     name: ClassVar[str] = "lime"

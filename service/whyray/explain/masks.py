@@ -51,7 +51,7 @@ class ShiftedGrids:
         return GridMasks(self.shape, self._tables, shifted=True)
 
     def drawn(self, keep: float, rng: np.random.Generator) -> tuple[FloatArray, list[int]]:
-        """A random mask's cells, each 1 with the chance `keep`, and its starts."""
+        """A random mask's cells (*counts), each 1 with the chance `keep` and else 0, and its start along each axis."""
         cells = (rng.random(self.counts) < keep).astype(np.float32)
         return cells, [int(rng.integers(0, size)) for size in self.cell_sizes]
 
@@ -69,7 +69,7 @@ class ShiftedGrids:
         return np.stack([self.one(cells, [int(start) for start in starts]) for cells, starts in pairs])
 
     def images(self, shown: FloatArray, hidden: FloatArray | None, masks: FloatArray) -> FloatArray:
-        """hidden + (shown - hidden) * mask."""
+        """(n, C, *spatial): hidden + (shown - hidden) * mask, for each of `masks` (n, *spatial) in 0..1."""
         return _blended(shown, hidden, masks)
 
 
@@ -103,7 +103,7 @@ class UpsampledGrids:
         return _unit_range(masks) if self.scaled else masks
 
     def images(self, shown: FloatArray, hidden: FloatArray | None, masks: FloatArray) -> FloatArray:
-        """hidden + (shown - hidden) * mask."""
+        """(n, C, *spatial): hidden + (shown - hidden) * mask, for each of `masks` (n, *spatial) in 0..1."""
         return _blended(shown, hidden, masks)
 
 
@@ -148,7 +148,7 @@ class Windows:
         return places
 
     def images(self, shown: FloatArray, hidden: FloatArray | None, masks: Sequence[tuple[slice, ...]]) -> FloatArray:
-        """`shown`, and within the windows `hidden`."""
+        """(n, C, *spatial): `shown`, and within each window `hidden`; both (1, C, *spatial), None for 0."""
         batch = np.repeat(shown, len(masks), axis=0)
         for image, place in zip(batch, masks, strict=True):
             image[(slice(None), *place)] = 0 if hidden is None else hidden[0][(slice(None), *place)]
@@ -175,7 +175,7 @@ class Segments:
         return np.asarray(numbers["keep"].take(self.labels, axis=1))
 
     def images(self, shown: FloatArray, hidden: FloatArray | None, masks: BoolArray) -> FloatArray:
-        """`shown` in the segments that are kept, `hidden` in the others."""
+        """(n, C, *spatial): `shown` in the segments that are kept, `hidden` in the others; `masks` as made here."""
         batch = np.repeat(shown, len(masks), axis=0)
         np.copyto(batch, 0 if hidden is None else hidden, where=~masks[:, None])
         return batch

@@ -82,5 +82,8 @@ def _starts(length: int, size: int, step: int) -> range:
 def _per_axis(given: Sizes, shape: tuple[int, ...], name: str) -> tuple[int, ...] | None:
     sizes = (given,) * len(shape) if isinstance(given, int) else given
     if len(sizes) != len(shape) or any(not 0 <= size <= length for size, length in zip(sizes, shape, strict=False)):
-        raise ConfigError(f"occlusion: {name} {given} does not fit an image of {shape}")
+        raise ConfigError(
+            f"occlusion: {name} {given} does not fit an image of {shape}",
+            advice=f"Give one number for {name}, or one for each of the {len(shape)} axes; none larger than its axis.",
+        )
     return sizes if all(sizes) else None

@@ -23,9 +23,10 @@ _ONBOARDING_IMAGES = "references"
 
 
 def completeness_gap(attributions: FloatArray, difference: float) -> float:
-    """|sum of attributions - difference of scores|, relative to the difference.
+    """|sum of attributions - difference of scores|, relative to the difference: ≥ 0, and 0 for completeness.
 
-    Where the scores hardly differ (below 1 % of all that was attributed), relative to that 1 %.
+    `attributions` of any shape and `difference` in units of the score. Where the scores hardly differ (below 1 % of
+    all that was attributed), relative to that 1 %.
     """
     total, size = float(attributions.sum(dtype=np.float64)), float(np.abs(attributions).sum(dtype=np.float64))
     return abs(total - difference) / max(abs(difference), 0.01 * size, 1e-12)

@@ -12,18 +12,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from whyray.base.errors import ExplanationError
+from whyray.explain.anatomy.shares_by_region import RegionShares
+from whyray.explain.cases.case_matches import CaseMatches
+from whyray.explain.concepts.concept_scores import ConceptScores
+from whyray.explain.counterfactual.counterfactual import Counterfactual
 from whyray.explain.figure import NOT_EVALUATED, figure_html
+from whyray.explain.language.statements import Narrative
+from whyray.explain.latent.position import LatentPosition
 from whyray.explain.registry import method_title
-from whyray.explain.typed import (
-    CaseMatches,
-    ConceptScores,
-    Counterfactual,
-    LatentPosition,
-    Narrative,
-    RegionShares,
-    TypedExplanation,
-    UnitReport,
-)
+from whyray.explain.typed import TypedExplanation
+from whyray.explain.units.unit_effects import UnitReport
 
 MOST_SHOWN = 12
 """Bars or pictures in one figure; the first are the strongest."""

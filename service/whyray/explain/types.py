@@ -1,4 +1,4 @@
-"""What explanation methods say: typed values, never pages. Heatmap is one type; the others are in `typed.py`."""
+"""What explanation methods say: typed values, never pages. Heatmap is one type; `typed.py` is common to the others."""
 
 from __future__ import annotations
 

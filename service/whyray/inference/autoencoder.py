@@ -79,7 +79,7 @@ class Autoencoder:
         return np.concatenate(parts)
 
     def reconstruct(self, pictures: FloatArray) -> FloatArray:
-        """Pictures as they come back: decode(encode(pictures))."""
+        """(N, *spatial) pictures as they come back: decode(encode(pictures)), as displayed."""
         return self.decode(self.encode(pictures))
 
     def encode_torch(self, pictures: Any) -> Any:

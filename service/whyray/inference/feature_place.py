@@ -91,10 +91,10 @@ def why_misplaced(
 
 
 def _why_by_graph(placed: PlacedMap, spec: InputSpec, *, segments: bool) -> str | None:
-    told = [(number, place) for number, place in enumerate(placed.places) if place is not None]
-    if [place.axis for _, place in told] != sorted(place.axis for _, place in told):
+    known = [(number, place) for number, place in enumerate(placed.places) if place is not None]
+    if [place.axis for _, place in known] != sorted(place.axis for _, place in known):
         return "the axes of the image are exchanged in them"
-    for number, place in told:
+    for number, place in known:
         why = _why_by_place(place, placed.shape[place.axis], spec.shape[number], segments=segments)
         if why is not None:
             return f"axis {number + 1} of the image {why}"

@@ -213,7 +213,7 @@ class Twin:
         return np.stack(per_target), logits.detach().cpu().numpy()
 
     def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
-        """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
+        """(1, C, *spatial): d sum(logits · weights) / d x at `x`, one item; `weights` in the shape of its logits."""
         return pulled_back(self.logits, x, weights, self.device)
 
     @stage("gradients")
@@ -296,7 +296,7 @@ def _answered(items: Sequence[FloatArray], answers: Answers) -> list[FloatArray]
 
 @stage("gradients")
 def pulled_back(module: Callable[[Any], Any], x: FloatArray, weights: FloatArray, device: str) -> FloatArray:
-    """d sum(module(x) · weights) / d x in torch; zero where the module's answer does not depend on `x` by gradients."""
+    """In the shape of `x`: d sum(module(x) · weights) / d x by torch; zero where the answer has no gradient by `x`."""
     import torch
 
     leaf = torch.from_numpy(np.ascontiguousarray(x)).to(device).requires_grad_(True)

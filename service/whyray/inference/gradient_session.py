@@ -51,7 +51,7 @@ class GradientGraphEngine:
         return np.stack(per_target), self._network.shaped_logits(logits, len(x))
 
     def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
-        """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
+        """(1, C, *spatial): d sum(logits · weights) / d x at `x`, one item; `weights` in the shape of its logits."""
         _, gradient = self._run(x, self._as_graph(weights[0])[None])
         return gradient
 

@@ -39,14 +39,14 @@ class MapPlacement:
     ----------
     axes
         An axis of the image each, None where the map lies edge to edge.
-    told
+    known
         Whether the graph's operators say so of every axis; else edge to edge is what nothing speaks against.
     apart
         Cells by which ways through the graph differ in where they lay it: it is where the straightest of them has it.
     """
 
     axes: tuple[AxisPlacement | None, ...]
-    told: bool = True
+    known: bool = True
     apart: float = 0.0
 
     @property
@@ -66,15 +66,15 @@ def placement(placed: PlacedMap | None, shape: Sequence[int]) -> MapPlacement:
     An axis that the operators don't tell, and one of a single cell, counts as edge to edge.
     """
     axes: list[AxisPlacement | None] = []
-    told = placed is not None and len(placed.shape) == len(shape) + 2
+    known = placed is not None and len(placed.shape) == len(shape) + 2
     apart = 0.0
     for number, length in enumerate(shape):
         place = None if placed is None else placed.places[number]
         if place is not None:
             apart = max(apart, place.apart / abs(place.step))
-            told = told and place.axis == number + 2 and place.step > 0
+            known = known and place.axis == number + 2 and place.step > 0
         elif placed is not None:
-            told = told and placed.shape[number + 2] == 1
+            known = known and placed.shape[number + 2] == 1
         cells = 1 if placed is None or place is None else placed.shape[place.axis]
         if (
             place is None
@@ -85,7 +85,7 @@ def placement(placed: PlacedMap | None, shape: Sequence[int]) -> MapPlacement:
             axes.append(None)
         else:
             axes.append(AxisPlacement(place.first / length, place.step / length))
-    return MapPlacement(tuple(axes), told, apart)
+    return MapPlacement(tuple(axes), known, apart)
 
 
 @lru_cache(maxsize=128)

@@ -168,7 +168,7 @@ class Model:
         return answer
 
     def logits(self, x: NDArray[Any]) -> FloatArray:
-        """The named output before activation, for `x` (N, item in layout)."""
+        """(N, targets) or (N, targets, *grid): the named output before activation, for `x` (N, item in layout)."""
         return self.session.run(self.network.checked_input(x)).logits
 
     def embedding(self, x: NDArray[Any]) -> FloatArray:
@@ -181,7 +181,7 @@ class Model:
         return embedding
 
     def answer(self, logits: FloatArray) -> FloatArray:
-        """From logits to probabilities: activation, then each target's own calibration (Platt 1999).
+        """From logits (N, targets, ...) to probabilities in that shape: activation, then calibration (Platt 1999).
 
         Raises ModelOutputError where the answers should be probabilities by the task, and are none.
         """

@@ -130,7 +130,10 @@ class Network:
                 advice="Prepare the image by the package's manifest.",
             )
         if not np.isfinite(array).all():
-            raise ModelOutputError(f"{self.identity}: the input has NaN or infinite values")
+            raise ModelOutputError(
+                f"{self.identity}: the input has NaN or infinite values",
+                advice="Look at how the image was read and scaled: a model answers anything about such numbers.",
+            )
         return np.moveaxis(array, -1, 1) if self.manifest.input.layout == "NHWC" else array
 
     def shaped_logits(self, raw: FloatArray, batch: int) -> FloatArray:

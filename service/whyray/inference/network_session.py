@@ -93,7 +93,7 @@ class NetworkSession:
 
     # --- answers ----------------------------------------------------------------------------------------------------
     def run(self, x: FloatArray) -> Run:
-        """One forward pass of one item with all that explanations need, or the logits alone of several."""
+        """One pass of `x` (1, C, *spatial) with all that explanations need; of several items the logits alone."""
         if len(x) > 1:
             return Run(self.logits(x), None, None)
         kept = kept_runs()
@@ -105,7 +105,7 @@ class NetworkSession:
         return run
 
     def logits(self, x: FloatArray) -> FloatArray:
-        """Logits of `x` in one pass, or one by one where the graph's batch is fixed."""
+        """(N, targets, ...) logits of `x` (N, C, *spatial) in one pass; one by one where the graph's batch is fixed."""
         if len(x) > 1 and not self.batchable(x):
             singles = [self._forward(x[item : item + 1], inner=False).logits for item in range(len(x))]
             return np.concatenate(singles)

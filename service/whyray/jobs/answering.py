@@ -114,7 +114,6 @@ def answer_images(
     at: datetime,
     revision: int = 1,
     replaces: tuple[int, int] | None = None,
-    supersedes: Sequence[str] = (),
     device_uid: str | None = None,
     segmentations: Sequence[Path | Dataset] = (),
     progress: Progress,
@@ -124,10 +123,9 @@ def answer_images(
     """One answer for each image that suits the package.
 
     `device` is entered when the first image is prepared, and left at the end. `revision` and `replaces` are as in
-    `Answer`. `segmentations` may hold anatomy of the
-    images: methods that tell by anatomy take it before any other. `device_uid` is that of the installation; None for
-    the one that this user keeps. `beside` is done with each map of an image that is explained by itself, while maps are
-    measured.
+    `Answer`. `segmentations` may hold anatomy of the images: methods that tell by anatomy take it before any other.
+    `device_uid` is that of the installation; None for the one that this user keeps. `beside` is done with each map of
+    an image that is explained by itself, while maps are measured.
 
     Raises
     ------
@@ -169,7 +167,6 @@ def answer_images(
                     at=at,
                     revision=revision,
                     replaces=replaces,
-                    supersedes=tuple(supersedes),
                     frames_explained=explained,
                     scope=scope,
                     anatomy=anatomy,

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted, WhyRayError
 from whyray.base.failures import logged
-from whyray.catalog import Catalog, Job, jobs
+from whyray.catalog import Catalog, Job, job_queue, jobs
 from whyray.jobs.attempt import Work
 from whyray.jobs.device_turn import DeviceTurn, HandedBack
 from whyray.jobs.explanation_request import Progress
@@ -229,7 +229,7 @@ class Pipeline:
         computed = all(lane.at_the_device for lane in self._in_hand())
         waiting_for = None if computed and self._device.holder is None else AHEAD_AFTER
         with self.catalog.read() as session:
-            job_id = jobs.next_claimable(
+            job_id = job_queue.next_claimable(
                 session, self.catalog.clock(), waiting_for=waiting_for, besides=self._jobs_in_hand()
             )
             if job_id is None:
@@ -237,7 +237,7 @@ class Pipeline:
             job = jobs.get(session, job_id)
             elsewhere = [other.keeps for other in self._lanes if other is not lane and other.keeps is not None]
             if job.study_id in elsewhere:
-                another = jobs.next_claimable(
+                another = job_queue.next_claimable(
                     session,
                     self.catalog.clock(),
                     waiting_for=waiting_for,
@@ -259,7 +259,7 @@ class Pipeline:
 
     def _hand_back_for_more_urgent(self, lane: Lane) -> None:
         with self.catalog.read() as session:
-            before = jobs.next_claimable(
+            before = job_queue.next_claimable(
                 session, self.catalog.clock(), before=lane.priority, besides=self._jobs_in_hand()
             )
         if before is not None:

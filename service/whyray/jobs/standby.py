@@ -11,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.failures import logged
-from whyray.catalog import Catalog, jobs
+from whyray.catalog import Catalog, job_queue
 
 LOST_AFTER = timedelta(seconds=15)
 """A job that no message has brought to a worker after so long is taken without one: it may be lost."""
@@ -63,7 +63,7 @@ class Standby:
             self._cut_off = cut_off
             _log.warning("the queue %s", "does not answer: jobs are taken from the catalog" if cut_off else "is back")
         with self.catalog.read() as session:
-            return jobs.next_claimable(session, self.catalog.clock(), waiting_for=None if cut_off else LOST_AFTER)
+            return job_queue.next_claimable(session, self.catalog.clock(), waiting_for=None if cut_off else LOST_AFTER)
 
     def run_until(self, stop: threading.Event) -> None:
         """Step until told to stop; an outage of the catalog is waited out."""

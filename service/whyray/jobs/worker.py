@@ -11,7 +11,19 @@ from functools import cache, partial
 from whyray.base.errors import Cancelled, ImageError
 from whyray.base.finding_record import finding_records
 from whyray.base.stages import StageObserver, Stages, measured_stages, stage, stages_in_words
-from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs, revisions
+from whyray.catalog import (
+    Catalog,
+    Instance,
+    Job,
+    JobState,
+    NewResult,
+    drift,
+    events,
+    installation,
+    job_inputs,
+    jobs,
+    revisions,
+)
 from whyray.config import DEFAULT_KINDS, Config
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, sop_class_of
 from whyray.inference import Model
@@ -196,7 +208,7 @@ def _note_refusals(catalog: Catalog, order: _Order, study: StudyImages) -> None:
 def _order(job_id: str, tools: Tools) -> _Order:
     with tools.catalog.read() as session:
         job = jobs.get(session, job_id)
-        instances = [instance for group in jobs.inputs(session, job).values() for instance in group]
+        instances = [instance for group in job_inputs.instances(session, job).values() for instance in group]
         kinds = {instance.id: _other_object(instance, tools.storage) for instance in instances}
         earlier = revisions.earlier_results(session, job)
         return _Order(
@@ -206,7 +218,7 @@ def _order(job_id: str, tools: Tools) -> _Order:
             others={
                 instance.sop_instance_uid: kind for instance in instances if (kind := kinds[instance.id]) is not None
             },
-            segmentation_keys=tuple(segmentation.key for segmentation in jobs.segmentations(session, job)),
+            segmentation_keys=tuple(segmentation.key for segmentation in job_inputs.segmentations(session, job)),
             previous=tuple(map(earlier_result, earlier)),
             in_force=version_in_force(earlier),
             before=RunsBefore.of(revisions.own_results(session, job)),

@@ -81,12 +81,12 @@ def maximise(
         shifts = rng.integers(-recipe.jitter, recipe.jitter + 1, size=(recipe.steps, 2))
         start, pictures = _climb(model, body, unit, torch.from_numpy(noise).to(waves.device), waves, shifts, recipe)
         inputs = as_input(np.concatenate([start, pictures]), model.manifest.input)
-        told = pooled(activations(model, inputs, layer))[:, unit]
+        reached = pooled(activations(model, inputs, layer))[:, unit]
         own = _layer_of(body, torch.from_numpy(inputs).to(waves.device)).flatten(2).mean(dim=2)[:, unit]
-        gap = parity_gap(own.detach().cpu().numpy(), told)
+        gap = parity_gap(own.detach().cpu().numpy(), reached)
         if gap > PARITY:
             raise TierMissing(f"{model.identity}: the converted graph's {layer!r} differs by {gap:.2g}")
-        maximised.append(Maximised(unit, pictures, told[recipe.seeds :], told[: recipe.seeds]))
+        maximised.append(Maximised(unit, pictures, reached[recipe.seeds :], reached[: recipe.seeds]))
     return maximised
 
 

@@ -145,7 +145,7 @@ def _about_the_graph(model: Model) -> list[Finding]:
             )
         )
     layer = model.network.features_name
-    if layer is not None and not model.network.placement(layer).told:
+    if layer is not None and not model.network.placement(layer).known:
         findings.append(
             Finding(
                 "warning",

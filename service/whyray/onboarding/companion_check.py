@@ -59,11 +59,11 @@ def missing_companions(model: Model) -> Iterator[tuple[CompanionRole, str, str]]
         try:
             model.companion(role, method="`whyray package check`")
         except WhyRayError as error:
-            told = ROLES[role]
+            words = ROLES[role]
             yield (
                 role,
-                f"its companion {role} {named!r} can't be loaded ({error.message}): {told.lost}",
-                f"{_INSTALL[0].upper()}{_INSTALL[1:]}{told.add}.",
+                f"its companion {role} {named!r} can't be loaded ({error.message}): {words.lost}",
+                f"{_INSTALL[0].upper()}{_INSTALL[1:]}{words.add}.",
             )
 
 
@@ -73,6 +73,6 @@ def unnamed_companions(model: Model) -> Iterator[str]:
     manifest = model.manifest
     if manifest.task not in ("classification", "multi-label") or manifest.input.kind != "planar":
         return
-    for role, told in ROLES.items():
-        if role not in manifest.companions and told.without:
-            yield f"without a companion {role}: {told.without}; {told.add}"
+    for role, words in ROLES.items():
+        if role not in manifest.companions and words.without:
+            yield f"without a companion {role}: {words.without}; {words.add}"

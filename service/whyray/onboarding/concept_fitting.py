@@ -24,6 +24,7 @@ from whyray.explain.concepts import (
     layer_to_logits,
     permuted,
     pooled,
+    resampled,
     ridge,
 )
 from whyray.explain.concepts.surrogate import fit_surrogate
@@ -109,8 +110,19 @@ def fit_bank(model: Model, examples: Examples, recipe: ConceptRecipe, progress: 
         )
     name = embedding_name(model)
     if name is not None and seen.embedding is not None and model.task != "segmentation":
-        known = (concepts, examples.values, examples.goals, model.targets)
-        surrogate = fit_surrogate(name, seen.embedding, seen.logits, *known, fold_of, rng, progress)
+        surrogate = fit_surrogate(
+            name,
+            seen.embedding,
+            seen.logits,
+            concepts=concepts,
+            values=examples.values,
+            goals=examples.goals,
+            targets=model.targets,
+            groups=examples.groups,
+            fold_of=fold_of,
+            rng=rng,
+            progress=progress,
+        )
     return ConceptBank(
         targets=model.targets,
         concepts=concepts,
@@ -216,7 +228,7 @@ def _directions(
     copies = []
     for number in range(recipe.copies):
         progress(number, recipe.copies, "resampling concept vectors")
-        rows = _resampled(examples.groups, rng)
+        rows = resampled(examples.groups, rng)
         copies.append(ridge(activations[rows], examples.goals[rows], reading.penalties).weights)
     count = len(examples.concepts)
     shuffled = np.stack([permuted(examples.goals[:, number % count], rng) for number in range(recipe.random)], axis=1)
@@ -247,12 +259,6 @@ def in_standard_deviations(vectors: DoubleArray, activations: FloatArray) -> Flo
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-24)
     spread = (activations @ unit.T).std(axis=0)
     return np.asarray(unit * spread[:, None], np.float32)
-
-
-def _resampled(groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
-    unique, inverse = np.unique(groups, return_inverse=True)
-    weight = np.bincount(rng.integers(0, len(unique), len(unique)), minlength=len(unique))
-    return np.repeat(np.arange(len(groups)), weight[inverse])
 
 
 def _classes(model: Model, examples: Examples, logits: FloatArray) -> tuple[list[NDArray[np.intp]], FloatArray]:

@@ -140,8 +140,8 @@ def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[S
 
 
 def _patient(header: Any) -> str:
-    told = (str(header.get("IssuerOfPatientID") or ""), str(header.get("PatientID") or ""))
-    return hashlib.sha256("\0".join(told).encode()).hexdigest() if told[1] else ""
+    patient = (str(header.get("IssuerOfPatientID") or ""), str(header.get("PatientID") or ""))
+    return hashlib.sha256("\0".join(patient).encode()).hexdigest() if patient[1] else ""
 
 
 def _on_grid(boxes: Sequence[Box], grid: ModelGrid) -> NDArray[np.bool_]:

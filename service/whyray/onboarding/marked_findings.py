@@ -69,11 +69,11 @@ class MarkedFindings:
         if not self._findings:
             return None
         if not self._baselines:
-            self._baselines = baseline_scores(self._model, self._findings, self._seed, self._told("baselines"))
+            self._baselines = baseline_scores(self._model, self._findings, self._seed, self._progress_of("baselines"))
         rows = evenly_spread(len(self), max(1, self._forwards // _cost(method, parameters))).tolist()
-        told, maps = self._told(method.name), {}
+        progressed, maps = self._progress_of(method.name), {}
         for place, row in enumerate(rows):
-            told(place)
+            progressed(place)
             finding = self._findings[row]
             own = None if self.by_held_out else made.get((finding.image, finding.target))
             heatmap = own or self._map(finding, method.name, parameters)
@@ -94,13 +94,13 @@ class MarkedFindings:
 
     def best_source(self, method: Method, sources: Sequence[str], parameters: Mapping[str, Any]) -> str | None:
         """The method whose maps `method` is best made of, by hits, then AUPRC; None where too few findings tell."""
-        told = {}
+        by_source = {}
         for source in sources if len(self) >= FEWEST_BOXES else ():
             figures = self.measure(method, {**parameters, "of": source}, {})
             if figures is not None:
-                told[source] = figures, self.maps
-        best = next(iter(best_first({source: figures for source, (figures, _) in told.items()})), None)
-        self._just_measured = None if best is None else (method.name, {**parameters, "of": best}, *told[best])
+                by_source[source] = figures, self.maps
+        best = next(iter(best_first({source: figures for source, (figures, _) in by_source.items()})), None)
+        self._just_measured = None if best is None else (method.name, {**parameters, "of": best}, *by_source[best])
         return best
 
     def _map(self, finding: MarkedFinding, method: str, parameters: Mapping[str, Any]) -> Heatmap | None:
@@ -113,7 +113,7 @@ class MarkedFindings:
             refusal_of(_log, error, method)
             return None
 
-    def _told(self, what: str) -> Callable[[int], None]:
+    def _progress_of(self, what: str) -> Callable[[int], None]:
         return lambda number: self._progress(f"{what} against boxes: finding {number + 1} of {len(self)}")
 
 

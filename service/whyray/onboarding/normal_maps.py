@@ -46,14 +46,14 @@ def normal_maps(
     for method, parameters in methods.items():
         progress(f"{method.name} of {len(picked)} images without findings")
         try:
-            told = _mean_and_spread(model, [normals[index] for index in picked], method.name, parameters)
+            measured = _mean_and_spread(model, [normals[index] for index in picked], method.name, parameters)
         except Exception as error:  # of this method alone
             if ends_all(error):
                 raise
             refusal_of(_log, error, method.name)
             continue
         name = method.name
-        arrays[f"{name} mean"], arrays[f"{name} spread"], used[name], places[name] = told
+        arrays[f"{name} mean"], arrays[f"{name} spread"], used[name], places[name] = measured
     if not used:
         return None
     facts = ArtefactFacts(

@@ -173,29 +173,29 @@ def onboard(
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
     asked = _asked(model, given, explained)
-    step = [0]
+    step = 0
 
-    def told(words: str) -> None:
+    def tell(words: str) -> None:
         if progress is not None:
-            progress(step[0], len(chosen), words)
+            progress(step, len(chosen), words)
 
     compared = ComparedMaps(model)
     findings = MarkedFindings(
-        model, _marked(given, localised, held_out), seed, told, held_out=held_out, forwards=forwards
+        model, _marked(given, localised, held_out), seed, tell, held_out=held_out, forwards=forwards
     )
     # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
     changed = tuple(randomised(model, np.random.default_rng(seed)))
     # Maps that are made of another method's come last: they are made of the one that points best.
     sources = [method for method in chosen if not _made_of_another(method)]
     for number, method in enumerate(sorted(chosen, key=_made_of_another)):
-        step[0] = number
+        step = number
         if method.name == NORMAL_CONTRAST:
             normals = [image.x for image in given if image.labels and not any(image.labels.values())]
             known = sources or [source for source in heatmap_methods() if source.name == preferred_map(model).of]
             known = [source for source in known if not contrasted or source.name in contrasted]
-            kept_maps = keep_normal_maps(model, normals, known, made, told)
+            kept_maps = keep_normal_maps(model, normals, known, made, tell)
             report |= {"normal maps": list(kept_maps)} if kept_maps else {}
-        told(method.name)
+        tell(method.name)
         refusal = why_not(method, model)
         if refusal is not None:
             entry: dict[str, Any] = {"refused": refusal.message}

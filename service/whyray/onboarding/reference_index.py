@@ -84,7 +84,7 @@ class Collected:
 
 
 def make_index(
-    collected: Collected, told: IndexFacts, *, progress: Callable[[float, str], None] = lambda _, __: None
+    collected: Collected, stated: IndexFacts, *, progress: Callable[[float, str], None] = lambda _, __: None
 ) -> tuple[ArtefactFacts, dict[str, NDArray[Any]]]:
     """Facts and arrays of the artefact, to be written; the same images give the same, whatever they are called.
 
@@ -95,7 +95,7 @@ def make_index(
     model = collected.model
     entries = without_repeats(collected.entries)
     progress(0.0, "fitting the space")
-    arrays, details = index_arrays(model, entries, seed=told.seed, umap=told.umap)
+    arrays, details = index_arrays(model, entries, seed=stated.seed, umap=stated.umap)
     if collected.code_mean is not None and collected.latents is not None:
         arrays["code_mean"] = collected.code_mean
         details["autoencoder"] = collected.latents.identity
@@ -103,11 +103,11 @@ def make_index(
         kind=KIND,
         graph=graph_digest(model),
         package=model.identity,
-        made=told.made,
+        made=stated.made,
         count=len(entries),
-        source=told.source,
-        licence=told.licence,
-        synthetic=told.synthetic,
+        source=stated.source,
+        licence=stated.licence,
+        synthetic=stated.synthetic,
         details=details,
     )
     index = from_artefact(Artefact(Path(KIND), facts, arrays, ""))
@@ -115,13 +115,13 @@ def make_index(
     places = {entry.digest: number for number, entry in enumerate(entries)}
     sample = [(places[digest], x) for digest, x in collected.sample]
     progress(0.2, "planting outliers")
-    details |= outliers(model, index, [x for _, x in sample], told)
+    details |= outliers(model, index, [x for _, x in sample], stated)
     progress(0.5, "looking for each reference")
     details["self-retrieval"] = self_retrieval(model, index, sample)
     details["agreement"] = {name: agreement(model, index, number, entries) for number, name in enumerate(model.targets)}
     progress(0.6, "randomising weights")
-    details["randomised"] = changed_neighbours(model, [x for _, x in sample], told.seed)
-    details |= told.more
+    details["randomised"] = changed_neighbours(model, [x for _, x in sample], stated.seed)
+    details |= stated.more
     return facts.model_copy(update={"details": _plain(details)}), arrays
 
 
@@ -129,13 +129,13 @@ def _latents(model: Model) -> LatentSpace | None:
     return None if why_no_latents(model, method=KIND) is not None else LatentSpace(model, method=KIND)
 
 
-def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], told: IndexFacts) -> dict[str, Any]:
+def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], stated: IndexFacts) -> dict[str, Any]:
     """AUROC of each distance by kind of outlier, and the distance whose mean is best."""
     usual = index.usual
     aurocs: dict[str, dict[str, float]] = {name: {} for name in usual}
-    kinds: dict[str, Iterable[FloatArray]] = dict(planted(model, np.concatenate(images), told.seed))
-    if told.outliers:
-        kinds["other images"] = [model.network.checked_input(outlier)[0] for outlier in told.outliers]
+    kinds: dict[str, Iterable[FloatArray]] = dict(planted(model, np.concatenate(images), stated.seed))
+    if stated.outliers:
+        kinds["other images"] = [model.network.checked_input(outlier)[0] for outlier in stated.outliers]
     for kind, changed in kinds.items():
         vectors = _embeddings(model, [image[None] for image in changed])
         for name, values in index.distances(vectors).items():

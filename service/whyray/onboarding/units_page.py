@@ -47,8 +47,8 @@ def _concepts(survey: UnitSurvey) -> str:
     for index, name in enumerate(names):
         own = np.flatnonzero(concept == index)
         best = own[np.argsort(-iou[own])][:5]
-        told = ", ".join(f"{unit} ({iou[unit]:.2f})" for unit in best) or "none"
-        rows += f"<tr><td>{escape(name)}<td>{len(own)}<td>{told}</tr>"
+        named = ", ".join(f"{unit} ({iou[unit]:.2f})" for unit in best) or "none"
+        rows += f"<tr><td>{escape(name)}<td>{len(own)}<td>{named}</tr>"
     rule = (
         f"A unit detects a concept where the places of its highest 0.5 % of activations overlap the concept's masks by "
         f"more than {LEAST_IOU:g} (intersection over union), and by more than masks of other images in each of 20 "

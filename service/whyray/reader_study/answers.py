@@ -49,5 +49,8 @@ def read_answers(path: Path) -> Answers:
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path}", advice="`whyray study analyse` writes answers.json.") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} holds no answers of a reader study: {type(error).__name__}") from error
+        raise ConfigError(
+            f"{path} holds no answers of a reader study: {type(error).__name__}",
+            advice="Take the file as `whyray study analyse` wrote it, or let it write answers.json again.",
+        ) from error
     return Answers(file.study, file.expected, tuple(file.answers))

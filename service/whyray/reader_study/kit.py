@@ -200,4 +200,7 @@ def _read(path: Path, kind: type[Model]) -> Model:
             if isinstance(error, ValidationError)
             else type(error).__name__
         )
-        raise ConfigError(f"{path} is no {kind.__name__.lower()} of a reader study: {said}") from error
+        raise ConfigError(
+            f"{path} is no {kind.__name__.lower()} of a reader study: {said}",
+            advice="Take the file as `whyray study export` wrote it, or make the kit again.",
+        ) from error

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, joinedload
 from whyray.base.errors import ImageError, InputChanged, NotFound
 from whyray.base.finding_record import FindingRecord, finding_records
 from whyray.base.number_text import significant, with_marks
-from whyray.catalog import Job, JobState, ResultRow, jobs
+from whyray.catalog import Job, JobState, ResultRow, job_inputs
 from whyray.imaging import SourceImage, is_picture, read_images, wrap_picture
 from whyray.reader_study.cases import Gathered, Material, MaterialFilter
 from whyray.reader_study.pictures import blinded_page, plain_picture
@@ -50,7 +50,7 @@ def from_catalog(session: Session, storage: Storage, wanted: MaterialFilter) -> 
             with ExitStack() as files:
                 paths = [
                     files.enter_context(storage.local_file(instance.key))
-                    for group in jobs.inputs(session, job).values()
+                    for group in job_inputs.instances(session, job).values()
                     for instance in group
                 ]
                 images = read_images(paths).images

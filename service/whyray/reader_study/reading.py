@@ -33,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Said:
+class SubmittedAnswer:
     """An answer as it came from the form; `milliseconds` as the browser measured them."""
 
     answer: str
@@ -159,7 +159,7 @@ def show_again(place: Place, position: int, now: datetime) -> Reading:
     return reading
 
 
-def answer(place: Place, position: int, said: Said, now: datetime) -> Reading:
+def answer(place: Place, position: int, submitted: SubmittedAnswer, now: datetime) -> Reading:
     """Keep an answer. An answered case is changed only where the study allows going back, and then marked as revised.
 
     Raises
@@ -171,11 +171,11 @@ def answer(place: Place, position: int, said: Said, now: datetime) -> Reading:
     """
     _require_ready(place, finished_too=place.manifest.going_back)
     scale = place.manifest.confidence
-    if said.answer not in {choice.value for choice in place.manifest.choices}:
-        raise ConfigError(f"{said.answer!r} is no answer of this study", advice="Choose one of the answers shown.")
-    if not scale.lowest <= said.confidence <= scale.highest or said.milliseconds < 0:
+    if submitted.answer not in {choice.value for choice in place.manifest.choices}:
+        raise ConfigError(f"{submitted.answer!r} is no answer of this study", advice="Choose one of the answers shown.")
+    if not scale.lowest <= submitted.confidence <= scale.highest or submitted.milliseconds < 0:
         raise ConfigError(
-            f"expected a confidence of {scale.lowest} to {scale.highest} and a time, found {said.confidence}",
+            f"expected a confidence of {scale.lowest} to {scale.highest} and a time, found {submitted.confidence}",
             advice="Choose one of the steps shown.",
         )
     reading = _at(place, position)
@@ -185,9 +185,9 @@ def answer(place: Place, position: int, said: Said, now: datetime) -> Reading:
         )
     reading.revised = reading.answered_at is not None
     reading.answered_at = now
-    reading.answer, reading.confidence = said.answer, said.confidence
-    reading.comment = said.comment.strip()[:LONGEST_COMMENT] or None
-    reading.browser_ms = min(said.milliseconds, 2**31 - 1)
+    reading.answer, reading.confidence = submitted.answer, submitted.confidence
+    reading.comment = submitted.comment.strip()[:LONGEST_COMMENT] or None
+    reading.browser_ms = min(submitted.milliseconds, 2**31 - 1)
     reading.server_ms = min(round((now - reading.last_shown_at) / timedelta(milliseconds=1)), 2**31 - 1)
     return reading
 

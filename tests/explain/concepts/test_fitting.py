@@ -13,8 +13,9 @@ from explain.concepts.planted_concepts import concept_package, examples, images,
 from whyray.base.errors import ConfigError, PackageError
 from whyray.base.statistics import auc
 from whyray.explain import ConceptScores, explain
-from whyray.explain.concepts import find_bank
+from whyray.explain.concepts import Concept, find_bank
 from whyray.explain.concepts.linear import PENALTIES, folds, held_out, ridge
+from whyray.explain.concepts.surrogate import fit_surrogate
 from whyray.onboarding import fit_bank
 from whyray.onboarding.concept_fitting import ConceptRecipe
 
@@ -122,6 +123,33 @@ def test_a_stand_in_agrees_with_the_planted_network_and_one_of_random_concepts_d
     assert explanation.total == pytest.approx(float(model.logits(x)[0, 0]), abs=1.0)
     assert {concept.name.partition(" ")[0] for concept in explanation.concepts[:2]} == {"alpha", "beta"}
     assert all(low <= concept.score <= high for concept in explanation.concepts[:2] for low, high in [concept.interval])
+
+
+def test_images_of_one_patient_make_the_weights_of_a_stand_in_no_surer() -> None:
+    rng = np.random.default_rng(8)
+    embedding, noise = rng.normal(size=(40, 6)).astype(np.float32), rng.normal(size=(40, 1))
+    values = (embedding[:, :2] > 0).astype(float)
+    logits = (embedding[:, :1] + noise).astype(np.float32)
+
+    def spread(images_of_each: int) -> np.ndarray:
+        """Of the resampled weights, with so many images of each patient that are all alike."""
+        of = np.repeat(np.arange(40), images_of_each)
+        surrogate = fit_surrogate(
+            "embedding",
+            embedding[of],
+            logits[of],
+            concepts=[Concept("left", "presence", 40), Concept("right", "presence", 40)],
+            values=values[of],
+            goals=values[of],
+            targets=["target"],
+            groups=of,
+            fold_of=of % 5,
+            rng=np.random.default_rng(0),
+            progress=lambda *_: None,
+        )
+        return surrogate.resampled.std(axis=0)
+
+    assert (spread(8) > 0.9 * spread(1)).all()
 
 
 def test_a_concept_that_is_called_as_the_target_has_no_part_in_its_answer(tmp_path: Path) -> None:

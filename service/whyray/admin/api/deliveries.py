@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from whyray.admin import queries as reading
-from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.backend import ActorDep, BackendDep, PagingDep
 from whyray.admin.describe import delivery_out
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import delivery_list
@@ -19,8 +19,8 @@ router = APIRouter(tags=["deliveries"])
 
 @router.get("/deliveries", summary="List deliveries")
 def list_deliveries(
-    backend: Using,
-    paging: Paged,
+    backend: BackendDep,
+    paging: PagingDep,
     state: Annotated[list[DeliveryState], Query(description="Only these states.")] = [],  # noqa: B006
     destination: Annotated[str | None, Query(description="Only to this destination.")] = None,
     route: Annotated[str | None, Query(description="Only of this route.")] = None,
@@ -37,7 +37,7 @@ def list_deliveries(
 
 
 @router.get("/deliveries/{delivery_id}", summary="Show a delivery")
-def show_delivery(backend: Using, delivery_id: str) -> DeliveryOut:
+def show_delivery(backend: BackendDep, delivery_id: str) -> DeliveryOut:
     """One result on its way to one destination."""
     with backend.catalog.read() as session:
         return delivery_out(reading.delivery(session, delivery_id))
@@ -45,8 +45,8 @@ def show_delivery(backend: Using, delivery_id: str) -> DeliveryOut:
 
 @router.post("/deliveries/{delivery_id}/retry", summary="Send again")
 def retry_delivery(
-    backend: Using,
-    actor: Actor,
+    backend: BackendDep,
+    actor: ActorDep,
     delivery_id: str,
     anyway: Annotated[bool, Query(description="Also where the error says that it would fail again.")] = False,
 ) -> DeliveryMoved:
@@ -60,7 +60,7 @@ def retry_delivery(
 
 
 @router.post("/deliveries/{delivery_id}/cancel", summary="Cancel a delivery")
-def cancel_delivery(backend: Using, actor: Actor, delivery_id: str) -> DeliveryMoved:
+def cancel_delivery(backend: BackendDep, actor: ActorDep, delivery_id: str) -> DeliveryMoved:
     """Never send it; only while it is queued or waiting."""
     with backend.catalog.begin() as session:
         state = deliveries.cancel(session, delivery_id, backend.catalog.clock(), actor=actor)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from whyray.admin.backend import Using
+from whyray.admin.backend import BackendDep
 from whyray.admin.drift_watch import Watched, watched
 from whyray.admin.evaluation_schemas import DayOut, DriftDetail, DriftOut, ShiftOut
 from whyray.base.errors import NotFound
@@ -19,7 +19,7 @@ _ORDER = ("drift", "watch", "steady", "learning")
 
 @router.get("/drift", summary="Series of numbers over time, and whether they have drifted")
 def list_series(
-    backend: Using,
+    backend: BackendDep,
     package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
     measure: Annotated[str | None, Query(description="Only this measure.")] = None,
     status: Annotated[Literal["learning", "steady", "watch", "drift"] | None, Query(description="Only these.")] = None,
@@ -40,7 +40,7 @@ def list_series(
 
 
 @router.get("/drift/{series_id}", summary="One series over time")
-def show_series(backend: Using, series_id: int) -> DriftDetail:
+def show_series(backend: BackendDep, series_id: int) -> DriftDetail:
     """Its numbers by day, and how its first compare with its latest."""
     with backend.catalog.read() as session:
         key = drift.all_series(session).get(series_id)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from whyray.admin.backend import Paged, Using
+from whyray.admin.backend import BackendDep, PagingDep
 from whyray.admin.describe import event_out
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import event_list
@@ -17,8 +17,8 @@ router = APIRouter(tags=["events"])
 
 @router.get("/events", summary="List events")
 def list_events(
-    backend: Using,
-    paging: Paged,
+    backend: BackendDep,
+    paging: PagingDep,
     kind: Annotated[str | None, Query(description="This kind, or all below it: 'admin' means 'admin.*'.")] = None,
     severity: Annotated[list[Literal["info", "warning", "error"]], Query(description="Only these.")] = [],  # noqa: B006
     actor: Annotated[str | None, Query(description="Only what this one did.")] = None,

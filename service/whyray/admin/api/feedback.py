@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from whyray.admin import queries as reading
 from whyray.admin import verdicts
-from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.backend import ActorDep, BackendDep, PagingDep
 from whyray.admin.evaluation_schemas import FeedbackIn, FeedbackOut, ResultFeedback, VerdictOut
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import verdict_list
@@ -21,7 +21,7 @@ router = APIRouter(tags=["feedback"])
 
 
 @router.get("/results/{sop_instance_uid}/feedback", summary="What people say of a result")
-def of_result(backend: Using, actor: Actor, sop_instance_uid: str) -> ResultFeedback:
+def of_result(backend: BackendDep, actor: ActorDep, sop_instance_uid: str) -> ResultFeedback:
     """The verdict of whoever asks, and how many there are."""
     with backend.catalog.read() as session:
         reading.result(session, sop_instance_uid)
@@ -29,7 +29,7 @@ def of_result(backend: Using, actor: Actor, sop_instance_uid: str) -> ResultFeed
 
 
 @router.post("/results/{sop_instance_uid}/feedback", summary="Accept or reject a result")
-def give(backend: Using, actor: Actor, sop_instance_uid: str, given: FeedbackIn) -> ResultFeedback:
+def give(backend: BackendDep, actor: ActorDep, sop_instance_uid: str, given: FeedbackIn) -> ResultFeedback:
     """Kept with package version, target, method and grade; a second verdict replaces the first."""
     with backend.catalog.begin() as session:
         feedback.give(
@@ -46,7 +46,7 @@ def give(backend: Using, actor: Actor, sop_instance_uid: str, given: FeedbackIn)
 
 
 @router.delete("/results/{sop_instance_uid}/feedback", summary="Take a verdict back")
-def take_back(backend: Using, actor: Actor, sop_instance_uid: str) -> ResultFeedback:
+def take_back(backend: BackendDep, actor: ActorDep, sop_instance_uid: str) -> ResultFeedback:
     """The verdict of whoever asks."""
     with backend.catalog.begin() as session:
         feedback.take_back(session, sop_instance_uid, backend.catalog.clock(), actor=actor)
@@ -55,7 +55,7 @@ def take_back(backend: Using, actor: Actor, sop_instance_uid: str) -> ResultFeed
 
 @router.get("/feedback", summary="All verdicts, summed up")
 def summed_up(
-    backend: Using,
+    backend: BackendDep,
     package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
 ) -> FeedbackOut:
     """By package version, target, method and grade; and by week."""
@@ -70,8 +70,8 @@ def summed_up(
 
 @router.get("/feedback/verdicts", summary="List verdicts")
 def list_verdicts(
-    backend: Using,
-    paging: Paged,
+    backend: BackendDep,
+    paging: PagingDep,
     package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
 ) -> Page[VerdictOut]:
     """Single verdicts with their comments, newest first."""

@@ -11,9 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from whyray.admin.backend import Backend, Using
+from whyray.admin.backend import Backend, BackendDep
 from whyray.admin.problems import RESPONSES
-from whyray.admin.schemas import Health
+from whyray.admin.service_schemas import Health
 from whyray.catalog import processes
 
 router = APIRouter(tags=["health"])
@@ -27,7 +27,7 @@ def alive() -> str:
 
 
 @router.get("/readyz", summary="Can this process do its work?", responses={503: {"model": Health}})
-def ready(backend: Using) -> Health:
+def ready(backend: BackendDep) -> Health:
     """Whether catalog, storage and queue answer, and the configuration file is obeyed; tells nothing else.
 
     Needs no log-in. A file that is refused makes nothing unready: the configuration of before stays in force.

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query
 
 from whyray.admin import bulk
 from whyray.admin import queries as reading
-from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.backend import ActorDep, BackendDep, PagingDep
 from whyray.admin.describe import job_detail, job_out
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import job_list
-from whyray.admin.schemas import BulkIn, BulkOut, JobDetail, JobMoved, JobOut, Page
+from whyray.admin.schemas import JobDetail, JobMoved, JobOut, Page
+from whyray.admin.service_schemas import BulkIn, BulkOut
 from whyray.catalog import JobState, events, jobs
 
 router = APIRouter(tags=["jobs"])
@@ -20,8 +21,8 @@ router = APIRouter(tags=["jobs"])
 
 @router.get("/jobs", summary="List jobs")
 def list_jobs(
-    backend: Using,
-    paging: Paged,
+    backend: BackendDep,
+    paging: PagingDep,
     state: Annotated[list[JobState], Query(description="Only these states.")] = [],  # noqa: B006
     route: Annotated[str | None, Query(description="Only of this route.")] = None,
     package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
@@ -48,7 +49,7 @@ def list_jobs(
 
 
 @router.get("/jobs/{job_id}", summary="Show a job")
-def show_job(backend: Using, job_id: str) -> JobDetail:
+def show_job(backend: BackendDep, job_id: str) -> JobDetail:
     """Its progress, error and advice, findings, explanations by type, results and deliveries, and events."""
     with backend.catalog.read() as session:
         return job_detail(reading.job(session, job_id), events.recent(session, job=job_id), backend.kinds())
@@ -56,8 +57,8 @@ def show_job(backend: Using, job_id: str) -> JobDetail:
 
 @router.post("/jobs/{job_id}/retry", summary="Queue a job again")
 def retry_job(
-    backend: Using,
-    actor: Actor,
+    backend: BackendDep,
+    actor: ActorDep,
     job_id: str,
     anyway: Annotated[bool, Query(description="Also where the error says that it would fail again.")] = False,
 ) -> JobMoved:
@@ -72,14 +73,14 @@ def retry_job(
 
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job")
-def cancel_job(backend: Using, actor: Actor, job_id: str) -> JobMoved:
+def cancel_job(backend: BackendDep, actor: ActorDep, job_id: str) -> JobMoved:
     """Queued and waiting jobs are cancelled at once; a running one stops at its next batch."""
     with backend.catalog.begin() as session:
         return JobMoved(id=job_id, state=jobs.cancel(session, job_id, backend.catalog.clock(), actor=actor))
 
 
 @router.post("/bulk", summary="Retry or cancel many", tags=["deliveries"])
-def act_on_many(backend: Using, actor: Actor, wanted: BulkIn) -> BulkOut:
+def act_on_many(backend: BackendDep, actor: ActorDep, wanted: BulkIn) -> BulkOut:
     """Retry or cancel all jobs or deliveries of a state, route, package, destination or error.
 
     What failed for a reason that a retry can't help is left out, unless `anyway` is true.

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 import whyray
 from whyray.admin.attention import shown_attention
-from whyray.admin.backend import Actor, Using
-from whyray.admin.schemas import Choices, DestinationTally, Overview, ProcessOut, QueueOut
+from whyray.admin.backend import ActorDep, BackendDep
+from whyray.admin.service_schemas import Choices, DestinationTally, Overview, ProcessOut, QueueOut
 from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.catalog.overview import overview as counted
@@ -20,7 +20,7 @@ router = APIRouter(tags=["overview"])
 
 
 @router.get("/overview", summary="Tallies, queue, roles, storage, and what needs attention")
-def overview(backend: Using, actor: Actor) -> Overview:
+def overview(backend: BackendDep, actor: ActorDep) -> Overview:
     """What the first view of the admin page shows."""
     now = backend.catalog.clock()
     site = backend.site()

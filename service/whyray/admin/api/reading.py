@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from sqlalchemy import select
 
 from whyray.admin.audited import Requester, given_case
-from whyray.admin.backend import Actor, Using
+from whyray.admin.backend import ActorDep, BackendDep
 from whyray.admin.reading_schemas import (
     AnswerIn,
     BackIn,
@@ -30,7 +30,7 @@ router = APIRouter(tags=["reader studies"])
 
 
 @router.get("/reading", summary="My reader studies")
-def my_studies(backend: Using, actor: Actor) -> list[PlaceOut]:
+def my_studies(backend: BackendDep, actor: ActorDep) -> list[PlaceOut]:
     """The studies in which whoever asks has a place."""
     now = backend.catalog.clock()
     with backend.catalog.read() as session:
@@ -38,14 +38,14 @@ def my_studies(backend: Using, actor: Actor) -> list[PlaceOut]:
 
 
 @router.get("/reading/{name}", summary="Where I stand in a reader study")
-def my_place(backend: Using, actor: Actor, name: str) -> PlaceDetail:
+def my_place(backend: BackendDep, actor: ActorDep, name: str) -> PlaceDetail:
     """Progress, question and instructions; no case."""
     with backend.catalog.begin() as session:
         return _detail(reading.place_of(session, name, actor, backend.catalog.clock()))
 
 
 @router.post("/reading/{name}/consent", summary="Agree to take part")
-def consent(backend: Using, actor: Actor, name: str) -> PlaceDetail:
+def consent(backend: BackendDep, actor: ActorDep, name: str) -> PlaceDetail:
     """Noted once, with its time."""
     now = backend.catalog.clock()
     with backend.catalog.begin() as session:
@@ -54,7 +54,7 @@ def consent(backend: Using, actor: Actor, name: str) -> PlaceDetail:
 
 
 @router.post("/reading/{name}/next", summary="Show the next case")
-def show_next(backend: Using, actor: Actor, name: str) -> ShownOut:
+def show_next(backend: BackendDep, actor: ActorDep, name: str) -> ShownOut:
     """The next case, or the one that was left in a break; the server's clock runs from here."""
     now = backend.catalog.clock()
     with backend.catalog.begin() as session:
@@ -63,7 +63,7 @@ def show_next(backend: Using, actor: Actor, name: str) -> ShownOut:
 
 
 @router.post("/reading/{name}/back", summary="Show an answered case again")
-def show_again(backend: Using, actor: Actor, name: str, wanted: BackIn) -> ShownOut:
+def show_again(backend: BackendDep, actor: ActorDep, name: str, wanted: BackIn) -> ShownOut:
     """Only where the study allows going back."""
     now = backend.catalog.clock()
     with backend.catalog.begin() as session:
@@ -72,15 +72,15 @@ def show_again(backend: Using, actor: Actor, name: str, wanted: BackIn) -> Shown
 
 
 @router.post("/reading/{name}/answers", summary="Answer the case")
-def answer(backend: Using, actor: Actor, name: str, given: AnswerIn) -> PlaceDetail:
+def answer(backend: BackendDep, actor: ActorDep, name: str, given: AnswerIn) -> PlaceDetail:
     """Keeps answer, confidence, comment and both times."""
     now = backend.catalog.clock()
     with backend.catalog.begin() as session:
         place = reading.place_of(session, name, actor, now)
         if given.session != place.session and place.where != "finished":
             raise TransitionError(f"session {given.session} is over", advice="Reload the page.")
-        said = reading.Said(given.answer, given.confidence, given.comment, given.milliseconds)
-        reading.answer(place, given.position, said, now)
+        submitted = reading.SubmittedAnswer(given.answer, given.confidence, given.comment, given.milliseconds)
+        reading.answer(place, given.position, submitted, now)
         session.flush()
         return _detail(reading.place_of(session, name, actor, now))
 
@@ -91,7 +91,7 @@ def answer(backend: Using, actor: Actor, name: str, given: AnswerIn) -> PlaceDet
     response_class=Response,
     responses={200: {"content": {"image/png": {}}, "description": "The picture."}},
 )
-def show_picture(backend: Using, actor: Actor, who: Requester, name: str, picture: str) -> Response:
+def show_picture(backend: BackendDep, actor: ActorDep, who: Requester, name: str, picture: str) -> Response:
     """Only pictures of the case that is shown, and only those of its condition. Every view is audited."""
     with backend.catalog.begin() as session:
         place = reading.place_of(session, name, actor, backend.catalog.clock())
@@ -113,25 +113,25 @@ def show_picture(backend: Using, actor: Actor, who: Requester, name: str, pictur
 
 
 @router.get("/reader-studies", summary="List reader studies")
-def list_studies(backend: Using) -> list[ReaderStudyOut]:
+def list_studies(backend: BackendDep) -> list[ReaderStudyOut]:
     """All of them, with how far each reader is; answers stay unseen."""
     with backend.catalog.read() as session:
         return [_study(study) for study in session.scalars(select(ReaderStudy).order_by(ReaderStudy.id.desc()))]
 
 
 @router.post("/reader-studies/{name}/open", summary="Let readers in")
-def open_study(backend: Using, actor: Actor, name: str) -> ReaderStudyOut:
+def open_study(backend: BackendDep, actor: ActorDep, name: str) -> ReaderStudyOut:
     """For the first time, or again."""
     return _moved(backend, actor, name, opened=True)
 
 
 @router.post("/reader-studies/{name}/close", summary="Let readers in no more")
-def close_study(backend: Using, actor: Actor, name: str) -> ReaderStudyOut:
+def close_study(backend: BackendDep, actor: ActorDep, name: str) -> ReaderStudyOut:
     """Answers stay."""
     return _moved(backend, actor, name, opened=False)
 
 
-def _moved(backend: Using, actor: str, name: str, *, opened: bool) -> ReaderStudyOut:
+def _moved(backend: BackendDep, actor: str, name: str, *, opened: bool) -> ReaderStudyOut:
     now: datetime = backend.catalog.clock()
     with backend.catalog.begin() as session:
         (register.open_study if opened else register.close_study)(session, name, now, actor=actor)

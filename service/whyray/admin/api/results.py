@@ -10,7 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from whyray.admin import queries as reading
 from whyray.admin.audited import Requester, given_result
-from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.backend import ActorDep, BackendDep, PagingDep
 from whyray.admin.describe import result_detail, result_out
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import result_list
@@ -26,8 +26,8 @@ _CHUNK = 1 << 20
 
 @router.get("/results", summary="List results")
 def list_results(
-    backend: Using,
-    paging: Paged,
+    backend: BackendDep,
+    paging: PagingDep,
     study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
     finding: Annotated[str | None, Query(description="Only of this finding.")] = None,
     kind: Annotated[ResultKind | None, Query(description="Only objects of this kind.")] = None,
@@ -52,7 +52,7 @@ def list_results(
 
 
 @router.get("/results/{sop_instance_uid}", summary="Show a result")
-def show_result(backend: Using, sop_instance_uid: str) -> ResultDetail:
+def show_result(backend: BackendDep, sop_instance_uid: str) -> ResultDetail:
     """A result with its finding and deliveries."""
     with backend.catalog.read() as session:
         return result_detail(reading.result(session, sop_instance_uid))
@@ -65,7 +65,7 @@ def show_result(backend: Using, sop_instance_uid: str) -> ResultDetail:
     responses={200: {"content": {"image/png": {}}, "description": "The picture."}, 304: {"description": "Unchanged."}},
 )
 def show_picture(
-    backend: Using,
+    backend: BackendDep,
     request: Request,
     who: Requester,
     sop_instance_uid: str,
@@ -93,7 +93,7 @@ def show_picture(
     response_class=Response,
     responses={200: {"content": {"application/dicom": {}}, "description": "The file (PS3.10)."}},
 )
-def download(backend: Using, actor: Actor, who: Requester, sop_instance_uid: str) -> Response:
+def download(backend: BackendDep, actor: ActorDep, who: Requester, sop_instance_uid: str) -> Response:
     """The object as it is sent to the PACS. It carries the patient's identity, so every download is audited."""
     with backend.catalog.begin() as session:
         row = reading.result(session, sop_instance_uid)

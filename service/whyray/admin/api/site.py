@@ -10,9 +10,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, UploadFile
 
-from whyray.admin.backend import Actor, Backend, Using
+from whyray.admin.backend import ActorDep, Backend, BackendDep
 from whyray.admin.explanation_schemas import MethodDetail, MethodOut
-from whyray.admin.schemas import DestinationOut, EchoOut, PackageDetail, PackageOut, RouteOut, RouteTestOut, VerdictOut
+from whyray.admin.service_schemas import (
+    DestinationOut,
+    EchoOut,
+    PackageDetail,
+    PackageOut,
+    RouteOut,
+    RouteTestOut,
+    VerdictOut,
+)
 from whyray.admin.site import MethodInfo, PackageInfo
 from whyray.base.errors import ConfigError, NotFound
 from whyray.catalog import events
@@ -23,21 +31,21 @@ MOST_BYTES = 1 << 30
 
 
 @router.get("/routes", summary="List routes")
-def list_routes(backend: Using) -> list[RouteOut]:
+def list_routes(backend: BackendDep) -> list[RouteOut]:
     """The routes of the configuration in force, in its order."""
     return [RouteOut.model_validate(asdict(route)) for route in backend.site().routes]
 
 
 @router.post("/routes/test", summary="Try DICOM files against the routes")
 def try_routes(
-    backend: Using, files: Annotated[list[UploadFile], File(description="DICOM files; not kept.")]
+    backend: BackendDep, files: Annotated[list[UploadFile], File(description="DICOM files; not kept.")]
 ) -> RouteTestOut:
     """Which routes match, and which clause refused and what it found. Nothing is stored or processed."""
-    if backend.tools.route_test is None:
+    if backend.actions.route_test is None:
         raise _absent("routes can't be tried here")
     with tempfile.TemporaryDirectory(prefix="whyray-route-test-") as folder:
         paths = _save(files, Path(folder))
-        verdicts = backend.tools.route_test(paths)
+        verdicts = backend.actions.route_test(paths)
     return RouteTestOut(
         files=len(paths),
         verdicts=[VerdictOut.model_validate(asdict(verdict)) for verdict in verdicts],
@@ -61,13 +69,13 @@ def _save(files: list[UploadFile], folder: Path) -> list[Path]:
 
 
 @router.get("/packages", summary="List model packages")
-def list_packages(backend: Using) -> list[PackageOut]:
+def list_packages(backend: BackendDep) -> list[PackageOut]:
     """The installed packages."""
     return [PackageOut.model_validate(asdict(package)) for package in _packages(backend)]
 
 
 @router.get("/packages/{name}/{version}", summary="Show a model package")
-def show_package(backend: Using, name: str, version: str) -> PackageDetail:
+def show_package(backend: BackendDep, name: str, version: str) -> PackageDetail:
     """A package with its model card."""
     for package in _packages(backend):
         if (package.name, package.version) == (name, version):
@@ -76,19 +84,19 @@ def show_package(backend: Using, name: str, version: str) -> PackageDetail:
 
 
 def _packages(backend: Backend) -> list[PackageInfo]:
-    if backend.tools.packages is None:
+    if backend.actions.packages is None:
         raise _absent("packages can't be listed here")
-    return list(backend.tools.packages())
+    return list(backend.actions.packages())
 
 
 @router.get("/methods", summary="List explanation methods")
-def list_methods(backend: Using) -> list[MethodOut]:
+def list_methods(backend: BackendDep) -> list[MethodOut]:
     """All methods by type of interpretability, and which packages they can explain."""
     return [MethodOut.model_validate(asdict(method)) for method in _methods(backend)]
 
 
 @router.get("/methods/{name}", summary="Show an explanation method")
-def show_method(backend: Using, name: str) -> MethodDetail:
+def show_method(backend: BackendDep, name: str) -> MethodDetail:
     """What it says of itself, its parameters, and what each package lacks for it."""
     for method in _methods(backend):
         if method.name == name:
@@ -97,13 +105,13 @@ def show_method(backend: Using, name: str) -> MethodDetail:
 
 
 def _methods(backend: Backend) -> list[MethodInfo]:
-    if backend.tools.methods is None:
+    if backend.actions.methods is None:
         raise _absent("methods can't be listed here")
-    return list(backend.tools.methods())
+    return list(backend.actions.methods())
 
 
 @router.get("/destinations", summary="List destinations")
-def list_destinations(backend: Using) -> list[DestinationOut]:
+def list_destinations(backend: BackendDep) -> list[DestinationOut]:
     """Where results go, and how each destination fares."""
     configured = {destination.name: destination for destination in backend.site().destinations}
     with backend.catalog.read() as session:
@@ -116,13 +124,13 @@ def list_destinations(backend: Using) -> list[DestinationOut]:
 
 
 @router.post("/destinations/{name}/echo", summary="Ask a destination whether it is there")
-def echo(backend: Using, actor: Actor, name: str) -> EchoOut:
+def echo(backend: BackendDep, actor: ActorDep, name: str) -> EchoOut:
     """C-ECHO to an AE, or a request to a DICOMweb endpoint."""
     if name not in {destination.name for destination in backend.site().destinations}:
         raise NotFound(f"no destination {name!r} in the configuration", advice="GET /api/v1/destinations lists them.")
-    if backend.tools.echo is None:
+    if backend.actions.echo is None:
         raise _absent("destinations can't be asked from here")
-    outcome = backend.tools.echo(name)
+    outcome = backend.actions.echo(name)
     said = "answered" if outcome.ok else f"did not answer: {outcome.message}"
     with backend.catalog.begin() as session:
         events.record(session, backend.catalog.clock(), "info", "admin.echo", f"{name} {said}", actor=actor)

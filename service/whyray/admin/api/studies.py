@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
 from whyray.admin import queries as reading
-from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.backend import ActorDep, BackendDep, PagingDep
 from whyray.admin.content_schemas import ContentDecided, NewerContentOut
 from whyray.admin.describe import event_out, job_out, result_out
 from whyray.admin.listing import paged, part_of
@@ -33,8 +33,8 @@ _STATES: tuple[StudyState, ...] = get_args(StudyState)
 
 @router.get("/studies", summary="List studies")
 def list_studies(
-    backend: Using,
-    paging: Paged,
+    backend: BackendDep,
+    paging: PagingDep,
     uid: Annotated[str | None, Query(description=_UID, max_length=64)] = None,
     state: Annotated[list[StudyState], Query(description="Only these states.")] = [],  # noqa: B006
     sort: Annotated[Literal["-received", "received"], Query(description="Newest or oldest first.")] = "-received",
@@ -46,7 +46,7 @@ def list_studies(
 
 
 @router.get("/studies/{study_instance_uid}", summary="Show a study")
-def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
+def show_study(backend: BackendDep, study_instance_uid: str) -> StudyDetail:
     """Its series, conflicts, jobs, results and events."""
     with backend.catalog.read() as session:
         study = reading.study(session, study_instance_uid)
@@ -78,8 +78,8 @@ def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
 
 @router.post("/studies/{study_instance_uid}/use-newest", summary="Use the newest content of a study")
 def use_newest(
-    backend: Using,
-    actor: Actor,
+    backend: BackendDep,
+    actor: ActorDep,
     study_instance_uid: str,
     anyway: Annotated[
         bool, Query(description="Also where part of the study alone came again, or was not compared yet.")
@@ -105,7 +105,7 @@ def use_newest(
 
 
 @router.post("/studies/{study_instance_uid}/keep", summary="Keep the content of a study that is in use")
-def keep_content(backend: Using, actor: Actor, study_instance_uid: str, shown: _Shown = None) -> ContentDecided:
+def keep_content(backend: BackendDep, actor: ActorDep, study_instance_uid: str, shown: _Shown = None) -> ContentDecided:
     """What came again with other content stays apart, and nobody is asked about it any more.
 
     It is refused (409) where contents are still being compared.

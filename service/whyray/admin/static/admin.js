@@ -54,16 +54,16 @@ function navigate() {
 
 async function refresh(anew = false, acted = null) {
   clearTimeout(timer);
-  const mine = round;
+  const begun = round;
   try {
     const answers = await Promise.all(view.paths(params).map(get));
-    if (mine !== round) return;
+    if (begun !== round) return;
     live("on", `live, ${new Date().toLocaleTimeString()}`);
     if (anew || answers.some((answer) => answer.changed)) redraw(view.body(answers.map((answer) => answer.body), params, go), acted);
     const shown = view.paths(params).indexOf("overview");
     badges(shown < 0 ? (await get("overview")).body : answers[shown].body);
   } catch (error) {
-    if (mine !== round) return;
+    if (begun !== round) return;
     if (error instanceof Problem) {
       live("on", `live, ${new Date().toLocaleTimeString()}`);
       redraw([h("div", { class: "box error", role: "alert" }, h("p", {}, error.message), h("p", {}, error.advice))]);
@@ -71,7 +71,7 @@ async function refresh(anew = false, acted = null) {
       live("off", "no connection: figures below may be old");
     }
   }
-  if (mine === round) timer = setTimeout(refresh, document.hidden ? 5 * EVERY : EVERY);
+  if (begun === round) timer = setTimeout(refresh, document.hidden ? 5 * EVERY : EVERY);
 }
 
 function live(kind, text) {

@@ -9,8 +9,8 @@ const PIXELS = { same: "The pixel data are the same.", other: "The pixel data ar
 
 const ANEW = "Its routes run anew on what came last. Results of the former content that were not sent are cancelled; those that an archive has stay there.";
 
-export function newer(it) {
-  const contents = it.newer;
+export function newer(study) {
+  const contents = study.newer;
   if (!contents) return null;
   const wrong = contents.identification.length > 0;
   return h("div", { class: `box ${wrong ? "error" : "warning"}` },
@@ -21,25 +21,25 @@ export function newer(it) {
     h("p", {}, h("strong", {}, "What to do: "), wrong ? "Look up in the PACS which of the two is right." : "Ask the sender why one SOP Instance UID names two contents."),
     may("steer") ? h("p", { class: "buttons" },
       wrong && contents.alone
-        ? decision(it, "use-newest", "Use the newest anyway", `The study may name two patients or orders then, for part of it did not come again. ${ANEW}`, { anyway: true })
-        : decision(it, "use-newest", "Use the newest", ANEW),
-      decision(it, "keep", "Keep what is in use", "What came last stays apart, and nobody is asked about it any more.")) : null);
+        ? decision(study, "use-newest", "Use the newest anyway", `The study may name two patients or orders then, for part of it did not come again. ${ANEW}`, { anyway: true })
+        : decision(study, "use-newest", "Use the newest", ANEW),
+      decision(study, "keep", "Keep what is in use", "What came last stays apart, and nobody is asked about it any more.")) : null);
 }
 
-function decision(it, action, label, effect, values = {}) {
+function decision(study, action, label, effect, values = {}) {
   return h("button", {
-    type: "button", "data-key": `${action}-${it.study_instance_uid}`, "data-action": action,
+    type: "button", "data-key": `${action}-${study.study_instance_uid}`, "data-action": action,
     onclick: (event) => doing(event.currentTarget, async () => {
       if (!(await ask(`${label}?`, effect, label))) return;
-      const done = await post(`studies/${encodeURIComponent(it.study_instance_uid)}/${action}${query({ ...values, shown: it.newer.version })}`);
+      const done = await post(`studies/${encodeURIComponent(study.study_instance_uid)}/${action}${query({ ...values, shown: study.newer.version })}`);
       say(action === "keep" ? `What is in use stays so for ${counted(done.instances, "instance")}.`
         : `The newest content of ${counted(done.instances, "instance")} is in use; ${counted(done.jobs, "job")} and ${counted(done.results, "result")} were withdrawn.`);
     }),
   }, label);
 }
 
-export function withdrawn(it) {
-  const at = Object.entries(it.withdrawn);
+export function withdrawn(study) {
+  const at = Object.entries(study.withdrawn);
   if (at.length === 0) return null;
   return h("div", { class: "box warning" },
     h("p", {}, `Other content of this study is in use since results were sent: ${at.map(([name, count]) => `${counted(count, "result")} at ${name}`).join(", ")}. What replaces them says so (“rev 2, replaces 1”).`),

@@ -101,7 +101,7 @@ export function table(caption, heads, rows, { hidden = false, empty = "None." } 
   if (rows.length === 0) return h("div", {}, hidden ? null : h("h2", {}, caption), h("p", { class: "quiet" }, empty));
   const head = heads.map((heading) => h("th", { scope: "col", class: heading.startsWith("#") ? "number" : null }, heading.replace("#", "")));
   return h("div", { class: "scroll" }, h("table", {},
-    h("caption", { class: hidden ? "seen-not" : null }, caption), h("thead", {}, h("tr", {}, head)),
+    h("caption", { class: hidden ? "visually-hidden" : null }, caption), h("thead", {}, h("tr", {}, head)),
     h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, index) => {
       const number = heads[index].startsWith("#") ? "number" : heads[index] === "Actions" ? "act" : null;
       return index === 0 ? h("th", { scope: "row" }, cell) : h("td", { class: number }, cell);

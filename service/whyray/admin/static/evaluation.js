@@ -26,13 +26,13 @@ export const drift = {
 export const series = (id) => ({
   title: "Drift of one series",
   paths: () => [`drift/${encodeURIComponent(id)}`],
-  body: ([it]) => [
-    panel(h("p", {}, standing(it), " ", h("strong", {}, named(it)), ` of ${it.package}`),
-      facts([["First numbers", `${it.first_count}, mean ${number(it.first_mean)}`], ["Latest numbers", `${it.latest_count}, mean ${number(it.latest_mean)}`],
-        ["PSI", it.shift && `${number(it.shift.psi)}; watch above ${number(it.shift.watch_above)}, alert above ${number(it.shift.alert_above)}`],
-        ["KS", it.shift?.ks != null ? `${number(it.shift.ks)} (p = ${number(it.shift.ks_p)})` : null], ["Newest", it.last_at && age(it.last_at)]])),
-    it.days.length ? panel(h("h2", {}, "By day"), dayChart(it.days, named(it)), h("p", { class: "quiet" }, "Line: mean of each day. Behind it: lowest to highest.")) : null,
-    it.shift ? panel(h("h2", {}, "First and latest"), shareChart(it.shift, named(it)), h("p", { class: "legend" }, h("span", { class: "key first" }, "first"), " ", h("span", { class: "key latest" }, "latest"))) : null,
+  body: ([timeSeries]) => [
+    panel(h("p", {}, standing(timeSeries), " ", h("strong", {}, named(timeSeries)), ` of ${timeSeries.package}`),
+      facts([["First numbers", `${timeSeries.first_count}, mean ${number(timeSeries.first_mean)}`], ["Latest numbers", `${timeSeries.latest_count}, mean ${number(timeSeries.latest_mean)}`],
+        ["PSI", timeSeries.shift && `${number(timeSeries.shift.psi)}; watch above ${number(timeSeries.shift.watch_above)}, alert above ${number(timeSeries.shift.alert_above)}`],
+        ["KS", timeSeries.shift?.ks != null ? `${number(timeSeries.shift.ks)} (p = ${number(timeSeries.shift.ks_p)})` : null], ["Newest", timeSeries.last_at && age(timeSeries.last_at)]])),
+    timeSeries.days.length ? panel(h("h2", {}, "By day"), dayChart(timeSeries.days, named(timeSeries)), h("p", { class: "quiet" }, "Line: mean of each day. Behind it: lowest to highest.")) : null,
+    timeSeries.shift ? panel(h("h2", {}, "First and latest"), shareChart(timeSeries.shift, named(timeSeries)), h("p", { class: "legend" }, h("span", { class: "key first" }, "first"), " ", h("span", { class: "key latest" }, "latest"))) : null,
   ],
 });
 
@@ -69,8 +69,8 @@ export const readerStudies = {
     ...(items.length ? items : [null]).map((study) => (study === null ? panel(h("p", { class: "quiet" }, "No reader study. `whyray study export` makes a kit, `whyray study import` takes it in.")) : panel(
       h("h2", {}, study.title, " ", chip(study.open ? "alive" : "stopped", study.open ? "open" : "closed"), " ", opening(study)),
       facts([["Name", study.name], ["Question", study.question], ["Cases", String(study.cases)], ["Imported", age(study.imported_at)]]),
-      table("Readers", ["Place", "Log-in", "Agreed", "#Answered", "#Of", "#Interrupted", "Last answer"], study.readers.map((one) => [
-        one.reader, one.user, one.consented_at ? age(one.consented_at) : "not yet", String(one.answered), String(one.total), String(one.interrupted), age(one.last_answer_at),
+      table("Readers", ["Place", "Log-in", "Agreed", "#Answered", "#Of", "#Interrupted", "Last answer"], study.readers.map((reader) => [
+        reader.reader, reader.user, reader.consented_at ? age(reader.consented_at) : "not yet", String(reader.answered), String(reader.total), String(reader.interrupted), age(reader.last_answer_at),
       ]))))),
   ],
 };

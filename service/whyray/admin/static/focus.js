@@ -5,7 +5,7 @@ const all = () => [...at("body").querySelectorAll("[data-key]")];
 const keyed = (key) => key && all().find((element) => element.dataset.key === key);
 
 // Rows may link to the same study: a link is told by what else its row holds.
-export const address = (element) => [...(element.closest("tr")?.querySelectorAll("[data-key]") ?? []), element].map((one) => one.dataset.key).join(" ");
+export const address = (element) => [...(element.closest("tr")?.querySelectorAll("[data-key]") ?? []), element].map((keyed) => keyed.dataset.key).join(" ");
 
 // On nothing, or on what a closed dialog hides until the browser notices.
 const lost = () => [null, document.body].includes(document.activeElement) || document.activeElement.closest("dialog:not([open])") !== null;

@@ -41,7 +41,7 @@ function attention(items) {
       h("p", {}, h("strong", {}, "What to do: "), item.advice)),
     h("div", { class: "buttons" },
       item.view !== "overview" ? h("a", { class: "button", href: `#${item.view}`, "data-key": `show-${item.kind}-${item.view}` }, "Show") : null,
-      item.remedies.map((one) => bulk(one.label, one.body))))));
+      item.remedies.map((remedy) => bulk(remedy.label, remedy.body))))));
 }
 
 function destinations(rows) {

@@ -6,7 +6,7 @@ import { h, panel } from "./dom.js";
 const at = (id) => document.getElementById(id);
 const path = (name, rest = "") => `reading/${encodeURIComponent(name)}${rest}`;
 
-const watch = {
+const stopwatch = {
   ms: 0, since: null, running: false,
   begin() { this.ms = 0; this.since = null; this.running = true; this.look(); },
   look() {
@@ -16,7 +16,7 @@ const watch = {
   },
   end() { this.running = false; this.look(); return Math.round(this.ms); },
 };
-document.addEventListener("visibilitychange", () => watch.look());
+document.addEventListener("visibilitychange", () => stopwatch.look());
 
 function show(title, ...children) {
   at("title").textContent = title;
@@ -92,7 +92,7 @@ function showCase(place, shown) {
   const form = answerForm(place, shown);
   show(`Case ${shown.position} of ${place.total}`, h("div", { class: "reading" }, pictures, form));
   const loading = [...pictures.querySelectorAll("img")].map((image) => image.decode());
-  Promise.all(loading).then(() => { watch.begin(); form.dataset.timed = "yes"; }, () => say("A picture could not be loaded. Reload the page."));
+  Promise.all(loading).then(() => { stopwatch.begin(); form.dataset.timed = "yes"; }, () => say("A picture could not be loaded. Reload the page."));
   form.querySelector("input").focus();
 }
 
@@ -118,10 +118,10 @@ async function send(place, shown, form) {
   const button = form.querySelector("button");
   if (button.disabled) return;
   button.disabled = true;
-  const milliseconds = watch.end();
+  const milliseconds = stopwatch.end();
   const given = new FormData(form);
   const body = { session: shown.session, position: shown.position, answer: given.get("answer"), confidence: Number(given.get("confidence")), comment: at("comment").value, milliseconds };
-  await trying(async () => between(await post(path(place.name, "/answers"), body)), () => { button.disabled = false; watch.running = true; watch.look(); });
+  await trying(async () => between(await post(path(place.name, "/answers"), body)), () => { button.disabled = false; stopwatch.running = true; stopwatch.look(); });
 }
 
 document.addEventListener("keydown", (event) => {

@@ -31,7 +31,7 @@ function tester() {
       const answer = await post("routes/test", form);
       verdicts.replaceChildren(panel(table(`What the routes say (${answer.files} files)`, ["Route", "Verdict", "Series", "Clauses, and what was found"], answer.verdicts.map((verdict) => [
         verdict.route, verdict.matches ? chip("match", "matches") : chip("failed", "refuses"), uid(verdict.series_instance_uid),
-        verdict.clauses.map((one) => h("div", {}, chip(one.held ? "match" : "failed", one.held ? "holds" : "refused"), " ", h("code", {}, one.clause), " found: ", h("code", {}, one.value))),
+        verdict.clauses.map((clause) => h("div", {}, chip(clause.held ? "match" : "failed", clause.held ? "holds" : "refused"), " ", h("code", {}, clause.clause), " found: ", h("code", {}, clause.value))),
       ]))));
     } catch (error) {
       verdicts.replaceChildren();

@@ -11,7 +11,7 @@ export function verdict(result) {
   const path = `results/${result.sop_instance_uid}/feedback`;
   const reason = h("select", { id: "verdict-reason" }, REASONS.map(([value, words]) => h("option", { value }, words)));
   const comment = h("input", { id: "verdict-comment", maxlength: "500", autocomplete: "off" });
-  const said = h("p", { class: "quiet", "aria-live": "polite", id: "verdict-said" }, " ");
+  const status = h("p", { class: "quiet", "aria-live": "polite", id: "verdict-said" }, " ");
   const button = (name, words, work) => h("button", { type: "button", "data-verdict": name, onclick: () => trying(work) }, words);
   const give = (which) => () => post(path, { verdict: which, reason: reason.value || null, comment: comment.value || null });
   const back = button("take-back", "Take back", () => remove(path));
@@ -19,11 +19,11 @@ export function verdict(result) {
     try {
       tell(await work());
     } catch (error) {
-      said.textContent = error instanceof Problem ? `${error.message}. ${error.advice}` : error.message;
+      status.textContent = error instanceof Problem ? `${error.message}. ${error.advice}` : error.message;
     }
   }
   function tell({ mine, accepted, rejected }) {
-    said.textContent = `${mine ? `You ${mine.verdict === "accept" ? "accepted" : "rejected"} it. ` : ""}${accepted} accepted, ${rejected} rejected.`;
+    status.textContent = `${mine ? `You ${mine.verdict === "accept" ? "accepted" : "rejected"} it. ` : ""}${accepted} accepted, ${rejected} rejected.`;
     back.hidden = !mine;
     if (mine) { reason.value = mine.reason ?? ""; comment.value = mine.comment ?? ""; }
   }
@@ -32,5 +32,5 @@ export function verdict(result) {
   return h("fieldset", { class: "verdict" }, h("legend", {}, "Is this result right and of use?"),
     h("p", {}, h("label", { for: "verdict-reason" }, "Reason"), reason),
     h("p", {}, h("label", { for: "verdict-comment" }, "Comment; nothing that names a patient"), comment),
-    h("p", {}, button("accept", "Accept", give("accept")), " ", button("reject", "Reject", give("reject")), " ", back), said);
+    h("p", {}, button("accept", "Accept", give("accept")), " ", button("reject", "Reject", give("reject")), " ", back), status);
 }

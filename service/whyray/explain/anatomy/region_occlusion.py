@@ -12,11 +12,12 @@ from whyray.base.arrays import BoolArray
 from whyray.base.errors import WhyRayError
 from whyray.explain.anatomy.allowed import LEAST_INSIDE, MARGIN, marked, rule_for
 from whyray.explain.anatomy.coalitions import Players
+from whyray.explain.anatomy.shares_by_region import RegionShare, RegionShares
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, structures_of
 from whyray.explain.case import Case
 from whyray.explain.fill import Fill
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import RegionShare, RegionShares, Structure
+from whyray.explain.typed import Structure
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 from whyray.packages import CompanionRole, TargetSpec
@@ -63,7 +64,7 @@ class RegionOcclusionMethod(MethodDefaults):
         scores = players.scores(absent)
         effects = case.score - scores[:-1]
         return [
-            told(
+            shares_of_effects(
                 case,
                 target,
                 structures,
@@ -79,7 +80,7 @@ class RegionOcclusionMethod(MethodDefaults):
         ]
 
 
-def told(
+def shares_of_effects(
     case: Case,
     target: int,
     structures: Sequence[Structure],

@@ -13,12 +13,12 @@ from pydantic import Field
 from whyray.base.arrays import BoolArray, DoubleArray
 from whyray.base.errors import WhyRayError
 from whyray.explain.anatomy.coalitions import Players
-from whyray.explain.anatomy.region_occlusion import told
+from whyray.explain.anatomy.region_occlusion import shares_of_effects
+from whyray.explain.anatomy.shares_by_region import RegionShares
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, structures_of
 from whyray.explain.case import Case
 from whyray.explain.fill import Fill
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import RegionShares
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 from whyray.packages import CompanionRole
@@ -78,7 +78,7 @@ class RegionShapleyMethod(MethodDefaults):
         gap = np.abs(values.sum(axis=0) - (case.score - empty)) / np.maximum(np.abs(case.score - empty), 1e-3)
         parity = np.abs(whole - case.score) / np.maximum(np.abs(case.score), 1.0)
         return [
-            told(
+            shares_of_effects(
                 case,
                 target,
                 structures,

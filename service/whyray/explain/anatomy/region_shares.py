@@ -12,10 +12,11 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ExplanationError, WhyRayError
 from whyray.explain.anatomy.allowed import LEAST_INSIDE, allowed_mask
 from whyray.explain.anatomy.maps import map_of, speaks_for
+from whyray.explain.anatomy.shares_by_region import RegionShare, RegionShares
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, partition, structures_for
 from whyray.explain.case import Case
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import RegionShare, RegionShares, Structure
+from whyray.explain.typed import Structure
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, target_spec
 from whyray.packages import CompanionRole
@@ -118,7 +119,10 @@ def shares(
 def attention(
     weight: FloatArray, allowed: BoolArray | None, valid: BoolArray | None = None
 ) -> tuple[bool, dict[str, float]]:
-    """Whether the target was looked for where it may not be, with the figures that say so; nothing without a prior."""
+    """Whether the target was looked for where it may not be, with the figures that say so; nothing without a prior.
+
+    `weight` (*spatial) ≥ 0, not 0 everywhere; `allowed` (*spatial): where the target may be; `valid` False on padding.
+    """
     if allowed is None:
         return False, {}
     image = np.ones(weight.shape, bool) if valid is None else valid

@@ -108,7 +108,7 @@ def structures_for(
 def structure(
     name: str, mask: BoolArray, code: CodedConcept | None = None, laterality: CodedConcept | None = None
 ) -> Structure:
-    """A structure as this house names it: SNOMED CT where the code is its SRT forerunner, a lung by its side."""
+    """A structure by its code in use: SNOMED CT where `code` is its SRT forerunner, of a lung the one of its side."""
     if code is not None and code.scheme in _SRT_SCHEMES and code.value in _FROM_SRT:
         code = CodedConcept(value=_FROM_SRT[code.value], scheme="SCT", meaning=code.meaning)
     if code is not None and code.value == LUNG and laterality is not None:
@@ -157,7 +157,7 @@ def _closed(mask: BoolArray) -> BoolArray:
 
 
 def largest_part(mask: BoolArray) -> BoolArray:
-    """The largest connected part, without holes."""
+    """(*spatial) bool: the largest connected part, without holes; neighbours share a face."""
     parts, count = ndimage.label(mask)
     if count > 1:
         sizes = np.bincount(parts.ravel())[1:]
@@ -166,7 +166,7 @@ def largest_part(mask: BoolArray) -> BoolArray:
 
 
 def partition(structures: Sequence[Structure]) -> list[BoolArray]:
-    """Masks that share no voxel: what several structures cover belongs to the smallest of them."""
+    """A mask (*spatial) of each structure, sharing no voxel: what several structures cover belongs to the smallest."""
     order = sorted(range(len(structures)), key=lambda index: int(structures[index].mask.sum()))
     masks: list[BoolArray] = [structure.mask for structure in structures]
     taken = np.zeros(structures[0].mask.shape, bool)
@@ -195,7 +195,10 @@ def _from_packages(case: Case, parameters: AnatomyParameters, method: str) -> tu
         )
     companion = model.companion("anatomy", method=method, reference=parameters.anatomy)
     if companion.task != "segmentation":
-        raise ExplanationError(f"{method}: {companion.identity} is no segmentation, so it finds no anatomy")
+        raise ExplanationError(
+            f"{method}: {companion.identity} is no segmentation, so it finds no anatomy",
+            advice="Name a package that segments anatomy, in `anatomy` or under companions.anatomy in model.yaml.",
+        )
     return case.image.once(("anatomy", companion.package.digest), lambda: _by_companion(case, companion, method))
 
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError, WhyRayError
 from whyray.explain.case import Case
+from whyray.explain.cases.case_matches import CaseMatch, CaseMatches
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 from whyray.packages import Artefact, find_artefact

@@ -85,7 +85,10 @@ def search_for(index: ReferenceIndex, model: Model, target: int, *, metric: Metr
 
 
 def nearest(similarities: FloatArray, allowed: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-    """Numbers of the `count` most similar among the allowed, the most similar first, ties by number."""
+    """Numbers of the `count` most similar among the allowed, the most similar first, ties by number; all if fewer.
+
+    `similarities` and `allowed` (N,).
+    """
     among = np.flatnonzero(allowed)
     return among[np.argsort(-similarities[among], kind="stable")[:count]]
 

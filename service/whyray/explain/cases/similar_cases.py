@@ -11,10 +11,10 @@ from pydantic import Field
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
+from whyray.explain.cases.case_matches import CaseMatch, CaseMatches
 from whyray.explain.cases.search import Metric, Search, Weighting, nearest, search_for
 from whyray.explain.latent import KIND, ReferenceIndex, index_of, missing, required_embedding
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 

@@ -18,7 +18,7 @@ from whyray.explain.concepts.bank import (
 from whyray.explain.concepts.bottleneck import Bottleneck, bottleneck_of, concept_head
 from whyray.explain.concepts.directions import DirectionParameters, directions_of
 from whyray.explain.concepts.layer_to_logits import LayerToLogits, curved_layer, layer_to_logits, pooled
-from whyray.explain.concepts.linear import folds, held_out, ridge
+from whyray.explain.concepts.linear import folds, held_out, resampled, ridge
 from whyray.explain.concepts.measures import measure_concepts, measured
 from whyray.explain.concepts.post_hoc import embedding_at, surrogate_of
 from whyray.explain.concepts.readings import calibrated, permuted, well_known
@@ -59,6 +59,7 @@ __all__ = [
     "pooled",
     "post_hoc",
     "rcv",
+    "resampled",
     "ridge",
     "surrogate_of",
     "tcav",

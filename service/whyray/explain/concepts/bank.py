@@ -113,7 +113,7 @@ class Directions:
         (V, D).
     class_mean, class_spread, class_score
         (T, V): mean and standard deviation of the logit's derivative along each step over the images of the class, and
-        the share of them where it is positive (equation 1).
+        the share of them where it is positive (TCAV, equation 2).
     class_count
         (T,): images of the class.
     class_is
@@ -169,7 +169,7 @@ _PARTS: dict[str, type[Any]] = {"outputs": Outputs, "surrogate": Surrogate, "dir
 
 
 def held(bank: ConceptBank) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The bank as an artefact's details and arrays."""
+    """The bank as an artefact's details and arrays, the arrays' names as `bank_of` reads them."""
     details: dict[str, Any] = {
         **(bank.details or {}),
         "targets": list(bank.targets),

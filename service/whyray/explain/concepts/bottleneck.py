@@ -15,9 +15,9 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, PackageError, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import LEAST_AUC, MAKE, find_bank
+from whyray.explain.concepts.concept_scores import ConceptScore, ConceptScores, Intervention
 from whyray.explain.concepts.shapley import contributions
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, parity_gap
 from whyray.packages import ConceptsSpec
@@ -39,7 +39,7 @@ class Bottleneck:
     reference_is: str
 
     def shown(self, tensor: FloatArray) -> FloatArray:
-        """From the tensor as it is to probabilities."""
+        """From the tensor (K,) or (N, K) as it is to probabilities, in the same shape."""
         if self.spec.activation == "none":
             return tensor
         return np.asarray(0.5 * (1 + np.tanh(0.5 * tensor)), np.float32)
@@ -105,13 +105,13 @@ class ConceptBottleneck(MethodDefaults):
         )
         used = {**parameters.model_dump(), "reference": bottleneck.reference_is}
         return [
-            self._told(
+            self._explanation(
                 case, target, bottleneck, scores[place], float(base[place]), used, {"head_parity": gap, "exact": exact}
             )
             for place, target in enumerate(case.targets)
         ]
 
-    def _told(
+    def _explanation(
         self,
         case: Case,
         target: int,

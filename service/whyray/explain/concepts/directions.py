@@ -13,11 +13,11 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import MAKE, ConceptBank, ConceptKind, Directions, require_bank
+from whyray.explain.concepts.concept_scores import ConceptScore, ConceptScores
 from whyray.explain.concepts.layer_to_logits import layer_to_logits, pooled
 from whyray.explain.concepts.readings import shown_value, well_known
 from whyray.explain.concepts.significance import Correction, corrected, single_case, two_samples
 from whyray.explain.registry import Described, MethodDefaults, MethodParameters
-from whyray.explain.typed import ConceptScore, ConceptScores
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 
@@ -103,7 +103,7 @@ def scores_along(
     here = pooled(activations)[0] if activations.ndim > 2 else activations[0]
     read = directions.readings @ here + directions.offsets
     places = [number for number, concept in enumerate(bank.concepts) if concept.kind == kind]
-    told = []
+    explanations = []
     for number, target in enumerate(case.targets):
         derivative = directions.steps @ slopes[0, number]
         p_values = class_p_values(directions, target, places, parameters)
@@ -125,7 +125,7 @@ def scores_along(
                     class_score=class_score(directions, target, place),
                 )
             )
-        told.append(
+        explanations.append(
             ConceptScores(
                 target=model.targets[target],
                 method=method.name,
@@ -140,7 +140,7 @@ def scores_along(
                 concepts=tuple(sorted(concepts, key=lambda concept: -abs(concept.score))),
             )
         )
-    return told
+    return explanations
 
 
 def missing(model: Model, method: str, kind: ConceptKind) -> WhyRayError | None:

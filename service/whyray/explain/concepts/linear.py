@@ -66,18 +66,25 @@ def held_out(
 
 
 def folds(groups: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The fold of each example; all of a group are in one."""
+    """(N,): the fold of each example, 0..count - 1, by `groups` (N,): all of a group are in one."""
     unique, inverse = np.unique(groups, return_inverse=True)
     return np.asarray(rng.permutation(len(unique))[inverse] % count, np.int64)
 
 
+def resampled(groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Row numbers of a bootstrap resample, ascending: whole `groups` (N,) are drawn, with replacement (Efron 1979)."""
+    unique, inverse = np.unique(groups, return_inverse=True)
+    weight = np.bincount(rng.integers(0, len(unique), len(unique)), minlength=len(unique))
+    return np.repeat(np.arange(len(groups)), weight[inverse])
+
+
 def r_squared(truth: NDArray[np.floating], read: NDArray[np.floating]) -> float:
-    """1 - squared error / variance: 0 for the mean, negative for worse than that."""
+    """1 - squared error / variance of `truth` (N,): 1 at best, 0 for the mean, negative for worse than that."""
     return float(1 - np.mean((truth - read) ** 2) / max(float(np.var(truth)), 1e-24))
 
 
 def correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """Pearson's r; 0 where either does not vary."""
+    """Pearson's r of two (N,), -1..1; 0 where either does not vary."""
     if np.std(one) < 1e-12 or np.std(other) < 1e-12:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])

@@ -12,10 +12,10 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import ConceptBank, Surrogate, require_bank
+from whyray.explain.concepts.concept_scores import ConceptScore, ConceptScores, Intervention
 from whyray.explain.concepts.layer_to_logits import pooled
 from whyray.explain.concepts.readings import shown_value, well_known
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 
@@ -58,9 +58,9 @@ class PostHocConcepts(MethodDefaults):
         bank, surrogate = surrogate_of(case.model, self.name)
         read = surrogate.readings @ embedding_at(case, surrogate.tensor) + surrogate.offsets
         away = (read - surrogate.mean) / surrogate.spread
-        return [self._told(case, target, bank, surrogate, read, away, parameters) for target in case.targets]
+        return [self._explanation(case, target, bank, surrogate, read, away, parameters) for target in case.targets]
 
-    def _told(
+    def _explanation(
         self,
         case: Case,
         target: int,

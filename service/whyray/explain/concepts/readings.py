@@ -26,7 +26,10 @@ def calibrated(concepts: Sequence[Concept], values: DoubleArray, read: DoubleArr
 
 
 def shown_value(concept: Concept, read: float, calibration: FloatArray) -> float:
-    """A reading as people take it: a probability for what is there or not, the measure in its own unit else."""
+    """A reading as people take it: a probability for what is there or not, the measure in its own unit else.
+
+    `calibration` (2,): slope and offset of Platt's sigmoid, used for the former.
+    """
     if concept.kind == "measure":
         return read
     a, b = calibration
@@ -39,7 +42,7 @@ def well_known(concept: Concept, held_out: float) -> bool:
 
 
 def permuted(column: DoubleArray, rng: np.random.Generator) -> DoubleArray:
-    """The column with its known values dealt out at random among the places where it is known."""
+    """(N,): the column with its known values dealt out at random among the places where it is known, not NaN."""
     shuffled = column.copy()
     known = np.isfinite(column)
     shuffled[known] = rng.permutation(column[known])

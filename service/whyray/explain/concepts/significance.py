@@ -53,6 +53,9 @@ def corrected(p_values: NDArray[np.floating], correction: Correction) -> DoubleA
 
 
 def false_positives(random: NDArray[np.floating], level: float) -> float:
-    """Share of random vectors that the test, against all other random vectors, would call a concept."""
+    """Share, 0..1, of random vectors that `single_case` against all other random ones would call a concept.
+
+    `random` (X,): a mean derivative or score of each. `level`: the p-value up to which a vector is called so.
+    """
     hits = [single_case(float(score), np.delete(random, place)) <= level for place, score in enumerate(random)]
     return float(np.mean(hits))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.explain.concepts.bank import Concept, Surrogate
-from whyray.explain.concepts.linear import Reading, correlation, ridge
+from whyray.explain.concepts.linear import Reading, correlation, resampled, ridge
 from whyray.explain.concepts.readings import calibrated, permuted
 
 Progress = Callable[[int, int, str], None]
@@ -20,19 +20,28 @@ def fit_surrogate(
     tensor: str,
     embedding: FloatArray,
     logits: FloatArray,
+    *,
     concepts: Sequence[Concept],
     values: DoubleArray,
     goals: DoubleArray,
     targets: Sequence[str],
+    groups: NDArray[np.int64],
     fold_of: NDArray[np.int64],
     rng: np.random.Generator,
     progress: Progress,
 ) -> Surrogate:
     """Fit it on all images, measure it on folds whose images had no part in readings nor weights.
 
-    `embedding` (N, E), `logits` (N, T), `values` (N, C) with NaN where unknown, `goals` (N, C) what readings are fitted
-    to. A concept that has a target's own name
-    has no part in that target's answer: it would explain it by itself.
+    A concept that has a target's own name has no part in that target's answer: it would explain it by itself.
+
+    Parameters
+    ----------
+    embedding, logits
+        (N, E) and (N, T), of the network.
+    values, goals
+        (N, C): what is known of the concepts, NaN where nothing is, and what readings are fitted to.
+    groups, fold_of
+        (N,): images of one patient have one group, are resampled together, and lie in one fold.
     """
     allowed = np.array([[concept.name != target for concept in concepts] for target in targets])
     reading = ridge(embedding, goals)
@@ -48,11 +57,11 @@ def fit_surrogate(
         shuffled = np.stack([permuted(column, rng) for column in goals.T], axis=1)
         other = _answered(embedding, logits, shuffled, allowed, fold_of)
         random.append([correlation(*pair) for pair in zip(other.T, logits.T, strict=True)])
-    resampled = []
+    weights = []
     for number in range(RESAMPLES):
         progress(number, RESAMPLES, "resampling the surrogate")
-        rows = rng.integers(0, len(said), len(said))
-        resampled.append(_head((said[rows] - mean) / spread, logits[rows], allowed, head.penalties).weights)
+        rows = resampled(groups, rng)
+        weights.append(_head((said[rows] - mean) / spread, logits[rows], allowed, head.penalties).weights)
     arrays = {
         "readings": reading.weights,
         "offsets": reading.offsets,
@@ -62,7 +71,7 @@ def fit_surrogate(
         "held_out": known,
         "weights": head.weights,
         "biases": head.offsets,
-        "resampled": np.stack(resampled),
+        "resampled": np.stack(weights),
         "agreement": [correlation(*pair) for pair in zip(answered.T, logits.T, strict=True)],
         "random_agreement": np.mean(random, axis=0),
         "random_spread": np.std(random, axis=0),

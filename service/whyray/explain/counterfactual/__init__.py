@@ -9,17 +9,17 @@ from whyray.explain.counterfactual.region_counterfactual import (
     region_labels,
     with_regions_replaced,
 )
-from whyray.explain.counterfactual.search import Found, Search
+from whyray.explain.counterfactual.search import Search, SearchOutcome
 from whyray.explain.counterfactual.traverse import traverse
 
 __all__ = [
-    "Found",
     "LatentShift",
     "LatentShiftParameters",
     "LatentSpace",
     "RegionCounterfactual",
     "RegionCounterfactualParameters",
     "Search",
+    "SearchOutcome",
     "latent_gradient",
     "refined",
     "region_labels",

@@ -68,5 +68,5 @@ def threshold(case: Case) -> float:
 
 
 def crossed(answers: DoubleArray, start: float, level: float) -> NDArray[np.bool_]:
-    """Whether each answer lies on the other side of `level` than `start`."""
+    """(N,): whether each of `answers` (N,) lies on the other side of `level` than `start`; at the level is above it."""
     return np.asarray((np.asarray(answers) >= level) != (start >= level))

@@ -15,10 +15,10 @@ from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.answers import answers_about_pictures, crossed, own_answer, threshold
+from whyray.explain.counterfactual.counterfactual import Counterfactual
 from whyray.explain.counterfactual.latent import LatentSpace, space_of, why_no_latents
 from whyray.explain.counterfactual.refine import STEPS, AnswerGradient, Refined, answers_wanted, refined
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, per_channel
 from whyray.packages import CompanionRole
@@ -83,15 +83,15 @@ class LatentShift(MethodDefaults):
         encoded = space.encode(case.display[None])
         of_encoded = space.decode(encoded)
         origins: dict[tuple[int, ...], _Origin] = {}
-        told = []
+        explanations = []
         for target in case.targets:
             alone = case.for_targets([target])
             wanted = answers_wanted(alone)
             if wanted not in origins:
                 start = refined(alone, space, encoded, parameters.refine, self.name)
                 origins[wanted] = _Origin(space, encoded, of_encoded, start)
-            told.append(_shifted(alone, origins[wanted], parameters, self.name))
-        return told
+            explanations.append(_shifted(alone, origins[wanted], parameters, self.name))
+        return explanations
 
 
 @dataclass(frozen=True)

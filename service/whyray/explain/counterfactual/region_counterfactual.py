@@ -14,12 +14,12 @@ from whyray.base.errors import ExplanationError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import displayed
 from whyray.explain.counterfactual.answers import answers_about, margins, margins_of, own_answer, threshold
+from whyray.explain.counterfactual.counterfactual import Counterfactual
 from whyray.explain.counterfactual.inpaint import inpainted
-from whyray.explain.counterfactual.search import Found, Search
+from whyray.explain.counterfactual.search import Search, SearchOutcome
 from whyray.explain.fill import filled
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.segments import superpixels
-from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
 
 Labels = NDArray[np.intp]
@@ -120,15 +120,15 @@ def _replaced(case: Case, labels: Labels, parameters: RegionCounterfactualParame
         budget=parameters.forwards,
         width=parameters.width,
     ).run()
-    return _told(case, labels, parameters, method, outcome, (before, level, asked))
+    return _explanation(case, labels, parameters, method, outcome, (before, level, asked))
 
 
-def _told(
+def _explanation(
     case: Case,
     labels: Labels,
     parameters: RegionCounterfactualParameters,
     method: str,
-    outcome: Found,
+    outcome: SearchOutcome,
     numbers: tuple[float, float, int],
 ) -> Counterfactual:
     before, level, asked = numbers

@@ -20,7 +20,7 @@ Ask = Callable[[BoolArray], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchOutcome:
     """What the search came to.
 
     Attributes
@@ -65,7 +65,7 @@ class Search:
         self._width = width
         self._known: dict[frozenset[int], float] = {}
 
-    def run(self) -> Found:
+    def run(self) -> SearchOutcome:
         """Singles, greedy growth, pruning; then, where the budget allows, all smaller sets.
 
         If replacing more never undoes a flip (monotone), an irreducible set has no flipping subset at all; if the
@@ -81,7 +81,7 @@ class Search:
         if not flipped and self._known:
             chosen = max(self._known, key=lambda regions: (self._sign * self._known[regions], -len(regions)))
         irreducible = flipped and (irreducible or certified >= len(chosen))
-        return Found(tuple(self._ordered(chosen)), flipped, irreducible, certified, len(self._known))
+        return SearchOutcome(tuple(self._ordered(chosen)), flipped, irreducible, certified, len(self._known))
 
     def _left(self) -> int:
         return self._budget - len(self._known)
@@ -113,29 +113,29 @@ class Search:
         chosen, reached = frozenset[int](), -np.inf
         while not self._flips(chosen):
             ranked = sorted(set(promise) - chosen, key=lambda region: -promise[region])[: self._width]
-            told = self._answers([chosen | {region} for region in (ranked if chosen else promise)])
-            if not told:
+            moves = self._answers([chosen | {region} for region in (ranked if chosen else promise)])
+            if not moves:
                 break
-            best = max(told, key=lambda regions: told[regions])
-            for regions, moved in told.items():
+            best = max(moves, key=lambda regions: moves[regions])
+            for regions, moved in moves.items():
                 if chosen:
                     promise[next(iter(regions - chosen))] = moved - reached
             if not chosen:
                 promise = {region: gain - self._sign * self._start for region, gain in promise.items()}
-            chosen, reached = best, told[best]
+            chosen, reached = best, moves[best]
         return chosen
 
     def _pruned(self, chosen: frozenset[int]) -> tuple[frozenset[int], bool]:
         """Leaves out what can be left out, the one that is missed least first, until each is needed."""
         while len(chosen) > 1:
             without = [chosen - {region} for region in chosen]
-            told = self._answers(without)
-            if len(told) < len(without):
+            moves = self._answers(without)
+            if len(moves) < len(without):
                 return chosen, False
             still = [regions for regions in without if self._flips(regions)]
             if not still:
                 return chosen, True
-            chosen = max(still, key=lambda regions: told[regions])
+            chosen = max(still, key=lambda regions: moves[regions])
         return chosen, True
 
     def _enumerated(self, chosen: frozenset[int]) -> tuple[frozenset[int], int]:
@@ -150,10 +150,10 @@ class Search:
             sets = [frozenset(combination) for combination in combinations(range(self._regions), size)]
             if sum(regions not in self._known for regions in sets) > self._left():
                 return chosen, size
-            told = self._answers(sets)
+            moves = self._answers(sets)
             flipping = [regions for regions in sets if self._flips(regions)]
             if flipping:
-                return max(flipping, key=lambda regions: told[regions]), size
+                return max(flipping, key=lambda regions: moves[regions]), size
         return chosen, below
 
     def _ordered(self, chosen: frozenset[int]) -> list[int]:

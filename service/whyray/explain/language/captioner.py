@@ -12,8 +12,8 @@ from whyray.explain.companion_grid import on_grid_of
 from whyray.explain.language.narrative import shown_facts
 from whyray.explain.language.phrases import read_phrases
 from whyray.explain.language.rules import holds
+from whyray.explain.language.statements import Claim, Narrative, Sentence
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import Claim, Narrative, Sentence
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Caption, Captioner, Model
 from whyray.packages import CaptionSpec
@@ -60,7 +60,7 @@ class CaptionerMethod(MethodDefaults):
         assert isinstance(parameters, CaptionerParameters)
         captioner = companion(case.model, parameters.captioner)
         language = parameters.language or case.context.language
-        return [_told(case.for_targets([target]), captioner, language) for target in case.targets]
+        return [_explanation(case.for_targets([target]), captioner, language) for target in case.targets]
 
 
 def companion(model: Model, named: str | None) -> Captioner:
@@ -114,7 +114,7 @@ def _mentions(sentence: str, model: Model, spec: CaptionSpec) -> Iterator[tuple[
         yield target, any(denial in before for denial in spec.denials)
 
 
-def _told(case: Case, captioner: Captioner, language: str) -> Narrative:
+def _explanation(case: Case, captioner: Captioner, language: str) -> Narrative:
     [target] = case.target_names
     shown_facts(case, NAME)
     phrases = read_phrases(language, case.context.phrases)

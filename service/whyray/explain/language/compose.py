@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from whyray.explain.language.facts import Facts
 from whyray.explain.language.phrases import NarrativePhrases
 from whyray.explain.language.rules import FAR, FOCAL, claims_of, matched
-from whyray.explain.typed import Claim, Sentence
+from whyray.explain.language.statements import Claim, Sentence
 
 Said = tuple[str, tuple[Claim, ...]]
 """The key of a phrase, and the claims that fill it."""

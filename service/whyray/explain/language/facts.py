@@ -10,20 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.explain.anatomy.shares_by_region import RegionShares
 from whyray.explain.case import Case
+from whyray.explain.cases.case_matches import CaseMatches
+from whyray.explain.concepts.concept_scores import ConceptScores
 from whyray.explain.context import PriorExplanation
-from whyray.explain.typed import (
-    CaseMatches,
-    ConceptScores,
-    Counterfactual,
-    LatentPosition,
-    Narrative,
-    RegionShares,
-    Structure,
-    TypedExplanation,
-    UnitReport,
-)
+from whyray.explain.counterfactual.counterfactual import Counterfactual
+from whyray.explain.language.statements import Narrative
+from whyray.explain.latent.position import LatentPosition
+from whyray.explain.typed import Structure, TypedExplanation
 from whyray.explain.types import Heatmap
+from whyray.explain.units.unit_effects import UnitReport
 
 GRADES = {"green": 0.0, "amber": 1.0, "red": 2.0}
 ROWS, COLUMNS, STACK = ("upper", "middle", "lower"), ("left", "centre", "right"), ("first", "central", "last")
@@ -53,21 +50,24 @@ def facts_of(case: Case) -> Facts:
     shown: list[str] = []
     withheld: list[str] = []
     for made in case.context.made:
-        told = made.explanation
-        if told.target != target or isinstance(told, Narrative):
+        explanation = made.explanation
+        if explanation.target != target or isinstance(explanation, Narrative):
             continue
-        numbers[f"{told.method}.grade"] = GRADES[made.grade]
-        numbers[f"{told.method}.withheld"] = float(made.withheld)
-        (withheld if made.withheld else shown).append(told.method)
+        numbers[f"{explanation.method}.grade"] = GRADES[made.grade]
+        numbers[f"{explanation.method}.withheld"] = float(made.withheld)
+        (withheld if made.withheld else shown).append(explanation.method)
         if made.withheld:
             continue
-        words[f"{told.method}.reasons"] = "; ".join(reason.partition(":")[0] for reason in made.reasons)
-        numbers.update({f"{told.method}.{name}": value for name, value in _of(made, case).items()})
+        words[f"{explanation.method}.reasons"] = "; ".join(reason.partition(":")[0] for reason in made.reasons)
+        numbers.update({f"{explanation.method}.{name}": value for name, value in _of(made, case).items()})
     return Facts(numbers, words, tuple(dict.fromkeys(shown)), tuple(dict.fromkeys(withheld)))
 
 
 def zones(shares: NDArray[np.float64]) -> dict[str, float]:
-    """Shares of the ninths of an image (or of the 27 parts of a stack of slices), named as one sees them."""
+    """Shares of the ninths of an image (or of the 27 parts of a stack of slices), by name as one sees them.
+
+    `shares` (3, 3) from above and left, or (3, 3, 3) from the first slice on.
+    """
     axes: tuple[Sequence[str], ...] = (ROWS, COLUMNS) if shares.ndim == 2 else (STACK, ROWS, COLUMNS)
     return {
         "-".join(names[place] for names, place in zip(axes, index, strict=True)): float(shares[index])
@@ -98,12 +98,12 @@ def _patient_sides(directions: Sequence[str] | None) -> str | None:
 
 
 def _of(made: PriorExplanation, case: Case) -> dict[str, float]:
-    told = made.explanation
-    if isinstance(told, Heatmap):
-        return _heatmap(told, case)
+    explanation = made.explanation
+    if isinstance(explanation, Heatmap):
+        return _heatmap(explanation, case)
     for kind, tell in _TYPES:
-        if isinstance(told, kind):
-            return tell(told)
+        if isinstance(explanation, kind):
+            return tell(explanation)
     return {}
 
 
@@ -141,39 +141,39 @@ def _parts(positive: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[n
     return sums
 
 
-def _concepts(told: ConceptScores) -> dict[str, float]:
-    return {f"score.{concept.name}": float(concept.score) for concept in told.concepts if concept.reliable}
+def _concepts(explanation: ConceptScores) -> dict[str, float]:
+    return {f"score.{concept.name}": float(concept.score) for concept in explanation.concepts if concept.reliable}
 
 
-def _cases(told: CaseMatches) -> dict[str, float]:
-    weighted = [match for match in told.matches if match.weight is not None]
+def _cases(explanation: CaseMatches) -> dict[str, float]:
+    weighted = [match for match in explanation.matches if match.weight is not None]
     if weighted:
         return {f"contribution.{match.label}": float(match.similarity * (match.weight or 0)) for match in weighted}
-    known = [match.known for match in told.matches if match.known is not None]
+    known = [match.known for match in explanation.matches if match.known is not None]
     return {"known": float(len(known)), "with-finding": float(sum(known))}
 
 
-def _counterfactual(told: Counterfactual) -> dict[str, float]:
+def _counterfactual(explanation: Counterfactual) -> dict[str, float]:
     return {
-        "flipped": float(told.flipped),
-        "before": float(told.answers[told.start]),
-        "after": float(told.answers[told.end]),
+        "flipped": float(explanation.flipped),
+        "before": float(explanation.answers[explanation.start]),
+        "after": float(explanation.answers[explanation.end]),
     }
 
 
-def _latent(told: LatentPosition) -> dict[str, float]:
-    return {"percentile": float(told.percentile)}
+def _latent(explanation: LatentPosition) -> dict[str, float]:
+    return {"percentile": float(explanation.percentile)}
 
 
-def _regions(told: RegionShares) -> dict[str, float]:
-    numbers = {f"share.{region.structure.name}": float(region.share) for region in told.regions}
-    numbers |= {f"area.{region.structure.name}": float(region.area) for region in told.regions}
-    return numbers | {"flagged": float(told.flagged)}
+def _regions(explanation: RegionShares) -> dict[str, float]:
+    numbers = {f"share.{region.structure.name}": float(region.share) for region in explanation.regions}
+    numbers |= {f"area.{region.structure.name}": float(region.area) for region in explanation.regions}
+    return numbers | {"flagged": float(explanation.flagged)}
 
 
-def _units(told: UnitReport) -> dict[str, float]:
-    numbers = {f"unit.{unit.unit}": float(unit.contribution) for unit in told.units}
-    first = told.units[0]
+def _units(explanation: UnitReport) -> dict[str, float]:
+    numbers = {f"unit.{unit.unit}": float(unit.contribution) for unit in explanation.units}
+    first = explanation.units[0]
     if first.concept is not None and first.iou is not None:
         numbers[f"detects.{first.concept}"] = float(first.iou)
     return numbers

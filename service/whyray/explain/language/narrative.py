@@ -10,8 +10,8 @@ from whyray.explain.case import Case
 from whyray.explain.language.compose import sentences
 from whyray.explain.language.facts import Facts, facts_of
 from whyray.explain.language.phrases import NarrativePhrases, read_phrases
+from whyray.explain.language.statements import Narrative
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import Narrative
 from whyray.explain.types import Kind, Tier
 
 NAME = "narrative"
@@ -50,7 +50,7 @@ class NarrativeMethod(MethodDefaults):
         assert isinstance(parameters, NarrativeParameters)
         language = parameters.language or case.context.language
         phrases = read_phrases(language, case.context.phrases)
-        return [_told(case.for_targets([target]), phrases, language) for target in case.targets]
+        return [_explanation(case.for_targets([target]), phrases, language) for target in case.targets]
 
 
 def shown_facts(case: Case, method: str) -> Facts:
@@ -66,18 +66,18 @@ def shown_facts(case: Case, method: str) -> Facts:
     return facts
 
 
-def _told(case: Case, phrases: NarrativePhrases, language: str) -> Narrative:
+def _explanation(case: Case, phrases: NarrativePhrases, language: str) -> Narrative:
     [target] = case.target_names
     facts = shown_facts(case, NAME)
-    told = sentences(facts, phrases, target)
+    written = sentences(facts, phrases, target)
     return Narrative(
         target=target,
         method=NAME,
         parameters={"language": language, "rests on": ", ".join(facts.shown)},
         evidence={
-            "claims": float(sum(len(sentence.claims) for sentence in told)),
+            "claims": float(sum(len(sentence.claims) for sentence in written)),
             "explanations": float(len(facts.shown)),
         },
         language=language,
-        sentences=told,
+        sentences=written,
     )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from whyray.explain.typed import Claim
+from whyray.explain.language.statements import Claim
 
 FOCAL = 1 / 3
 """A map has a place where one ninth of the image holds at least so large a share of it."""

@@ -28,7 +28,7 @@ def case_embedding(run: Run) -> FloatArray | None:
 
 
 def required_embedding(model: Model, run: Run) -> FloatArray:
-    """As `case_embedding`; TierMissing where the model has none."""
+    """(D,) as `case_embedding`. Raises TierMissing where the model has none."""
     embedding = case_embedding(run)
     if embedding is None:
         raise no_embedding(model)

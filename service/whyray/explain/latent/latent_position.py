@@ -11,11 +11,11 @@ from pydantic import Field
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.latent.embedding import required_embedding
+from whyray.explain.latent.position import LatentPosition
 from whyray.explain.latent.reference_index import KIND, PCA, UMAP, ReferenceIndex, index_of, missing
 from whyray.explain.latent.space import percentile
 from whyray.explain.latent.traversal import traversal
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import LatentPosition
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
 

@@ -75,7 +75,7 @@ class ReferenceIndex:
 
     @cached_property
     def usual(self) -> dict[str, FloatArray]:
-        """By distance: those of the held-out references from the others."""
+        """By name, (held-out references,): their distances from the others, what is usual."""
         return self.distances(self.embeddings[self.held_out])
 
     def distances(self, vectors: FloatArray) -> dict[str, FloatArray]:

@@ -104,13 +104,13 @@ def neighbour_distance(vectors: FloatArray, fitting: FloatArray, *, neighbours: 
 
 
 def unit(vectors: FloatArray) -> FloatArray:
-    """Rows of length 1; a row of zeros stays one."""
+    """(..., D): `vectors` of this shape, each row of length 1; a row of zeros stays one."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
 
 
 def percentile(value: float, usual: FloatArray) -> float:
-    """0..100: the share of `usual` distances that are smaller."""
+    """0..100: the share of `usual` distances (M,) that are smaller than `value`."""
     return float(100 * np.mean(usual < value))
 
 

@@ -11,10 +11,10 @@ from pydantic import Field
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import UnitEffect, UnitReport
 from whyray.explain.types import Kind, Tier
 from whyray.explain.units.artefact import Units, read_units
 from whyray.explain.units.layer import Contributions, ablated, case_activations, contributions, layer_named
+from whyray.explain.units.unit_effects import UnitEffect, UnitReport
 from whyray.inference import Model
 
 NAME = "unit-report"
@@ -63,8 +63,8 @@ class UnitReportMethod(MethodDefaults):
         layer = layer_named(case.model, parameters.layer)
         known = read_units(case.model, layer, method=NAME)
         contributed = contributions(case, layer, known.mean)
-        told = {**parameters.model_dump(), "layer": layer, "artefact": known.artefact.short}
-        return [_report(case, row, name, contributed, known, told) for row, name in enumerate(case.target_names)]
+        used = {**parameters.model_dump(), "layer": layer, "artefact": known.artefact.short}
+        return [_report(case, row, name, contributed, known, used) for row, name in enumerate(case.target_names)]
 
 
 def strongest(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], count: int) -> list[int]:

@@ -16,7 +16,7 @@ _OF_FILES = "Check that the file or folder exists, that you may read or write it
 _OF_DEFECTS = "This is a defect in WhyRay. Run it again with `whyray --log-level debug …` and report the trace."
 
 
-def run_told(command: Callable[[], object]) -> None:
+def run_reporting_failures(command: Callable[[], object]) -> None:
     """Run it; where it fails, tell code, message and advice, and exit with code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another character set must not end a command

@@ -12,7 +12,7 @@ _QUOTING = ("pydicom", "pynetdicom", "highdicom")
 """What these log quotes data elements; what matters of it is told as WhyRay's own errors."""
 
 
-def tell_log(level: str) -> None:
+def log_to_stderr(level: str) -> None:
     """Log to standard error from this level on, e.g. 'INFO'; at 'DEBUG' all that libraries log, too."""
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
