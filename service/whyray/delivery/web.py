@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.sources import system_clock
 from whyray.config import DicomWebDestination, Worklist
 
 if TYPE_CHECKING:
     import httpx
 
 _CONNECT_TIMEOUT = 10.0
+
+_LONGEST_WAIT = 7 * 24 * 3600
+"""Seconds that a service may ask for; whoever tries again has a bound of its own below it."""
+_MOST_DIGITS = 9
 
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 _PERMANENT_5XX = {HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED}
@@ -44,15 +51,36 @@ def words_of(status: int) -> str:
         return f"HTTP {status}"
 
 
-def error_of_response(status: int, url: str) -> WhyRayError:
+def asked_wait(headers: httpx.Headers) -> timedelta | None:
+    """How long a response asks to be left alone (Retry-After, RFC 9110 section 10.2.3); None where it does not."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return timedelta(seconds=min(int(value[:_MOST_DIGITS]), _LONGEST_WAIT))
+    then, said = _http_date(value), _http_date(headers.get("date", ""))
+    if then is None:
+        return None
+    # by the service's own clock, where it says what that shows
+    wait = (then - (said or system_clock())).total_seconds()
+    return timedelta(seconds=min(max(wait, 0.0), _LONGEST_WAIT))
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+
+
+def error_of_response(status: int, url: str, *, not_within: timedelta | None = None) -> WhyRayError:
     """The error that an HTTP status from 300 on amounts to: 408, 425, 429 and most 5xx may pass, the rest not."""
     message = f"{url} answered {words_of(status)}"
     if status in _NO_ENTRY:
         return PeerRefused(message, advice="Correct the destination's token or login; then retry.")
     if status in _GATEWAY:
-        return PeerUnreachable(message)
+        return PeerUnreachable(message, not_within=not_within)
     if status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PERMANENT_5XX):
-        return PeerBusy(message)
+        return PeerBusy(message, not_within=not_within)
     if status < HTTPStatus.BAD_REQUEST:
         return PeerRefused(message, advice="The URL leads elsewhere; write the final one into the destination's url.")
     return PeerRefused(message, advice="Check the destination's url, and that the service takes STOW-RS; then retry.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from whyray.base.errors import ImageError, PeerBusy, PeerUnreachable, ResourceExhausted
 from whyray.config import DicomWebDestination
-from whyray.delivery import error_of_response, unanswered, web_client
+from whyray.delivery import asked_wait, error_of_response, unanswered, web_client
 from whyray.intake import MEDIA_TYPE, MalformedBody, MultipartReader, StoreRequest
 from whyray.worklist.workitem import Input
 
@@ -53,7 +53,7 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
     try:
         with client.stream("GET", path, headers={"Accept": _ACCEPT}) as answer:
             if not answer.is_success:
-                raise error_of_response(answer.status_code, f"{name}{path}")
+                raise error_of_response(answer.status_code, f"{name}{path}", not_within=asked_wait(answer.headers))
             reader = MultipartReader(_boundary(answer, name), store)
             for piece in answer.iter_bytes():
                 reader.feed(piece)
