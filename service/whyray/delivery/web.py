@@ -6,9 +6,10 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.errors import ConfigError, PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.sources import system_clock
 from whyray.config import DicomWebDestination, Worklist
 
@@ -28,7 +29,15 @@ _NO_ENTRY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUT
 
 
 def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
-    """A client for one service: base URL, token or log-in, trusted authorities, time-outs. Close it."""
+    """A client for one service: base URL, token or log-in, trusted authorities, time-outs. Close it.
+
+    It follows no redirect, so that token and log-in go nowhere else.
+
+    Raises
+    ------
+    ConfigError
+        If the file of the authorities can't be used.
+    """
     import httpx
 
     headers = {"Authorization": f"Bearer {destination.token.reveal()}"} if destination.token is not None else {}
@@ -37,10 +46,21 @@ def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
         base_url=destination.url.rstrip("/"),
         headers=headers,
         auth=None if login is None else httpx.BasicAuth(login.user, login.password.reveal()),
-        verify=True if destination.ca_file is None else ssl.create_default_context(cafile=str(destination.ca_file)),
+        verify=True if destination.ca_file is None else _trusting(destination.ca_file),
         timeout=httpx.Timeout(destination.timeout.total_seconds(), connect=_CONNECT_TIMEOUT),
         trust_env=True,
     )
+
+
+def _trusting(authorities: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(
+            f"{authorities.name} can't be used for TLS: {reason}",
+            advice="`ca_file` has to be a PEM file of certificates that this user may read.",
+        ) from error
 
 
 def words_of(status: int) -> str:
@@ -82,5 +102,7 @@ def error_of_response(status: int, url: str, *, not_within: timedelta | None = N
     if status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PERMANENT_5XX):
         return PeerBusy(message, not_within=not_within)
     if status < HTTPStatus.BAD_REQUEST:
-        return PeerRefused(message, advice="The URL leads elsewhere; write the final one into the destination's url.")
-    return PeerRefused(message, advice="Check the destination's url, and that the service takes STOW-RS; then retry.")
+        return PeerRefused(message, advice="The url leads elsewhere, and is not followed; configure the final one.")
+    return PeerRefused(
+        message, advice="Check the url, and that the service offers what it is asked for there; then retry."
+    )
