@@ -17,6 +17,8 @@ from site_under_test import ROUTE, Site, film
 from whyray.app.rejection_notes import rejection_note
 from whyray.base.errors import DecodeError
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, Study, jobs, removal, studies
+from whyray.catalog.attention import attention
+from whyray.catalog.shortages import Disks
 
 QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")
 SAFETY = Code("113037", "DCM", "Rejected for Patient Safety Reasons")
@@ -129,6 +131,9 @@ def test_results_that_were_sent_already_are_told_as_an_error(site: Site) -> None
     assert event.severity == "error"
     assert "1 had been sent" in event.message
     assert "archive may still show them" in event.message
+    with site.catalog.read() as session:
+        (told,) = attention(session, site.clock(), destinations=["pacs", "archive"], disks=Disks())
+    assert (told.kind, told.severity, told.count) == ("instance.rejected", "warning", 1)
 
 
 def test_other_titles_and_other_schemes_reject_nothing(site: Site) -> None:
