@@ -12,7 +12,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 from sqlalchemy import select
 
-from catalog.rows import result
+from catalog.rows import NOON, result
 from site_under_test import ROUTE, Site, film
 from whyray.app.rejection_notes import rejection_note
 from whyray.base.errors import DecodeError
@@ -175,6 +175,26 @@ def test_a_rejected_image_that_comes_again_stays_rejected_unless_it_had_only_exp
         assert router.step() == (1 if back else 0), study
 
 
+def test_what_had_expired_may_expire_again_or_prove_wrong(site: Site) -> None:
+    (image,) = films(1)
+    router = site.router()
+    uid = site.receive([image])
+    router.step()
+    made = []
+    for title in (EXPIRED, EXPIRED, SAFETY):
+        site.clock.tick(60)
+        site.receive([note(image, title=title)])
+        made.append(router.step())
+        with site.catalog.begin() as session:
+            study_id = session.scalars(select(Study.id).where(Study.study_instance_uid == uid)).one()
+            removal.remove_instances(session, study_id)
+        site.clock.tick(60)
+        site.receive([image])
+        made.append(router.step())
+    assert made == [0, 1, 0, 1, 0, 0]
+    assert len(events(site)) == 3
+
+
 def test_other_series_and_other_studies_are_left_as_they_are(site: Site) -> None:
     (hand,), (foot,), (elsewhere,) = (
         films(1),
@@ -232,6 +252,14 @@ def test_a_note_that_can_not_be_read_is_told_of(site: Site) -> None:
     assert "113037" in event.message
 
 
+def _with_nonsense(document: Dataset) -> None:
+    for nonsense in ("", "1..2", "Doe^Secret", "1." + "2" * 80):
+        reference = Dataset()
+        reference.ReferencedSOPInstanceUID = nonsense
+        (own,) = document.CurrentRequestedProcedureEvidenceSequence
+        own.ReferencedSeriesSequence[0].ReferencedSOPSequence.append(reference)
+
+
 def _without_evidence(document: Dataset) -> None:
     del document.CurrentRequestedProcedureEvidenceSequence
 
@@ -248,12 +276,12 @@ def _of_several_studies(document: Dataset) -> None:
     document.CurrentRequestedProcedureEvidenceSequence = [other, own]
 
 
-@pytest.mark.parametrize("change", [lambda _: None, _without_evidence, _of_several_studies])
+@pytest.mark.parametrize("change", [lambda _: None, _without_evidence, _of_several_studies, _with_nonsense])
 def test_a_note_rejects_what_it_names_of_its_own_study(change: object) -> None:
     images: Sequence[Dataset] = films(1, 2)
     document = note(*images)
     change(document)  # type: ignore[operator]
-    read = rejection_note(document)
+    read = rejection_note(document, NOON)
     assert read is not None
     assert read.sop_instance_uids == uids(*images)
 
@@ -263,4 +291,4 @@ def test_a_note_without_any_reference_is_no_silent_one() -> None:
     _without_evidence(document)
     del document.ContentSequence
     with pytest.raises(DecodeError, match="113037"):
-        rejection_note(document)
+        rejection_note(document, NOON)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydicom import Dataset
 from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from whyray.base.errors import DecodeError
 from whyray.base.failures import logged
+from whyray.base.uids import is_uid
 from whyray.catalog import Catalog, Instance, RejectionNote, Study, rejections
 
 _log = logging.getLogger("whyray.routing")
 
 
-def rejection_note(document: Dataset) -> RejectionNote | None:
+def rejection_note(document: Dataset, came_at: datetime) -> RejectionNote | None:
     """What a key object selection (PS3.3 section A.35.4) rejects of its own study; None where its title rejects none.
 
     The evidence lists all that the document refers to; only where there is none, its content counts. What it lists of
@@ -46,7 +48,7 @@ def rejection_note(document: Dataset) -> RejectionNote | None:
         raise DecodeError(
             f"a key object selection is titled {code} {rejections.TITLES[code]} and refers to nothing of its study"
         )
-    return RejectionNote(str(document.SOPInstanceUID), code, uids)
+    return RejectionNote(str(document.SOPInstanceUID), came_at, code, uids)
 
 
 def _titles(document: Dataset) -> Iterator[str]:
@@ -63,7 +65,8 @@ def _content(item: Dataset) -> Iterator[Dataset]:
 
 def _referenced(item: Dataset) -> Iterator[str]:
     for reference in item.get("ReferencedSOPSequence") or []:
-        if uid := str(reference.get("ReferencedSOPInstanceUID") or "").strip():
+        uid = str(reference.get("ReferencedSOPInstanceUID") or "")
+        if is_uid(uid):  # no instance is here, or comes, by another
             yield uid
 
 
@@ -98,7 +101,7 @@ class RejectionNotes:
 
     def _heed(self, study: Study, instance: Instance) -> bool:
         try:
-            note = rejection_note(self.read_header(instance.key))
+            note = rejection_note(self.read_header(instance.key), instance.received_at)
         except Exception as error:  # pydicom raises what it likes on nonsense, as values are looked at
             typed = error if isinstance(error, DecodeError) else logged(_log, error, "reading a key object selection")
             if typed.retriable:

@@ -17,7 +17,7 @@ class Rejection(Base):
     """An instance of a study that is rejected, whether it is here already or comes later.
 
     `code` is the document title, a DCM code (see `catalog.rejections.TITLES`), and `document_uid` the SOP Instance UID
-    of the key object selection.
+    of the key object selection, which came at `rejected_at`.
     """
 
     __tablename__ = "rejections"

@@ -25,9 +25,10 @@ TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class RejectionNote:
-    """A key object selection that rejects instances of its own study. `code` is one of `TITLES`."""
+    """A key object selection that rejects instances of its own study, and when it came. `code` is one of `TITLES`."""
 
     document_uid: str
+    came_at: datetime
     code: str
     sop_instance_uids: frozenset[str]
 
@@ -58,15 +59,14 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
         if instance.sop_instance_uid in new
     ]
     for uid in sorted(new):
-        session.add(
-            Rejection(
-                study_id=study_id,
-                sop_instance_uid=uid,
-                code=note.code,
-                document_uid=note.document_uid,
-                rejected_at=now,
-            )
+        row = Rejection(
+            study_id=study_id,
+            sop_instance_uid=uid,
+            code=note.code,
+            document_uid=note.document_uid,
+            rejected_at=note.came_at,
         )
+        session.merge(row)
     session.flush()
     used = contents.withdraw(session, study, formers, now, actor, "that are rejected")
     words = (
@@ -84,5 +84,9 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
 
 
 def _new(session: Session, study_id: int, note: RejectionNote) -> Collection[str]:
-    rows = select(Rejection.sop_instance_uid).where(Rejection.study_id == study_id)
+    """What a note rejects and is not rejected already, for good or by an expiry that came with or after this one."""
+    entered = Rejection.code != RETENTION_EXPIRED
+    if note.code == RETENTION_EXPIRED:
+        entered |= Rejection.rejected_at >= note.came_at
+    rows = select(Rejection.sop_instance_uid).where(Rejection.study_id == study_id, entered)
     return note.sop_instance_uids - set(session.scalars(rows))
