@@ -225,8 +225,9 @@ def test_an_api_token_with_the_scope_stow_sends_under_its_name_until_it_is_revok
 def test_guessing_tokens_is_braked_and_the_right_one_passes_all_the_same(listen: Listen) -> None:
     running = listen(dicomweb=dicomweb(PACS=TOKEN))
     body = multipart(part10(small(1)))
-    statuses = [post(running, body, token=f"guess-{number:016}").status_code for number in range(12)]
-    assert statuses == [401] * 10 + [429] * 2
+    answers = [post(running, body, token=f"guess-{number:016}") for number in range(12)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
+    assert answers[-1].headers["Retry-After"] == "60"
     assert post(running, body, token=TOKEN).status_code == 200
 
 

@@ -19,6 +19,7 @@ _VIEWS = {
     "content.identification": "events?kind=content.identification",
     "content.used": "events?kind=content.used",
     "instance.conflict": "events?kind=instance.conflict",
+    "instance.rejected": "events?kind=instance.rejected",
     "job.no-statement": "events?kind=job.no-statement",
     "announcements.failed": "events?kind=announcement.failed",
     "announcements.waiting": "destinations",

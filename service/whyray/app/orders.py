@@ -72,7 +72,7 @@ class OrderedJobs:
                 taken[uid] = grouped[uid]
             refusals += [f"{refusal.text} (found: {refusal.value})" for refusal in match.refusals]
         if not taken:
-            why = "; ".join(dict.fromkeys(refusals)) or "none of them is here"
+            why = "; ".join(dict.fromkeys(refusals)) or "none of them is here, or all of them are rejected"
             raise ImageError(
                 f"no series of the workitem {order.uid} is one for the route {route.name!r}: {why}",
                 advice="Order another workitem code, or widen the route's `when`.",

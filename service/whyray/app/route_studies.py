@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from whyray.app.completion import Arrivals, Decision, decide
 from whyray.app.expected_counts import ExpectedCounts
+from whyray.app.rejection_notes import RejectionNotes
 from whyray.base.errors import DecodeError, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.catalog import Catalog, Event, Instance, Study, events, jobs, removal, revisions, studies
@@ -39,9 +40,17 @@ class StudyRouter:
     read_header: ReadHeader
     resolve_package: ResolvePackage
     expected: ExpectedCounts
+    _notes: RejectionNotes = field(init=False)
     _headers: dict[str, Dataset] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _failures: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._notes = RejectionNotes(
+            self.catalog,
+            lambda key: self.read_header(key),
+            lambda study, key, words: self._tell_once(study, key, "study.unread", words),
+        )
 
     def step(self) -> int:
         """Route what can be routed now; says how many jobs were created."""
@@ -58,6 +67,7 @@ class StudyRouter:
                 self._refuse(study_id, error)
         if not waiting:
             self._headers.clear()
+            self._notes.forget()
             self.expected.forget()
             self._told.clear()
             self._failures.clear()
@@ -91,11 +101,16 @@ class StudyRouter:
                 return 0
             received_sequence, uid = study.received_sequence, study.study_instance_uid
             grouped = studies.routable(session, study_id)
+        news = self._notes.heed(study, grouped)
+        with self.catalog.read() as session:
+            grouped = studies.routable(session, study_id) if news else grouped
+            rejected = len(studies.rejected(session, study_id))
+        left_out = f"; rejected: {rejected}" if rejected else ""
         series = self._series(study, grouped)
         routing = routes_for(config, series)
         self._tell_undecided(study, routing.undecided)
         if routing.otherwise:
-            return self._unmatched(study_id, received_sequence, config, now)
+            return self._unmatched(study_id, received_sequence, config, now, left_out)
         waits, skipped, created = [], [], 0
         for match in routing.matches:
             taken = {series_uid: grouped[series_uid] for series_uid in match.series}
@@ -115,7 +130,7 @@ class StudyRouter:
                 created += self._create(study_id, match, taken, words)
         with self.catalog.begin() as session:
             if waits:
-                studies.describe(session, study_id, "; ".join(waits))
+                studies.describe(session, study_id, "; ".join(waits) + left_out)
             else:
                 names = [match.route.name for match in routing.matches if match.route.name not in skipped]
                 words = "; ".join(
@@ -123,7 +138,7 @@ class StudyRouter:
                     for what, which in (("routed", names), ("incomplete, not processed", skipped))
                     if which
                 )
-                studies.settle(session, study_id, received_sequence, words)
+                studies.settle(session, study_id, received_sequence, words + left_out)
         return created
 
     def _series(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> list[Series]:
@@ -166,13 +181,12 @@ class StudyRouter:
             self._headers[instance.key] = self.read_header(instance.key)
         return self._headers[instance.key]
 
-    def _unmatched(self, study_id: int, received_sequence: int, config: Config, now: datetime) -> int:
+    def _unmatched(self, study_id: int, received_sequence: int, config: Config, now: datetime, left_out: str) -> int:
         keep = config.otherwise.keep
         expires_at = now if keep is None else now + keep
         with self.catalog.begin() as session:
-            studies.settle(
-                session, study_id, received_sequence, f"no route matched: {config.otherwise}", expires_at=expires_at
-            )
+            words = f"no route matched: {config.otherwise}{left_out}"
+            studies.settle(session, study_id, received_sequence, words, expires_at=expires_at)
         return 0
 
     def _removed(self, study: Study, match: RouteMatch, grouped: Mapping[str, Sequence[Instance]]) -> str:

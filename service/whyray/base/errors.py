@@ -11,6 +11,7 @@ No message may carry a patient's name or identifier; UIDs are allowed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import ClassVar
 
 from whyray.base.shown import printable
@@ -56,11 +57,28 @@ class PermanentError(WhyRayError):
 
 
 class RetriableError(WhyRayError):
-    """The same thing may succeed later; the queue tries again with back-off."""
+    """The same thing may succeed later; the queue tries again with back-off.
+
+    Parameters
+    ----------
+    not_within
+        How long the other side asks to be left alone; None where it does not say.
+    """
 
     retriable = True
     correctable = True
     default_advice = "Look at the other side if this lasts."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        advice: str | None = None,
+        in_service: str | None = None,
+        not_within: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, advice=advice, in_service=in_service)
+        self.not_within = not_within
 
 
 # --- configuration -----------------------------------------------------------------------------------------------

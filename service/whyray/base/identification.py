@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from pydicom import Dataset
+
+from whyray.base.person_name import PersonName
 
 IDENTIFICATION = (
     "PatientID",
@@ -20,7 +23,6 @@ IDENTIFICATION = (
 OF_ONE_PATIENT = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
 """Of these, what can't differ between images of one patient: a study may have several orders, and sex is often left
 out, or put in by hand as O."""
-_SEPARATORS = re.compile(r"[\^\s,]+")
 _NO_DIGIT = re.compile(r"\D+")
 
 
@@ -38,33 +40,46 @@ class StatedPatient:
     """What the headers of one study state of its patient.
 
     Compared as people would: without padding, case, punctuation of a date, and the order and separators of a name's
-    components. The groups of a name (alphabetic, ideographic, phonetic; PS3.5 section 6.2) are compared each by itself.
-    What one leaves empty, or nobody can decode, contradicts nothing: modalities leave out issuer, birth date or a
-    group of the name, and a patient who was unknown on arrival has no name yet.
+    components; of names see `base.person_name`. What one leaves empty, or nobody can decode, contradicts nothing:
+    modalities leave out issuer, birth date or a group of the name, and a patient who was unknown on arrival has no name
+    yet.
     """
 
-    _stated: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    _stated: dict[str, set[str]] = field(default_factory=dict)
+    _named: set[tuple[str, PersonName]] = field(default_factory=set)
+    """Patient ID and name of each header, as they are compared."""
 
     def add(self, header: Dataset) -> None:
         """Take in what one header states."""
+        identifier = ""
         for keyword in OF_ONE_PATIENT:
             value = identification_value(header, keyword) or ""
-            groups = value.split("=") if keyword == "PatientName" else [value]
-            for number, group in enumerate(groups):
-                if plain := _plain(keyword, group):
-                    self._stated.setdefault((keyword, number), set()).add(plain)
+            if keyword == "PatientName":
+                if name := PersonName.of(value):
+                    self._named.add((identifier, name))
+            elif plain := _plain(keyword, value):
+                self._stated.setdefault(keyword, set()).add(plain)
+                identifier = plain if keyword == "PatientID" else identifier
 
     @property
     def contradictions(self) -> tuple[str, ...]:
         """Keywords of the attributes in which two patients are named; none where it may be one."""
-        differing = {keyword for (keyword, _), values in self._stated.items() if len(values) > 1}
+        differing = {keyword for keyword, values in self._stated.items() if len(values) > 1}
+        if any(_two_names(one, other) for one, other in combinations(self._named, 2)):
+            differing.add("PatientName")
         return tuple(keyword for keyword in OF_ONE_PATIENT if keyword in differing)
+
+
+def _two_names(one: tuple[str, PersonName], other: tuple[str, PersonName]) -> bool:
+    (identifier, name), (other_identifier, other_name) = one, other
+    comparison = name.compared_with(other_name)
+    # who can read only one of two scripts trusts the identifier that both come with, and nothing less
+    unsure = comparison is None and not (identifier and identifier == other_identifier)
+    return comparison is False or unsure
 
 
 def _plain(keyword: str, text: str) -> str:
     text = unicodedata.normalize("NFKC", text).casefold()
     if keyword == "PatientBirthDate":
         return _NO_DIGIT.sub("", text)
-    if keyword == "PatientName":
-        return " ".join(sorted(filter(None, _SEPARATORS.split(text))))
     return " ".join(text.split())

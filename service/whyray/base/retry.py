@@ -10,7 +10,7 @@ import random
 from datetime import timedelta
 from typing import Protocol
 
-from whyray.base.errors import WhyRayError
+from whyray.base.errors import RetriableError, WhyRayError
 
 JITTER = 0.2
 """A wait is up to so much longer, so that what failed together does not all come back together."""
@@ -23,12 +23,19 @@ class RetryPolicy(Protocol):
     def attempts(self) -> int:
         """Attempts in all."""
 
+    @property
+    def ceiling(self) -> timedelta:
+        """The longest wait."""
+
     def wait(self, attempts: int, /) -> timedelta:
         """The wait after so many failed attempts (1 or more)."""
 
 
 def retry_after(error: WhyRayError, attempt: int, policy: RetryPolicy, rng: random.Random) -> timedelta | None:
     """The wait before the next attempt; None if there is to be none: a permanent error, or the last attempt.
+
+    A peer that asks for a longer wait gets it, up to the policy's ceiling; a shorter one would use up the attempts
+    before the time that the policy gives them.
 
     Parameters
     ----------
@@ -37,4 +44,8 @@ def retry_after(error: WhyRayError, attempt: int, policy: RetryPolicy, rng: rand
     """
     if not error.retriable or attempt >= policy.attempts:
         return None
-    return policy.wait(attempt) * rng.uniform(1.0, 1.0 + JITTER)
+    wait = policy.wait(attempt)
+    asked = error.not_within if isinstance(error, RetriableError) else None
+    if asked is not None:
+        wait = max(wait, min(asked, policy.ceiling))
+    return wait * rng.uniform(1.0, 1.0 + JITTER)

@@ -29,6 +29,7 @@ from whyray.catalog import (
     keys,
     known_series,
     processes,
+    rejections,
     removal,
     replacement,
     revisions,
@@ -60,6 +61,8 @@ from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.events import Severity
 from whyray.catalog.feedback import REASONS, Reason, Verdict
 from whyray.catalog.jobs import NewResult
+from whyray.catalog.rejection_tables import Rejection
+from whyray.catalog.rejections import RejectionNote
 from whyray.catalog.states import (
     DELIVERY_TRANSITIONS,
     JOB_TRANSITIONS,
@@ -139,6 +142,8 @@ __all__ = [
     "Reading",
     "Reason",
     "Received",
+    "Rejection",
+    "RejectionNote",
     "ResultRow",
     "Series",
     "SeriesKey",
@@ -176,6 +181,7 @@ __all__ = [
     "keys",
     "known_series",
     "processes",
+    "rejections",
     "removal",
     "replacement",
     "revisions",

@@ -56,6 +56,7 @@ def attention(
         *_uncommitted(session, now),
         *_open_studies(session, now),
         *_corrected(session, now),
+        *_rejected(session, now),
         *_conflicts(session, now),
         *_no_statements(session, now),
     ]
@@ -288,6 +289,29 @@ def _corrected(session: Session, now: datetime) -> list[Attention]:
             )
         )
     return waiting
+
+
+def _rejected(session: Session, now: datetime) -> list[Attention]:
+    """Studies of which images were rejected after results of them had been sent."""
+    of_today = select(Event).where(
+        Event.kind == "instance.rejected", Event.severity == "error", Event.at >= now - EVENT_MEMORY
+    )
+    told = list(session.scalars(of_today.order_by(Event.at)))
+    if not told:
+        return []
+    studies_told = len({event.study_instance_uid for event in told})
+    return [
+        Attention(
+            severity="warning",
+            kind="instance.rejected",
+            title=f"{_number(studies_told, 'study', 'studies')} had images rejected after results of them were sent",
+            message="What was not sent is cancelled; an archive keeps what it has.",
+            advice="See on each study's page what had been sent, and have the PACS administrator reject it too, if it "
+            "did not go with the images.",
+            count=studies_told,
+            since=told[0].at,
+        )
+    ]
 
 
 def _conflicts(session: Session, now: datetime) -> list[Attention]:

@@ -132,6 +132,7 @@ AUDITED_EVENTS: dict[EventKind, tuple[AuditKind, Outcome]] = {
     "feedback.accept": ("steering", 0),
     "feedback.reject": ("steering", 0),
     "feedback.taken-back": ("steering", 0),
+    "instance.rejected": ("steering", 0),
     "intake.rejected": ("network-alert", 4),
     "role.ended": ("application.stop", 8),
     "study.closed": ("steering", 0),

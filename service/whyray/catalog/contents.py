@@ -83,7 +83,7 @@ def use_newest(
         formers.append(former)
     study.content_decided_at = now
     session.flush()
-    used = _withdraw(session, study, formers, now, actor)
+    used = withdraw(session, study, formers, now, actor, "that is in use no more")
     if is_routed:
         studies.open_again(session, study.id, now)
     keywords = sorted({word for conflict, _ in waiting for word in conflict.identification.split(", ") if word})
@@ -158,8 +158,11 @@ def _check_whole(session: Session, study: Study, waiting: list[Conflict]) -> Non
         )
 
 
-def _withdraw(session: Session, study: Study, formers: list[Instance], now: datetime, actor: str) -> Used:
-    """Supersede the jobs that took these instances' series, or one as a segmentation; take back their results."""
+def withdraw(session: Session, study: Study, formers: list[Instance], now: datetime, actor: str, why: str) -> Used:
+    """Supersede the jobs that took these instances' series, or one as a segmentation; take back their results.
+
+    `why` says of the instances why they are not to be used, for the events.
+    """
     series_uids = {former.series.series_instance_uid for former in formers}
     affected = [
         job
@@ -177,7 +180,7 @@ def _withdraw(session: Session, study: Study, formers: list[Instance], now: date
             continue
         job.state = job_after("supersede", job.state)
         stopped += 1
-        words = f"{job.route}: {job.package} ran on content of {study.study_instance_uid} that is in use no more"
+        words = f"{job.route}: {job.package} ran on content of {study.study_instance_uid} {why}"
         events.record(
             session, now, "info", "job.superseded", words, study=study.study_instance_uid, job=job.id, actor=actor
         )

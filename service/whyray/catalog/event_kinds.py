@@ -41,6 +41,7 @@ EventKind = Literal[
     "feedback.taken-back",
     "instance.conflict",
     "instance.in-two-studies",
+    "instance.rejected",
     "intake.aborted",
     "intake.catalog-down",
     "intake.class",
@@ -134,6 +135,11 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "feedback.taken-back": ("info", "somebody took a verdict back"),
     "instance.conflict": ("warning", "an instance came again under its UID with other content; kept apart, compared"),
     "instance.in-two-studies": ("warning", "an instance's UID came in a second study; each study uses its own"),
+    "instance.rejected": (
+        "warning",
+        "a key object selection rejects instances (IHE IOCM): what was made of them is withdrawn; an error where some "
+        "had been sent",
+    ),
     "intake.aborted": ("warning", "an association ended otherwise than by a release or a rejection: by whom and why"),
     "intake.catalog-down": ("error", "an instance was answered with 0xA701: the catalog could not be written"),
     "intake.class": ("warning", "an instance was refused: its SOP Class is none that is stored here"),

@@ -65,7 +65,8 @@ def create(
 ) -> Job | None:
     """Create the job, superseding what the same route and package made of fewer instances; None if it exists.
 
-    It exists, too, where all that came since holds no image: a report that somebody adds changes no answer.
+    It exists, too, where all that came since holds no image: a report that somebody adds changes no answer. None, too,
+    where one of the instances is rejected by now: the study is looked at again.
 
     Cancelled jobs too: what they had made before is in force no more, and no retry makes it so beside the new one.
     Other versions of the package too, unless the route runs them `beside` this one. A job of other series altogether
@@ -80,6 +81,8 @@ def create(
     input_digest = studies.input_digest(taken)
     # two routers at once: the rows below may not exist yet, so that only the study's lock keeps them apart
     session.execute(select(Study.id).where(Study.id == study.id).with_for_update())
+    if not studies.rejected(session, study.id).isdisjoint(instance.id for instance in taken):
+        return None  # since whoever asks has read what there is
     known = session.scalars(
         select(Job).where(Job.study_id == study.id, Job.route == route).order_by(Job.revision.desc()).with_for_update()
     )

@@ -16,9 +16,11 @@ from sqlalchemy import (
     Table,
     bindparam,
     case,
+    exists,
     false,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -28,6 +30,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from whyray.catalog import conflicts, events, headers
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
+from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
 from whyray.catalog.tables import Instance, ResultRow, Series, Study
 
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
@@ -39,6 +42,20 @@ NEWEST = 10_000
 """Among so many studies, the newest, a part from within a UID is looked for."""
 _FEW_BY_UID = 2000
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
+_STILL_REJECTED = or_(Rejection.code != RETENTION_EXPIRED, Instance.received_at <= Rejection.rejected_at)
+"""What a retention policy has removed may be stored anew (IHE IOCM); what is wrong stays wrong."""
+IS_REJECTED: ColumnElement[bool] = (
+    exists()
+    .where(
+        Rejection.study_id == Series.study_id,
+        Rejection.sop_instance_uid == Instance.sop_instance_uid,
+        _STILL_REJECTED,
+    )
+    .correlate(Series, Instance)
+)
+"""Whether a key object selection has rejected an instance."""
 
 
 @dataclass(frozen=True)
@@ -245,17 +262,33 @@ def describe(session: Session, study_id: int, note: str) -> None:
 
 
 def routable(session: Session, study_id: int) -> dict[str, list[Instance]]:
-    """The instances that routing may use, by Series Instance UID: no own results, no contents that are set aside."""
+    """The instances that routing may use, by Series Instance UID.
+
+    No own results, no contents that are set aside, and none that a key object selection has rejected.
+    """
     rows = session.execute(
         select(Series.series_instance_uid, Instance)
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False))
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False), ~IS_REJECTED)
         .order_by(Series.id, Instance.id)
     )
     grouped: dict[str, list[Instance]] = {}
     for uid, instance in rows:
         grouped.setdefault(uid, []).append(instance)
     return grouped
+
+
+def rejected(session: Session, study_id: int) -> set[int]:
+    """The ids of what is here of a study and rejected."""
+    # from the rejections on, of which most studies have none
+    of_study = (
+        select(Instance.id)
+        .select_from(Rejection)
+        .join(Instance, Instance.sop_instance_uid == Rejection.sop_instance_uid)
+        .join(Series, (Series.id == Instance.series_id) & (Series.study_id == Rejection.study_id))
+        .where(Rejection.study_id == study_id, _STILL_REJECTED)
+    )
+    return set(session.scalars(of_study))
 
 
 def input_digest(instances: Iterable[Instance]) -> str:

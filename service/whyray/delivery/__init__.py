@@ -21,7 +21,7 @@ from whyray.delivery.service import DeliveryService, Pace
 from whyray.delivery.statuses import STATUSES, Meaning, Verdict, describe, meaning
 from whyray.delivery.stow import stow
 from whyray.delivery.syntaxes import Compression
-from whyray.delivery.web import error_of_response, web_client, words_of
+from whyray.delivery.web import asked_wait, error_of_response, web_client, words_of
 
 __all__ = [
     "STATUSES",
@@ -35,6 +35,7 @@ __all__ = [
     "Outgoing",
     "Pace",
     "Verdict",
+    "asked_wait",
     "association",
     "commitment_context",
     "commitment_handlers",

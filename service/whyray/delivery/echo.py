@@ -49,6 +49,6 @@ def echo(destination: Destination, caller: Caller) -> Echo:
             response = client.get("/studies", params={"limit": 1}, headers={"Accept": "application/dicom+json"})
         except httpx.HTTPError as error:
             raise unanswered(destination.url, error, time.monotonic() - begun) from error
-    if response.is_error:
+    if not response.is_success:
         raise error_of_response(response.status_code, destination.url)
     return Echo(response.status_code, f"HTTP {response.status_code}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from whyray.base.errors import PeerBusy, PeerRefused, WhyRayError
@@ -99,14 +100,16 @@ def describe(status: int, comment: str = "") -> str:
     return f"0x{status:04X} {meaning(status).words}" + (f" ({comment})" if comment else "")
 
 
-def error_of(status: int, sop_instance_uid: str, peer: str, comment: str = "") -> WhyRayError | None:
+def error_of(
+    status: int, sop_instance_uid: str, peer: str, comment: str = "", *, not_within: timedelta | None = None
+) -> WhyRayError | None:
     """The error that a status amounts to; None if the object is stored."""
     verdict = meaning(status).verdict
     if verdict in (Verdict.STORED, Verdict.WARNING):
         return None
     message = f"{peer} answered {describe(status, comment)} to {sop_instance_uid}"
     if verdict is Verdict.BUSY:
-        return PeerBusy(message)
+        return PeerBusy(message, not_within=not_within)
     known = next((code for code in (status, status & 0xFF00, status & 0xF000) if code in _ADVICE), None)
     return PeerRefused(message, advice=_ADVICE.get(known or 0), in_service=_IN_SERVICE.get(status))
 

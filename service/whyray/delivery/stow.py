@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
-
-from pydicom import Dataset
+from typing import TYPE_CHECKING
 
 from whyray.base.errors import DecodeError, PeerBusy, PeerRefused
 from whyray.base.failures import logged
@@ -21,8 +19,9 @@ from whyray.config import DicomWebDestination
 from whyray.delivery.connecting import unanswered
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable
 from whyray.delivery.statuses import describe, error_of
+from whyray.delivery.store_answers import JSON, XML, StoreAnswers, read_answers
 from whyray.delivery.syntaxes import COMPRESSION_FAILED, UNCOMPRESSED, Compression, NoCompression, ways
-from whyray.delivery.web import error_of_response, web_client, words_of
+from whyray.delivery.web import asked_wait, error_of_response, web_client, words_of
 
 if TYPE_CHECKING:
     import httpx
@@ -150,20 +149,31 @@ def _send(client: httpx.Client, url: str, files: Sequence[Outgoing], report: Rep
     if not readable:
         return
     response = _post(client, url, readable)
-    answers = _answers(response)
+    answers, not_within = read_answers(response.content), asked_wait(response.headers)
+    unnamed = [file for file in readable if not answers.names(file.sop_instance_uid)]
+    if answers.others and len(unnamed) == 1:
+        answers = replace(answers, failed={**answers.failed, unnamed[0].sop_instance_uid: answers.others[0]})
     if answers.named or response.is_success:
+        # of objects that the service could not name, fewer at a time show which failed
+        again = unnamed if answers.others and len(unnamed) > 1 else []
         # an object counts as stored where the service names it, and only there: a bare 200 may have stored nothing
         for file in readable:
-            report(_outcome(file, answers, response.status_code, url))
+            if file not in again:
+                report(_outcome(file, answers, response.status_code, url, not_within))
+        _send_halves(client, url, again, report)
     elif response.status_code in _DIVIDE and len(readable) > 1:
-        middle = len(readable) // 2
-        _send(client, url, readable[:middle], report)
-        _send(client, url, readable[middle:], report)
+        _send_halves(client, url, readable, report)
     else:
-        error = error_of_response(response.status_code, url)
+        error = error_of_response(response.status_code, url, not_within=not_within)
         if response.status_code not in _DIVIDE:
             raise error
         report(Outcome(readable[0], response.status_code, words_of(response.status_code), error))
+
+
+def _send_halves(client: httpx.Client, url: str, files: Sequence[Outgoing], report: Report) -> None:
+    middle = len(files) // 2
+    _send(client, url, files[:middle], report)
+    _send(client, url, files[middle:], report)
 
 
 def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Response:
@@ -184,63 +194,30 @@ def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Re
 
     import httpx
 
+    headers = {
+        "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+        # a length known beforehand, since many services take no chunked requests
+        "Content-Length": str(length),
+    }
     begun = time.monotonic()
     try:
-        return client.post(
-            "/studies",
-            content=body(),
-            headers={
-                "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
-                # a length known beforehand, since many services take no chunked requests
-                "Content-Length": str(length),
-                "Accept": "application/dicom+json",
-            },
-        )
+        # one at a time, since some services compare the whole header
+        response = client.post("/studies", content=body(), headers={**headers, "Accept": JSON})
+        if response.status_code == HTTPStatus.NOT_ACCEPTABLE:
+            response = client.post("/studies", content=body(), headers={**headers, "Accept": XML})
     except httpx.HTTPError as error:
         raise unanswered(url, error, time.monotonic() - begun) from error
+    return response
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """{SOP Instance UID: reason}; a stored instance's reason is its warning, or None."""
-
-    stored: dict[str, int | None]
-    failed: dict[str, int | None]
-    """None where the service gives no Failure Reason."""
-
-    @property
-    def named(self) -> bool:
-        """Whether the response says anything of any instance."""
-        return bool(self.stored or self.failed)
-
-
-def _answers(response: httpx.Response) -> _Answers:
-    """The Store Instances Response (PS3.18 table 10.5.3-1); empty if the body holds none."""
-    try:
-        said = json.loads(response.content)
-        answer = Dataset.from_json(said[0] if isinstance(said, list) else said)
-        stored, failed = answer.get("ReferencedSOPSequence") or [], answer.get("FailedSOPSequence") or []
-        return _Answers(
-            {str(reference.ReferencedSOPInstanceUID): _reason(reference, "WarningReason") for reference in stored},
-            {str(reference.ReferencedSOPInstanceUID): _reason(reference, "FailureReason") for reference in failed},
-        )
-    except Exception:  # whatever a peer may have written there: what can't be read is no list
-        return _Answers({}, {})
-
-
-def _reason(item: Dataset, keyword: str) -> int | None:
-    value: Any = item.get(keyword)
-    return None if value in (None, "") else int(value)
-
-
-def _outcome(file: Outgoing, answers: _Answers, http: int, url: str) -> Outcome:
+def _outcome(file: Outgoing, answers: StoreAnswers, http: int, url: str, not_within: timedelta | None) -> Outcome:
     uid = file.sop_instance_uid
     if uid in answers.failed:
         reason = answers.failed[uid]
         if not reason:
             bare = PeerRefused(f"{url} answered {words_of(http)} and lists {uid} as failed, without a Failure Reason")
             return Outcome(file, http, words_of(http), bare)
-        error = error_of(reason, uid, url)
+        error = error_of(reason, uid, url, not_within=not_within)
         if error is None and reason not in _THERE_ALREADY:
             error = PeerRefused(f"{url} lists {uid} as failed, with {describe(reason)}")
         return Outcome(file, reason, describe(reason), error)
@@ -249,5 +226,5 @@ def _outcome(file: Outgoing, answers: _Answers, http: int, url: str) -> Outcome:
         return Outcome(file, http, words_of(http), None) if warning is None else Outcome(
             file, warning, describe(warning), None
         )  # fmt: skip
-    silent = PeerBusy(f"{url} answered {words_of(http)} and said nothing of {uid}")
+    silent = PeerBusy(f"{url} answered {words_of(http)} and said nothing of {uid}", not_within=not_within)
     return Outcome(file, http, silent.message, silent)

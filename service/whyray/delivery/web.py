@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.errors import ConfigError, PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.sources import system_clock
 from whyray.config import DicomWebDestination, Worklist
 
 if TYPE_CHECKING:
     import httpx
 
 _CONNECT_TIMEOUT = 10.0
+
+_LONGEST_WAIT = 7 * 24 * 3600
+"""Seconds that a service may ask for; whoever tries again has a bound of its own below it."""
+_MOST_DIGITS = 9
 
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 _PERMANENT_5XX = {HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED}
@@ -21,7 +29,15 @@ _NO_ENTRY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUT
 
 
 def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
-    """A client for one service: base URL, token or log-in, trusted authorities, time-outs. Close it."""
+    """A client for one service: base URL, token or log-in, trusted authorities, time-outs. Close it.
+
+    It follows no redirect, so that token and log-in go nowhere else.
+
+    Raises
+    ------
+    ConfigError
+        If the file of the authorities can't be used.
+    """
     import httpx
 
     headers = {"Authorization": f"Bearer {destination.token.reveal()}"} if destination.token is not None else {}
@@ -30,10 +46,21 @@ def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
         base_url=destination.url.rstrip("/"),
         headers=headers,
         auth=None if login is None else httpx.BasicAuth(login.user, login.password.reveal()),
-        verify=True if destination.ca_file is None else ssl.create_default_context(cafile=str(destination.ca_file)),
+        verify=True if destination.ca_file is None else _trusting(destination.ca_file),
         timeout=httpx.Timeout(destination.timeout.total_seconds(), connect=_CONNECT_TIMEOUT),
         trust_env=True,
     )
+
+
+def _trusting(authorities: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(
+            f"{authorities.name} can't be used for TLS: {reason}",
+            advice="`ca_file` has to be a PEM file of certificates that this user may read.",
+        ) from error
 
 
 def words_of(status: int) -> str:
@@ -44,15 +71,38 @@ def words_of(status: int) -> str:
         return f"HTTP {status}"
 
 
-def error_of_response(status: int, url: str) -> WhyRayError:
+def asked_wait(headers: httpx.Headers) -> timedelta | None:
+    """How long a response asks to be left alone (Retry-After, RFC 9110 section 10.2.3); None where it does not."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return timedelta(seconds=min(int(value[:_MOST_DIGITS]), _LONGEST_WAIT))
+    then, said = _http_date(value), _http_date(headers.get("date", ""))
+    if then is None:
+        return None
+    # by the service's own clock, where it says what that shows
+    wait = (then - (said or system_clock())).total_seconds()
+    return timedelta(seconds=min(max(wait, 0.0), _LONGEST_WAIT))
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+
+
+def error_of_response(status: int, url: str, *, not_within: timedelta | None = None) -> WhyRayError:
     """The error that an HTTP status from 300 on amounts to: 408, 425, 429 and most 5xx may pass, the rest not."""
     message = f"{url} answered {words_of(status)}"
     if status in _NO_ENTRY:
         return PeerRefused(message, advice="Correct the destination's token or login; then retry.")
     if status in _GATEWAY:
-        return PeerUnreachable(message)
+        return PeerUnreachable(message, not_within=not_within)
     if status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PERMANENT_5XX):
-        return PeerBusy(message)
+        return PeerBusy(message, not_within=not_within)
     if status < HTTPStatus.BAD_REQUEST:
-        return PeerRefused(message, advice="The URL leads elsewhere; write the final one into the destination's url.")
-    return PeerRefused(message, advice="Check the destination's url, and that the service takes STOW-RS; then retry.")
+        return PeerRefused(message, advice="The url leads elsewhere, and is not followed; configure the final one.")
+    return PeerRefused(
+        message, advice="Check the url, and that the service offers what it is asked for there; then retry."
+    )

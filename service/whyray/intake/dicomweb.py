@@ -113,7 +113,8 @@ class _Service:
             address = request.client.host if request.client else "unknown"
             if sender.status_code == HTTPStatus.UNAUTHORIZED:
                 if self._brake.blocked(address):
-                    sender = _refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens: wait a minute")
+                    words = "too many wrong tokens: wait a minute"
+                    sender = _refusal(HTTPStatus.TOO_MANY_REQUESTS, words, {"Retry-After": "60"})
                 elif "authorization" in request.headers:
                     self._brake.failed(address)
             words = bytes(sender.body).decode()

@@ -13,6 +13,7 @@ from whyray.base.errors import PeerRefused, PeerUnreachable
 from whyray.config import CallerTls
 
 _PENDING = (0xFF00, 0xFF01)
+_SUCCESS = 0x0000
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ def expected_instances(
 ) -> int | None:
     """NumberOfStudyRelatedInstances, or the sum of NumberOfSeriesRelatedInstances over `series_uids`.
 
-    None where the PACS does not say (the attributes are optional keys).
+    None where the PACS does not say (the attributes are optional keys). What it answers of other studies, which some
+    give that pass a key over, does not count.
 
     Raises
     ------
     PeerUnreachable, PeerRefused
-        If there is no association, or the query is not accepted.
+        If there is no association, or the query is not accepted, or fails.
     """
     ae = AE(ae_title=peer.calling_ae)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout
@@ -59,15 +61,29 @@ def expected_instances(
             query.SeriesInstanceUID = ""
             keyword = "NumberOfSeriesRelatedInstances"
         setattr(query, keyword, "")
-        count_by_uid: dict[str, int] = {}
+        count_by_uid: dict[str, int | None] = {}
         for status, answer in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
             if not status:
                 raise PeerUnreachable(f"{peer.ae_title} broke off the C-FIND")
-            if status.Status in _PENDING and answer is not None and answer.get(keyword):
-                count_by_uid[str(answer.get("SeriesInstanceUID", study_uid))] = int(answer[keyword].value)
-        if level == "study":
-            return count_by_uid.get(study_uid) or next(iter(count_by_uid.values()), None)
-        counts = [count_by_uid[uid] for uid in series_uids if uid in count_by_uid]
-        return sum(counts) if len(counts) == len(series_uids) else None
+            if status.Status in _PENDING and answer is not None and _uid(answer, "StudyInstanceUID") in ("", study_uid):
+                uid = study_uid if level == "study" else _uid(answer, "SeriesInstanceUID")
+                count_by_uid[uid] = _count(answer, keyword)
+            elif status.Status not in (*_PENDING, _SUCCESS):
+                raise PeerRefused(f"{peer.ae_title} answered C-FIND with 0x{status.Status:04X}")
     finally:
         association.release()
+    counts = [count_by_uid.get(uid) for uid in ((study_uid,) if level == "study" else series_uids)]
+    known = [count for count in counts if count is not None]
+    return sum(known) if counts and len(known) == len(counts) else None
+
+
+def _uid(answer: Dataset, keyword: str) -> str:
+    return str(answer.get(keyword) or "").strip(" \0")
+
+
+def _count(answer: Dataset, keyword: str) -> int | None:
+    """The number that an answer gives; None where it gives none, no number, or 0 of what has come at least once."""
+    try:
+        return int(str(answer[keyword].value).strip()) or None
+    except Exception:  # pydicom raises what it likes on nonsense, as values are looked at
+        return None

@@ -7,6 +7,7 @@ from typing import Protocol
 
 _LONGEST_HEADER = 16 << 10
 _LONGEST_BOUNDARY = 256  # RFC 2046 allows 70, but Orthanc's are longer
+_LONGEST_PADDING = 256
 _CRLF, _HEADER_END, _LAST = b"\r\n", b"\r\n\r\n", b"--"
 
 
@@ -71,28 +72,20 @@ class MultipartReader:
             raise MalformedBody("the closing boundary is missing")
 
     def _preamble(self) -> bool:
-        position = self._held.find(self._delimiter)
+        position, whole = self._boundary()
         if position < 0:
-            del self._held[: -len(self._delimiter)]
+            del self._held[:whole]
             return False
         del self._held[: position + len(self._delimiter)]
         self._step = self._after_boundary
         return True
 
     def _after_boundary(self) -> bool:
-        if len(self._held) < 2:
-            return False
         if self._held.startswith(_LAST):
             self._step = self._epilogue
             return True
-        end = self._held.find(_CRLF)
-        if end < 0:
-            if len(self._held) > _LONGEST_HEADER:
-                raise MalformedBody("a boundary's line does not end")
-            return False
-        if self._held[:end].strip(b" \t"):
-            raise MalformedBody("there is more than the boundary on its line")
-        del self._held[:end]  # its CRLF may be the first half of what ends an empty header
+        # its CRLF may be the first half of what ends an empty header
+        del self._held[: self._held.index(_CRLF)]
         self._step = self._header
         return True
 
@@ -111,15 +104,39 @@ class MultipartReader:
     def _body_begins(self) -> bool:
         if self._delimiter.startswith(bytes(self._held)):
             return False
-        if not self._held.startswith(self._delimiter):
+        is_boundary = self._held.startswith(self._delimiter) and self._is_boundary(0)
+        if is_boundary is None:
+            return False
+        if not is_boundary:
             del self._held[: len(_CRLF)]
         self._step = self._body
         return True
 
+    def _boundary(self) -> tuple[int, int]:
+        """Where the next boundary is, or -1; then, how many of the bytes held are before any that may become one."""
+        start = 0
+        while (position := self._held.find(self._delimiter, start)) >= 0:
+            is_one = self._is_boundary(position)
+            if is_one is not False:
+                return (position if is_one else -1), position
+            start = position + 1
+        return -1, max(0, len(self._held) - len(self._delimiter) + 1)
+
+    def _is_boundary(self, position: int) -> bool | None:
+        """Whether the delimiter at this position is a line of its own; None as long as that can't be known.
+
+        One that only begins a line is none: the boundary of a part that has parts itself may begin as its own.
+        """
+        behind = bytes(self._held[(end := position + len(self._delimiter)) : end + _LONGEST_PADDING])
+        line = behind.lstrip(b" \t")
+        if behind.startswith(_LAST) or line.startswith(_CRLF):
+            return True
+        more = len(behind) < _LONGEST_PADDING and (_CRLF.startswith(line) or _LAST.startswith(behind))
+        return None if more else False
+
     def _body(self) -> bool:
-        position = self._held.find(self._delimiter)
+        position, whole = self._boundary()
         if position < 0:
-            whole = len(self._held) - len(self._delimiter) + 1
             if whole > 0:
                 self._parts.data(bytes(self._held[:whole]))
                 del self._held[:whole]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from whyray.base.errors import ImageError, PeerBusy, PeerUnreachable, ResourceExhausted
 from whyray.config import DicomWebDestination
-from whyray.delivery import error_of_response, unanswered, web_client
-from whyray.intake import MEDIA_TYPE, MalformedBody, MultipartReader, StoreRequest
+from whyray.delivery import asked_wait, error_of_response, unanswered, web_client
+from whyray.intake import MEDIA_TYPE, Body, MalformedBody, MultipartReader, SinglePart, StoreRequest
 from whyray.worklist.workitem import Input
 
 if TYPE_CHECKING:
@@ -53,8 +53,10 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
     try:
         with client.stream("GET", path, headers={"Accept": _ACCEPT}) as answer:
             if not answer.is_success:
-                raise error_of_response(answer.status_code, f"{name}{path}")
-            reader = MultipartReader(_boundary(answer, name), store)
+                raise error_of_response(answer.status_code, f"{name}{path}", not_within=asked_wait(answer.headers))
+            if answer.status_code == HTTPStatus.NO_CONTENT:
+                return set()
+            reader = _reader(answer, name, store)
             for piece in answer.iter_bytes():
                 reader.feed(piece)
             reader.close()
@@ -76,10 +78,13 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
     return {instance for _, instance in store.stored}
 
 
-def _boundary(answer: httpx.Response, name: str) -> str:
+def _reader(answer: httpx.Response, name: str, store: StoreRequest) -> Body:
+    """What takes the body: parts, or the one instance that some services give without."""
     message = Message()
     message["content-type"] = answer.headers.get("content-type", "")
+    if message.get_content_type() == MEDIA_TYPE:
+        return SinglePart(store)
     boundary = message.get_boundary()
     if message.get_content_type() != "multipart/related" or not boundary:
         raise ImageError(f"{name} answered with {message.get_content_type()}, not multipart/related")
-    return boundary
+    return MultipartReader(boundary, store)

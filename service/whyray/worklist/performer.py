@@ -16,7 +16,15 @@ from typing import Protocol
 from pydicom import Dataset
 from sqlalchemy.exc import SQLAlchemyError
 
-from whyray.base.errors import ImageError, InputChanged, PeerUnreachable, WhyRayError, WorkitemConflict, WorkitemInvalid
+from whyray.base.errors import (
+    ImageError,
+    InputChanged,
+    PeerUnreachable,
+    RetriableError,
+    WhyRayError,
+    WorkitemConflict,
+    WorkitemInvalid,
+)
 from whyray.base.failures import logged
 from whyray.base.sources import is_due
 from whyray.catalog import Catalog, Workitem, WorkitemStage, WorkitemState, events, workitems
@@ -210,7 +218,9 @@ class Performer:
             held.attempt += 1
             held.reason = f"{error.code}: {error.message}"
             if error.retriable and held.attempt < _MOST_ATTEMPTS:
-                wait = min(_FIRST_WAIT * 2 ** min(held.attempt - 1, 10), _LONGEST_WAIT)
+                asked = error.not_within if isinstance(error, RetriableError) else None
+                wait = max(_FIRST_WAIT * 2 ** min(held.attempt - 1, 10), asked or timedelta(0))
+                wait = min(wait, _LONGEST_WAIT)
                 workitems.hand_back(held, not_before=now + wait)
                 return
             if held.stage is S.CLAIMING:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,17 @@ from pydicom import Dataset
 from whyray.base.errors import NotFound, WorkitemConflict, WorkitemInvalid
 from whyray.catalog import WorkitemState
 from whyray.config import Worklist
-from whyray.delivery import error_of_response, unanswered, web_client, words_of
-from whyray.worklist.workitem import Code, all_from_json, from_json, to_json
+from whyray.delivery import asked_wait, error_of_response, unanswered, web_client, words_of
+from whyray.worklist.workitem import Code, from_json, readable_from_json, to_json
 
 if TYPE_CHECKING:
     import httpx
 
+_log = logging.getLogger("whyray.worklist")
 _JSON = "application/dicom+json"
 _MOST = 50
 """Workitems asked for at a time."""
+_MOST_PAGES = 20
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,37 @@ class RemoteWorklist:
 
     def find(self, codes: Collection[Code]) -> list[Dataset]:
         """Workitems with one of these codes that are scheduled and whose input is ready."""
-        workitems: list[Dataset] = []
-        for code in codes:
-            query = {
-                "ProcedureStepState": WorkitemState.SCHEDULED.value,
-                "InputReadinessState": "READY",
-                "ScheduledWorkitemCodeSequence.CodeValue": code.value,
-                "ScheduledWorkitemCodeSequence.CodingSchemeDesignator": code.scheme,
-                "limit": str(_MOST),
-            }
-            answer = self._send("GET", "/workitems", params=query)
-            if answer.status_code != HTTPStatus.NO_CONTENT and answer.content:
-                workitems += all_from_json(answer.content)
-        return workitems
+        return [workitem for code in codes for workitem in self._find(code)]
+
+    def _find(self, code: Code) -> Iterator[Dataset]:
+        query = {
+            "ProcedureStepState": WorkitemState.SCHEDULED.value,
+            "InputReadinessState": "READY",
+            "ScheduledWorkitemCodeSequence.CodeValue": code.value,
+            "ScheduledWorkitemCodeSequence.CodingSchemeDesignator": code.scheme,
+            "limit": str(_MOST),
+        }
+        seen: set[str] = set()
+        offset = 0
+        for _ in range(_MOST_PAGES):
+            page = {**query, "offset": str(offset)} if offset else query
+            answer = self._send("GET", "/workitems", params=page)
+            if answer.status_code == HTTPStatus.NO_CONTENT or not answer.content:
+                return
+            readable, unreadable = readable_from_json(answer.content)
+            for uid in unreadable:
+                words = "worklist %s: workitem %s is no DICOM JSON, and passed over"
+                _log.warning(words, self.name, uid or "without UID")
+            yield from (workitem for workitem in readable if _uid(workitem) not in seen)
+            uids = {*map(_uid, readable), *unreadable}
+            here = len(readable) + len(unreadable)
+            # a service that gives fewer by a limit of its own says so (PS3.18 section 8.3.4.4); one that does not know
+            # `offset` gives the same again
+            more = here >= _MOST or answer.status_code == HTTPStatus.PARTIAL_CONTENT
+            if not more or uids <= seen:
+                return
+            seen |= uids
+            offset += here
 
     def claim(self, uid: str, transaction_uid: str) -> None:
         """Make it IN PROGRESS under this Transaction UID."""
@@ -94,4 +115,8 @@ class RemoteWorklist:
             raise NotFound(words, advice="The worklist has removed it, or its url is wrong.")
         if answer.status_code == HTTPStatus.BAD_REQUEST:
             raise WorkitemInvalid(words)
-        raise error_of_response(answer.status_code, f"worklist {self.name}")
+        raise error_of_response(answer.status_code, f"worklist {self.name}", not_within=asked_wait(answer.headers))
+
+
+def _uid(workitem: Dataset) -> str:
+    return str(workitem.get("SOPInstanceUID") or "")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, cast
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -252,18 +253,54 @@ def all_from_json(body: bytes) -> list[Dataset]:
     Raises
     ------
     WorkitemInvalid
-        If it is not DICOM JSON.
+        If it, or one of them, is not DICOM JSON.
     """
+    return [_data_set(document) for document in _documents(body)]
+
+
+def readable_from_json(body: bytes) -> tuple[list[Dataset], list[str]]:
+    """The data sets of a body that can be read, and of each other one its SOP Instance UID; empty where it has none.
+
+    Raises
+    ------
+    WorkitemInvalid
+        If the body is no JSON.
+    """
+    data_sets: list[Dataset] = []
+    unreadable: list[str] = []
+    for document in _documents(body):
+        try:
+            data_sets.append(_data_set(document))
+        except WorkitemInvalid:
+            unreadable.append(_uid_in(document))
+    return data_sets, unreadable
+
+
+def _documents(body: bytes) -> list[object]:
     try:
         said = json.loads(body)
-        data_sets = [Dataset.from_json(document) for document in (said if isinstance(said, list) else [said])]
-        for data_set in data_sets:
-            for element in data_set.iterall():  # values are read when they are looked at
-                _ = element.value
-            json.dumps(data_set.to_json_dict(), allow_nan=False)  # it will have to be written again
+    except (ValueError, RecursionError) as error:
+        raise WorkitemInvalid(f"the body is not DICOM JSON: {type(error).__name__}") from None
+    return said if isinstance(said, list) else [said]
+
+
+def _data_set(document: object) -> Dataset:
+    try:
+        data_set = Dataset.from_json(cast(Any, document))
+        for element in data_set.iterall():  # values are read when they are looked at
+            _ = element.value
+        json.dumps(data_set.to_json_dict(), allow_nan=False)  # it will have to be written again
     except Exception as error:  # whatever a peer may have written there; its text may name a patient
         raise WorkitemInvalid(f"the body is not DICOM JSON: {type(error).__name__}") from None
-    return data_sets
+    return data_set
+
+
+def _uid_in(document: object) -> str:
+    try:
+        (uid,) = cast(Any, document)[f"{tag_for_keyword('SOPInstanceUID'):08X}"]["Value"]
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return uid if isinstance(uid, str) and is_uid(uid) else ""
 
 
 def date_time(at: datetime) -> str:

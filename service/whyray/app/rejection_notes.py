@@ -1,0 +1,118 @@
+"""Key object selections that reject images (IHE Imaging Object Change Management), read as a study is routed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydicom import Dataset
+from pydicom.uid import KeyObjectSelectionDocumentStorage
+
+from whyray.base.errors import DecodeError
+from whyray.base.failures import logged
+from whyray.base.uids import is_uid
+from whyray.catalog import Catalog, Instance, RejectionNote, Study, rejections
+
+_log = logging.getLogger("whyray.routing")
+
+
+def rejection_note(document: Dataset, came_at: datetime) -> RejectionNote | None:
+    """What a key object selection (PS3.3 section A.35.4) rejects of its own study; None where its title rejects none.
+
+    The evidence lists all that the document refers to; only where there is none, its content counts. What it lists of
+    other studies is passed over: each of these gets a document of its own.
+
+    Raises
+    ------
+    DecodeError
+        If it rejects, and names nothing of its own study.
+    """
+    code = next((code for code in _titles(document) if code in rejections.TITLES), None)
+    if code is None:
+        return None
+    evidence = document.get("CurrentRequestedProcedureEvidenceSequence")
+    if evidence:
+        own = str(document.get("StudyInstanceUID") or "")
+        uids = frozenset(
+            uid
+            for study in evidence
+            if str(study.get("StudyInstanceUID") or "") == own
+            for series in study.get("ReferencedSeriesSequence") or []
+            for uid in _referenced(series)
+        )
+    else:
+        uids = frozenset(uid for item in _content(document) for uid in _referenced(item))
+    if not uids:
+        raise DecodeError(
+            f"a key object selection is titled {code} {rejections.TITLES[code]} and refers to nothing of its study"
+        )
+    return RejectionNote(str(document.SOPInstanceUID), came_at, code, uids)
+
+
+def _titles(document: Dataset) -> Iterator[str]:
+    for title in document.get("ConceptNameCodeSequence") or []:
+        if title.get("CodingSchemeDesignator") == "DCM":
+            yield str(title.get("CodeValue") or "")
+
+
+def _content(item: Dataset) -> Iterator[Dataset]:
+    for below in item.get("ContentSequence") or []:
+        yield below
+        yield from _content(below)
+
+
+def _referenced(item: Dataset) -> Iterator[str]:
+    for reference in item.get("ReferencedSOPSequence") or []:
+        uid = str(reference.get("ReferencedSOPInstanceUID") or "")
+        if is_uid(uid):  # no instance is here, or comes, by another
+            yield uid
+
+
+@dataclass
+class RejectionNotes:
+    """Heeds the notes among a study's instances, once each while the study is looked at.
+
+    Parameters
+    ----------
+    tell_unread
+        Told of a key object selection that can't be read, with the words.
+    """
+
+    catalog: Catalog
+    read_header: Callable[[str], Dataset]
+    tell_unread: Callable[[Study, str, str], None]
+    _heeded: set[str] = field(default_factory=set)
+
+    def heed(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> bool:
+        """Enter what the key object selections among these instances reject; says whether that is anything new."""
+        new = False
+        for instance in (instance for group in grouped.values() for instance in group):
+            if instance.sop_class_uid != KeyObjectSelectionDocumentStorage or instance.key in self._heeded:
+                continue
+            new = self._heed(study, instance) or new
+            self._heeded.add(instance.key)
+        return new
+
+    def forget(self) -> None:
+        """No study is looked at."""
+        self._heeded.clear()
+
+    def _heed(self, study: Study, instance: Instance) -> bool:
+        try:
+            note = rejection_note(self.read_header(instance.key), instance.received_at)
+        except Exception as error:  # pydicom raises what it likes on nonsense, as values are looked at
+            typed = error if isinstance(error, DecodeError) else logged(_log, error, "reading a key object selection")
+            if typed.retriable:
+                raise
+            words = f"{instance.sop_instance_uid}: whether it rejects images is not known: {typed.message}"
+            self.tell_unread(study, instance.key, words)
+            return False
+        if note is None:
+            return False
+        with self.catalog.read() as session:
+            if rejections.known(session, study.id, note):
+                return False
+        with self.catalog.begin() as session:
+            return rejections.enter(session, study.id, note, self.catalog.clock(), actor=instance.calling_ae) > 0

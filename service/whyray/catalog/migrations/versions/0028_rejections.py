@@ -1,0 +1,26 @@
+"""Instances that a key object selection rejected."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0028"
+down_revision = "0026"
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_table(
+        "rejections",
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("sop_instance_uid", sa.String(64), nullable=False),
+        sa.Column("code", sa.String(16), nullable=False),
+        sa.Column("document_uid", sa.String(64), nullable=False),
+        sa.Column("rejected_at", sa.DateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("study_id", "sop_instance_uid"),
+    )
+
+
+def downgrade() -> None:
+    """Take back."""
+    op.drop_table("rejections")

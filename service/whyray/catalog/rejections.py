@@ -1,0 +1,92 @@
+"""Instances that a key object selection rejects (IHE IOCM): no job takes them, what was made of them is withdrawn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from whyray.catalog import contents, events, studies
+from whyray.catalog.conflicts import instances_in_words
+from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
+from whyray.catalog.tables import Study
+
+TITLES: Mapping[str, str] = {
+    "113001": "Rejected for Quality Reasons",
+    "113037": "Rejected for Patient Safety Reasons",
+    "113038": "Incorrect Modality Worklist Entry",
+    RETENTION_EXPIRED: "Data Retention Policy Expired",
+}
+"""Document titles (CID 7010 of PS3.16, coding scheme DCM) that reject what they refer to, and their meaning."""
+
+
+@dataclass(frozen=True)
+class RejectionNote:
+    """A key object selection that rejects instances of its own study, and when it came. `code` is one of `TITLES`."""
+
+    document_uid: str
+    came_at: datetime
+    code: str
+    sop_instance_uids: frozenset[str]
+
+    @property
+    def title(self) -> str:
+        """'113037 Rejected for Patient Safety Reasons'."""
+        return f"{self.code} {TITLES[self.code]}"
+
+
+def known(session: Session, study_id: int, note: RejectionNote) -> bool:
+    """Whether all that a note rejects is entered as rejected."""
+    return not _new(session, study_id, note)
+
+
+def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *, actor: str) -> int:
+    """Enter what a note rejects, and withdraw what was made of it; says how many instances were not rejected before.
+
+    A study that has some in use is to be routed anew: whoever enters a note does that, since it has just come.
+    """
+    study = session.scalars(select(Study).where(Study.id == study_id).with_for_update()).one()
+    new = _new(session, study_id, note)
+    if not new:
+        return 0
+    formers = [
+        instance
+        for group in studies.routable(session, study_id).values()
+        for instance in group
+        if instance.sop_instance_uid in new
+    ]
+    for uid in sorted(new):
+        row = Rejection(
+            study_id=study_id,
+            sop_instance_uid=uid,
+            code=note.code,
+            document_uid=note.document_uid,
+            rejected_at=note.came_at,
+        )
+        session.merge(row)
+    session.flush()
+    used = contents.withdraw(session, study, formers, now, actor, "that are rejected")
+    words = (
+        f"{instances_in_words(len(new))}, {len(formers)} of them here, rejected ({note.title}) by key object selection "
+        f"{note.document_uid} from {actor}: no job takes them; {used.jobs} jobs and {used.results} results of their "
+        "series were withdrawn"
+    )
+    if used.results:
+        words += f", {used.deliveries.words}"
+    if used.deliveries.gone:
+        words += ": an archive may still show them, and somebody has to reject them there"
+    severity: events.Severity = "error" if used.deliveries.gone else "warning"
+    events.record(session, now, severity, "instance.rejected", words, study=study.study_instance_uid, actor="whyray")
+    return len(new)
+
+
+def _new(session: Session, study_id: int, note: RejectionNote) -> Collection[str]:
+    """What a note rejects and is not rejected already, for good or by an expiry that came with or after this one."""
+    entered = Rejection.code != RETENTION_EXPIRED
+    if note.code == RETENTION_EXPIRED:
+        entered |= Rejection.rejected_at >= note.came_at
+    rows = select(Rejection.sop_instance_uid).where(Rejection.study_id == study_id, entered)
+    return note.sop_instance_uids - set(session.scalars(rows))

@@ -1,0 +1,294 @@
+"""Images that a key object selection rejects (IHE IOCM) are explained no more, whenever it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import pytest
+from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
+from pydicom import Dataset
+from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+from sqlalchemy import select
+
+from catalog.rows import NOON, result
+from site_under_test import ROUTE, Site, film
+from whyray.app.rejection_notes import rejection_note
+from whyray.base.errors import DecodeError
+from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, Study, jobs, removal, studies
+from whyray.catalog.attention import attention
+from whyray.catalog.shortages import Disks
+
+QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")
+SAFETY = Code("113037", "DCM", "Rejected for Patient Safety Reasons")
+WORKLIST = Code("113038", "DCM", "Incorrect Modality Worklist Entry")
+EXPIRED = Code("113039", "DCM", "Data Retention Policy Expired")
+OF_INTEREST = Code("113000", "DCM", "Of Interest")
+
+
+def films(*numbers: int, study: str = "hand", series: str = "hand") -> list[Dataset]:
+    return [film(number, study=study, series=series) for number in numbers]
+
+
+def note(*rejected: Dataset, title: Code = SAFETY) -> Dataset:
+    """A key object selection as a PACS makes it."""
+    made: Dataset = KeyObjectSelectionDocument(
+        evidence=rejected,
+        content=KeyObjectSelection(document_title=title, referenced_objects=rejected),
+        series_instance_uid=generate_uid(),
+        series_number=99,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="PACS",
+        institution_name="Hospital",
+    )
+    return made
+
+
+def events(site: Site) -> list[Event]:
+    with site.catalog.read() as session:
+        of_kind = select(Event).where(Event.kind.in_(("instance.rejected", "study.unread")))
+        return list(session.scalars(of_kind.order_by(Event.id)))
+
+
+def taken(site: Site, job: Job) -> set[str]:
+    with site.catalog.read() as session:
+        found = jobs.inputs(session, session.get_one(Job, job.id))
+    return {instance.sop_instance_uid for group in found.values() for instance in group}
+
+
+def run(site: Site, job: Job, *names: str) -> None:
+    with site.catalog.begin() as session:
+        jobs.claim(session, job.id, "worker", site.clock())
+        jobs.finish(session, job.id, "worker", [result(name, "pacs", "archive") for name in names], [], site.clock())
+
+
+def uids(*instances: Dataset) -> set[str]:
+    return {str(instance.SOPInstanceUID) for instance in instances}
+
+
+@pytest.mark.parametrize("title", [QUALITY, SAFETY, WORKLIST, EXPIRED], ids=lambda code: code.value)
+def test_a_job_is_made_of_the_rest_and_what_was_made_of_the_whole_is_withdrawn(site: Site, title: Code) -> None:
+    first, second = films(1, 2)
+    router = site.router()
+    site.receive([first, second])
+    assert router.step() == 1
+    (whole,) = site.jobs()
+    run(site, whole, "1", "2")
+    site.receive([note(second, title=title)])
+    assert router.step() == 1
+    whole, rest = site.jobs()
+    assert (whole.state, rest.state, rest.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
+    assert taken(site, rest) == uids(first)
+    with site.catalog.read() as session:
+        assert all(row.withdrawn_at is not None for row in session.scalars(select(ResultRow)))
+        assert set(session.scalars(select(Delivery.state))) == {DeliveryState.CANCELLED}
+    (event,) = events(site)
+    assert f"{title.value} {title.meaning}" in event.message
+    assert "from PACS" in event.message
+    assert (event.severity, event.study_instance_uid) == ("warning", str(second.StudyInstanceUID))
+    assert router.step() == 0
+
+
+def test_a_study_of_which_all_is_rejected_has_no_job_any_more(site: Site) -> None:
+    images = films(1, 2)
+    router = site.router()
+    site.receive(images)
+    router.step()
+    site.receive([note(*images)])
+    assert router.step() == 0
+    (job,) = site.jobs()
+    assert job.state is JobState.SUPERSEDED
+    with site.catalog.read() as session:
+        (said,) = session.scalars(select(Study.note))
+    assert said is not None
+    assert said.endswith("; rejected: 2")
+
+
+def test_what_is_rejected_before_it_comes_is_not_explained_when_it_comes(site: Site) -> None:
+    first, second = films(1, 2)
+    router = site.router()
+    site.receive([note(second)])
+    assert router.step() == 0
+    site.receive([first, second])
+    assert router.step() == 1
+    assert taken(site, site.jobs()[0]) == uids(first)
+
+
+def test_results_that_were_sent_already_are_told_as_an_error(site: Site) -> None:
+    (image,) = films(1)
+    router = site.router()
+    site.receive([image])
+    router.step()
+    run(site, site.jobs()[0], "1")
+    with site.catalog.begin() as session:
+        sent = session.scalars(select(Delivery).where(Delivery.destination == "archive")).one()
+        sent.state = DeliveryState.SENT
+    site.receive([note(image)])
+    router.step()
+    (event,) = events(site)
+    assert event.severity == "error"
+    assert "1 had been sent" in event.message
+    assert "archive may still show them" in event.message
+    with site.catalog.read() as session:
+        (told,) = attention(session, site.clock(), destinations=["pacs", "archive"], disks=Disks())
+    assert (told.kind, told.severity, told.count) == ("instance.rejected", "warning", 1)
+
+
+def test_other_titles_and_other_schemes_reject_nothing(site: Site) -> None:
+    (image,) = films(1)
+    router = site.router()
+    site.receive([image])
+    router.step()
+    site.receive([note(image, title=OF_INTEREST), note(image, title=Code("113037", "99SITE", "Rejected"))])
+    assert router.step() == 0
+    assert [job.state for job in site.jobs()] == [JobState.QUEUED]
+    assert events(site) == []
+
+
+def test_a_note_that_comes_twice_withdraws_once_and_two_notes_add_up(site: Site) -> None:
+    first, second, third = films(1, 2, 3)
+    router = site.router()
+    site.receive([first, second, third])
+    router.step()
+    for rejected in (second, second, third):
+        site.receive([note(rejected)])
+        router.step()
+    assert len(events(site)) == 2
+    assert taken(site, site.jobs()[-1]) == uids(first)
+
+
+def test_a_rejected_image_that_comes_again_stays_rejected_unless_it_had_only_expired(site: Site) -> None:
+    for study, title, back in (("safety", SAFETY, False), ("expired", EXPIRED, True)):
+        (image,) = films(1, study=study, series=study)
+        router = site.router()
+        uid = site.receive([image])
+        router.step()
+        site.receive([note(image, title=title)])
+        router.step()
+        with site.catalog.begin() as session:
+            study_id = session.scalars(select(Study.id).where(Study.study_instance_uid == uid)).one()
+            removal.remove_instances(session, study_id)
+        site.clock.tick(3600)
+        site.receive([image])
+        assert router.step() == (1 if back else 0), study
+
+
+def test_what_had_expired_may_expire_again_or_prove_wrong(site: Site) -> None:
+    (image,) = films(1)
+    router = site.router()
+    uid = site.receive([image])
+    router.step()
+    made = []
+    for title in (EXPIRED, EXPIRED, SAFETY):
+        site.clock.tick(60)
+        site.receive([note(image, title=title)])
+        made.append(router.step())
+        with site.catalog.begin() as session:
+            study_id = session.scalars(select(Study.id).where(Study.study_instance_uid == uid)).one()
+            removal.remove_instances(session, study_id)
+        site.clock.tick(60)
+        site.receive([image])
+        made.append(router.step())
+    assert made == [0, 1, 0, 1, 0, 0]
+    assert len(events(site)) == 3
+
+
+def test_other_series_and_other_studies_are_left_as_they_are(site: Site) -> None:
+    (hand,), (foot,), (elsewhere,) = (
+        films(1),
+        films(2, series="foot"),
+        films(3, study="other", series="other"),
+    )
+    site.configure(routes=[ROUTE | {"name": name, "when": {"SeriesInstanceUID": uid}} for name, uid in (
+        ("hand", str(hand.SeriesInstanceUID)), ("foot", str(foot.SeriesInstanceUID))
+    )] + [ROUTE])  # fmt: skip
+    router = site.router()
+    site.receive([hand, foot])
+    site.receive([elsewhere])
+    router.step()
+    before = {job.id: job.state for job in site.jobs()}
+    site.receive([note(hand)])
+    router.step()
+    by_state: dict[str, set[JobState]] = {}
+    for job in site.jobs():
+        if job.id in before:
+            by_state.setdefault(f"{job.route} {job.study_id}", set()).add(job.state)
+    assert by_state == {
+        "hand 1": {JobState.SUPERSEDED},
+        "foot 1": {JobState.QUEUED},
+        "films 1": {JobState.SUPERSEDED},
+        "films 2": {JobState.QUEUED},
+    }
+
+
+def test_a_job_that_was_about_to_be_made_as_the_note_came_is_not_made(site: Site) -> None:
+    images = films(1, 2)
+    router = site.router()
+    uid = site.receive(images)
+    with site.catalog.read() as session:
+        study = session.scalars(select(Study).where(Study.study_instance_uid == uid)).one()
+        seen = studies.routable(session, study.id)
+    site.receive([note(images[1])])
+    router.step()
+    with site.catalog.begin() as session:
+        late = jobs.create(
+            session, study=study, route="late", package="planted@1.0.0", instances=seen, priority=1, now=site.clock()
+        )
+    assert late is None
+
+
+def test_a_note_that_can_not_be_read_is_told_of(site: Site) -> None:
+    (image,) = films(1)
+    made = note(image)
+    made.CurrentRequestedProcedureEvidenceSequence[0].StudyInstanceUID = "1.2.3"
+    site.receive([made])
+    router = site.router()
+    for _ in range(3):
+        router.step()
+    (event,) = events(site)
+    assert (event.kind, event.severity) == ("study.unread", "warning")
+    assert "113037" in event.message
+
+
+def _with_nonsense(document: Dataset) -> None:
+    for nonsense in ("", "1..2", "Doe^Secret", "1." + "2" * 80):
+        reference = Dataset()
+        reference.ReferencedSOPInstanceUID = nonsense
+        (own,) = document.CurrentRequestedProcedureEvidenceSequence
+        own.ReferencedSeriesSequence[0].ReferencedSOPSequence.append(reference)
+
+
+def _without_evidence(document: Dataset) -> None:
+    del document.CurrentRequestedProcedureEvidenceSequence
+
+
+def _of_several_studies(document: Dataset) -> None:
+    (own,) = document.CurrentRequestedProcedureEvidenceSequence
+    other = deepcopy(own)
+    other.StudyInstanceUID = "1.2.3"
+    series = Dataset()
+    reference = Dataset()
+    reference.ReferencedSOPInstanceUID = "1.2.3.4"
+    series.ReferencedSOPSequence = [reference]
+    other.ReferencedSeriesSequence = [series]
+    document.CurrentRequestedProcedureEvidenceSequence = [other, own]
+
+
+@pytest.mark.parametrize("change", [lambda _: None, _without_evidence, _of_several_studies, _with_nonsense])
+def test_a_note_rejects_what_it_names_of_its_own_study(change: object) -> None:
+    images: Sequence[Dataset] = films(1, 2)
+    document = note(*images)
+    change(document)  # type: ignore[operator]
+    read = rejection_note(document, NOON)
+    assert read is not None
+    assert read.sop_instance_uids == uids(*images)
+
+
+def test_a_note_without_any_reference_is_no_silent_one() -> None:
+    document = note(*films(1))
+    _without_evidence(document)
+    del document.ContentSequence
+    with pytest.raises(DecodeError, match="113037"):
+        rejection_note(document, NOON)

@@ -1,0 +1,158 @@
+"""Archives that give images by WADO-RS in their own ways, and such as lead elsewhere."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pydicom import Dataset
+
+from intake.web import BOUNDARY, multipart, part10
+from site_under_test import film, site
+from whyray.base.errors import ConfigError, ImageError, PeerBusy, PeerRefused, PeerUnreachable
+from whyray.config import DicomWebDestination, Secret
+from whyray.worklist.fetch import fetch
+from whyray.worklist.workitem import Input
+from worklist.conftest import Served
+
+__all__ = ["site"]
+
+MULTIPART = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
+TOKEN = Secret({"env": "TOKEN"}, SecretStr("0123456789abcdef-archive"))
+IMAGE = film(1)
+BODY = multipart(part10(IMAGE))
+
+
+class Archive:
+    """Answers all that it is asked with the same, and keeps what it was asked."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        archive = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                archive.asked.append((self.path, dict(self.headers)))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/dicom-web"
+
+
+@pytest.fixture
+def archive() -> Iterator[Callable[..., Archive]]:
+    """A factory of archives."""
+    started: list[Archive] = []
+
+    def start(status: int = 200, headers: dict[str, str] | None = None, body: bytes = BODY) -> Archive:
+        started.append(Archive(status, {"Content-Type": MULTIPART} | (headers or {}), body))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+def fetched(served: Served, url: str, image: Dataset = IMAGE, **settings: object) -> set[str]:
+    service = DicomWebDestination(**{"url": url, "token": TOKEN} | settings)  # type: ignore[arg-type]
+    wanted = Input(str(image.StudyInstanceUID), str(image.SeriesInstanceUID), ())
+    return fetch(service, "archive", wanted, served.scp.fetched)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, BODY),
+        ({"Content-Type": f'Multipart/Related;boundary="{BOUNDARY}";type=application/dicom'}, BODY),
+        (
+            {"Content-Type": f'multipart/related; type="application/dicom; transfer-syntax=*"; boundary={BOUNDARY}'},
+            BODY,
+        ),
+        ({"Content-Encoding": "gzip"}, gzip.compress(BODY)),
+        ({}, b"\r\n" + BODY + b"an epilogue"),
+        ({}, BODY.replace(b"Content-Type: application/dicom\r\n", b"Content-Type: application/dicom;a=b\r\nX: y\r\n")),
+        ({"Content-Type": "application/dicom"}, part10(IMAGE)),
+        ({"Content-Type": "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"}, part10(IMAGE)),
+    ],
+)
+def test_images_are_taken_in_whichever_form_they_are_given(
+    served: Served, archive: Callable[..., Archive], headers: dict[str, str], body: bytes
+) -> None:
+    giving = archive(headers=headers, body=body)
+    assert fetched(served, giving.url) == {IMAGE.SOPInstanceUID}
+    ((path, sent),) = giving.asked
+    assert path == f"/dicom-web/studies/{IMAGE.StudyInstanceUID}/series/{IMAGE.SeriesInstanceUID}"
+    assert sent["Accept"] == 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+
+def test_nothing_to_give_is_nothing_given(served: Served, archive: Callable[..., Archive]) -> None:
+    assert fetched(served, archive(204, {}, b"").url) == set()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_told_and_not_followed_so_that_no_token_goes_elsewhere(
+    served: Served, archive: Callable[..., Archive], status: int
+) -> None:
+    elsewhere = archive()
+    leading = archive(status, {"Location": elsewhere.url.replace("127.0.0.1", "localhost")}, b"")
+    with pytest.raises(PeerRefused, match=f"HTTP {status}") as refused:
+        fetched(served, leading.url)
+    assert "leads elsewhere" in refused.value.advice
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "error"),
+    [
+        (401, {}, b"", PeerRefused),
+        (404, {}, b"", PeerRefused),
+        (406, {}, b"", PeerRefused),
+        (503, {"Retry-After": "90"}, b"", PeerUnreachable),
+        (429, {"Retry-After": "90"}, b"", PeerBusy),
+        (206, {}, BODY, PeerBusy),
+        (200, {"Content-Type": "text/html"}, b"<html>log in</html>", ImageError),
+        (200, {"Content-Type": "application/dicom+json"}, b"[]", ImageError),
+        (200, {"Content-Type": "multipart/related"}, BODY, ImageError),
+        (200, {"Content-Encoding": "gzip"}, BODY, PeerUnreachable),
+        (200, {}, BODY[:-40], PeerUnreachable),
+        (200, {"Content-Type": "application/dicom"}, b"", PeerUnreachable),
+        (200, {"Content-Type": "application/dicom"}, part10(IMAGE)[:300], ImageError),
+        (200, {}, multipart(b"no DICOM"), ImageError),
+        (200, {}, multipart(part10(film(2, study="another"))), ImageError),
+    ],
+)
+def test_what_can_not_be_had_is_told_by_whether_it_may_pass(
+    served: Served,
+    archive: Callable[..., Archive],
+    status: int,
+    headers: dict[str, str],
+    body: bytes,
+    error: type[Exception],
+) -> None:
+    with pytest.raises(error) as failed:
+        fetched(served, archive(status, headers, body).url)
+    if "Retry-After" in headers:
+        assert failed.value.not_within == timedelta(seconds=90)  # type: ignore[attr-defined]
+
+
+def test_authorities_that_can_not_be_read_are_a_matter_of_the_configuration(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    for file in (tmp_path / "empty.pem", tmp_path / "missing.pem"):
+        with pytest.raises(ConfigError, match="can't be used for TLS"):
+            fetched(served, "https://127.0.0.1:9/dicom-web", ca_file=file)
