@@ -28,7 +28,7 @@ from whyray.base.failures import activity
 from whyray.base.stages import stage
 from whyray.explain import Context
 from whyray.explain.anatomy import anatomy_in
-from whyray.imaging import NoteKind, SourceImage, factor_to_unit, mask_to_source
+from whyray.imaging import NoteKind, SourceImage, mask_to_source, projection, quality_control, values_in_unit
 from whyray.inference import Model
 from whyray.jobs.carrying import Beside
 from whyray.jobs.device_turn import Device
@@ -82,8 +82,12 @@ def suits(image: SourceImage, model: Model) -> str | None:
     modality = str(image.header.get("Modality", ""))
     if wanted.modalities and modality not in wanted.modalities:
         return f"the modality is {modality or 'absent'}, the package takes {', '.join(wanted.modalities)}"
+    if phantom := quality_control(image.header):
+        return f"the image is of a phantom and of no patient ({phantom})"
+    if wanted.kind == "volume" and not wanted.projections and (projected := _projected(image)):
+        return f"the image is a projection through slices ({projected}), the package takes slices"
     try:
-        factor_to_unit(image, wanted.intensity)
+        values_in_unit(image, wanted.intensity)
     except ImageError as error:
         return error.message
     if wanted.intensity.source == "voi" and _raw(image.header):
@@ -93,6 +97,12 @@ def suits(image: SourceImage, model: Model) -> str | None:
             "viewers subtract a mask from the image (0028,1090), WhyRay does not, and the package takes what is shown"
         )
     return None
+
+
+def _projected(image: SourceImage) -> str | None:
+    """By what some frame of a volume is a projection."""
+    told = (projection(image.headers[frame.sop_instance_uid], frame.frame_number) for frame in image.frames)
+    return next(filter(None, told), None)
 
 
 def _raw(header: Dataset) -> bool:
