@@ -10,7 +10,7 @@ from pydicom.dataset import FileDataset
 
 import emission
 import synthetic
-from whyray.imaging import NoteKind, projection, quality_control, read_images
+from whyray.imaging import NoteKind, computed, quality_control, read_images
 
 PLANES = synthetic.stack(6, (8, 8))
 
@@ -30,11 +30,14 @@ def volume(**attributes: Any) -> list[FileDataset]:
         {"ImageType": ["DERIVED", "SECONDARY", "PROJECTION IMAGE"]},
         {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIN_IP"]},
         {"VolumeBasedCalculationTechnique": "MAX_IP"},
+        {"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "SUBTRACTION"]},
+        {"DerivationCodeSequence": [synthetic._item(CodeValue="113078", CodeMeaning="Maximum intensity projection")]},
+        {"DerivationCodeSequence": [synthetic._item(CodeValue="113062", CodeMeaning="Pixel by pixel subtraction")]},
     ],
 )
-def test_a_projection_through_slices_is_told_as_one(attributes: dict[str, Any]) -> None:
+def test_a_projection_through_slices_and_a_difference_are_told_as_such(attributes: dict[str, Any]) -> None:
     (image,) = read_images(volume(**attributes)).or_raise()
-    assert [note.kind for note in image.notes] == [NoteKind.PROJECTION]
+    assert [note.kind for note in image.notes] == [NoteKind.COMPUTED]
 
 
 @pytest.mark.parametrize(
@@ -47,11 +50,11 @@ def test_slices_and_reformatted_slices_are_none(image_type: list[str]) -> None:
 
 def test_a_pet_that_was_projected_again_and_a_frame_that_says_so_are_projections() -> None:
     pet = emission.pet(PLANES, SeriesType=["WHOLE BODY", "REPROJECTION"])
-    assert "Series Type" in str(projection(pet[0], 1))
+    assert "Series Type" in str(computed(pet[0], 1))
     enhanced = synthetic.enhanced(np.full((6, 8, 8), 5, np.int16), PLANES)
     group = enhanced.PerFrameFunctionalGroupsSequence[2]
     group.CTImageFrameTypeSequence = [synthetic._item(FrameType=["DERIVED", "PRIMARY", "VOLUME", "MAX_IP"])]
-    assert [projection(enhanced, number) is not None for number in (1, 2, 3)] == [False, False, True]
+    assert [computed(enhanced, number) is not None for number in (1, 2, 3)] == [False, False, True]
 
 
 @pytest.mark.parametrize("keyword", ["QualityControlImage", "QualityControlSubject"])

@@ -251,8 +251,8 @@ def test_a_phantom_is_refused_in_words(site: Site, keyword: str) -> None:
     assert "the image is of a phantom and of no patient (Quality Control" in str(job.error_message)
 
 
-@pytest.mark.parametrize("projections", [False, True])
-def test_a_projection_through_slices_is_given_to_packages_that_say_so_alone(site: Site, projections: bool) -> None:
+@pytest.mark.parametrize("taken", [[], ["subtraction"], ["projection"]])
+def test_a_projection_through_slices_is_given_to_packages_that_say_so_alone(site: Site, taken: list[str]) -> None:
     """A MIP of a head CT is in Hounsfield units, and no slice of it is one: a model of slices answered about it."""
     planes = stack(8, (24, 24), spacing=(2.0, 2.0), distance=2.0)
     made = slices(np.full((8, 24, 24), 40, np.int16), planes)
@@ -260,13 +260,33 @@ def test_a_projection_through_slices_is_given_to_packages_that_say_so_alone(site
         data.ImageType = ["DERIVED", "SECONDARY", "AXIAL", "MIP"]
     path = planted_package(site.folder / "packages", kind="volume", shape=(8, 24, 24), modalities=("CT",))
     manifest = yaml.safe_load((path / "model.yaml").read_text())
-    manifest["input"]["projections"] = projections
+    manifest["input"]["computed"] = taken
     (path / "model.yaml").write_text(yaml.safe_dump(manifest))
     site.configure(routes=[{**ROUTE, "when": {"Modality": "CT"}}])
     job = worked_on(site, made)
-    assert job.state is (JobState.DONE if projections else JobState.FAILED)
-    if not projections:
-        assert "the image is a projection through slices (Image Type (0008,0008) 'MIP')" in str(job.error_message)
+    assert job.state is (JobState.DONE if taken == ["projection"] else JobState.FAILED)
+    if job.state is JobState.FAILED:
+        assert "as a projection through slices (Image Type (0008,0008) 'MIP')" in str(job.error_message)
+
+
+def test_the_difference_of_two_energies_is_no_mammogram(site: Site) -> None:
+    """Contrast enhanced mammography sends it beside the ordinary image, as the same kind of object and view."""
+    image = mammography.mammogram("R", "CC")
+    image.ImageType = ["DERIVED", "PRIMARY", "", "RECOMBINED"]
+    planted_package(site.folder / "packages", shape=(48, 48), modalities=("MG",))
+    site.configure(routes=[{**ROUTE, "when": {"Modality": "MG"}}])
+    job = worked_on(site, [image])
+    assert job.state is JobState.FAILED
+    assert "as a difference of two images (Image Type (0008,0008) 'RECOMBINED')" in str(job.error_message)
+
+
+def test_values_that_viewers_show_in_colours_are_refused_in_words(site: Site) -> None:
+    image = film(1)
+    image.PixelPresentation, image.RedPaletteColorLookupTableDescriptor = "MIXED", [256, 3000, 8]
+    image["RedPaletteColorLookupTableDescriptor"].VR = "US"
+    job = worked_on(site, [image])
+    assert job.state is JobState.FAILED
+    assert "viewers show some values in colours (0008,9205)" in str(job.error_message)
 
 
 @pytest.mark.parametrize("mode", ["SUB", "NAT", None])

@@ -5,7 +5,7 @@ from whyray.imaging.attributes import attribute_name, decimal_number, decimal_nu
 from whyray.imaging.back import mask_of_scores, mask_to_source, masks_of_classes, scores_to_source, to_source
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.geometry import frame_pixel_to_patient
-from whyray.imaging.image_origin import projection, quality_control
+from whyray.imaging.image_origin import COMPUTED, Computed, computed, quality_control
 from whyray.imaging.instance import quiet
 from whyray.imaging.lookup_tables import Table
 from whyray.imaging.model_input import to_model
@@ -38,11 +38,13 @@ from whyray.imaging.ultrasound_regions import spacing_of_area
 from whyray.imaging.units import values_in_unit
 
 __all__ = [
+    "COMPUTED",
     "DIRECTIONS",
     "NIFTI_MODALITIES",
     "SEGMENTATIONS",
     "WRAPPED",
     "Code",
+    "Computed",
     "ModelGrid",
     "ModelInput",
     "Note",
@@ -57,6 +59,7 @@ __all__ = [
     "Table",
     "Window",
     "attribute_name",
+    "computed",
     "counted",
     "decimal_number",
     "decimal_numbers",
@@ -79,7 +82,6 @@ __all__ = [
     "opposite",
     "other_object",
     "passed_over",
-    "projection",
     "quality_control",
     "quiet",
     "read_images",

@@ -1,6 +1,8 @@
-"""How an image came about, as far as it changes what its pixels can be taken for: projections, phantoms, inversion."""
+"""How an image came about, as far as it changes what its pixels can be taken for: computed, of a phantom, inverted."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydicom import Dataset
 
@@ -8,33 +10,62 @@ from whyray.imaging.attributes import attribute_name, written_texts, written_val
 from whyray.imaging.functional_groups import group_item
 from whyray.imaging.notes import Note, NoteKind
 
-_FRAME_TYPES = (
+Computed = Literal["projection", "subtraction"]
+COMPUTED: dict[Computed, str] = {
+    "projection": "a projection through slices",
+    "subtraction": "a difference of two images",
+}
+"""What an image is that was computed from others, in words."""
+_OF_FRAME = (
     *("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence", "XRay3DFrameTypeSequence"),
+    "DerivationImageSequence",
 )
+"""Functional groups that say how a frame came about."""
 _PROJECTIONS = frozenset({"MAX_IP", "MIN_IP", "VOLUME_RENDER", "SURFACE_RENDER"})
 """Volume Based Calculation Technique (0008,9207), PS3.3 C.8.16.2.1.3."""
-_PROJECTED = _PROJECTIONS | {"PROJECTION IMAGE", "MIP", "MINIP", "VRT"}
-"""Those, the term of MR (C.8.3.1.1.1) and what devices write, in Image Type (0008,0008) from the third value on."""
+_TERMS: dict[Computed, dict[str, tuple[frozenset[str], int]]] = {
+    "projection": {
+        "VolumeBasedCalculationTechnique": (_PROJECTIONS, 0),
+        **dict.fromkeys(("ImageType", "FrameType"), (_PROJECTIONS | {"PROJECTION IMAGE", "MIP", "MINIP", "VRT"}, 2)),
+        "SeriesType": (frozenset({"REPROJECTION"}), 1),
+    },
+    "subtraction": dict.fromkeys(
+        ("ImageType", "FrameType"), (frozenset({"SUBTRACTION", "RECOMBINED", "HIGH_ENERGY"}), 2)
+    ),
+}
+"""By attribute, terms and the index of the first value that may be one: of MR (C.8.3.1.1.1), of PET (C.8.9.1.1.4), of
+derived pixel contrast (C.8.16.1.4), of contrast enhanced mammography, and what devices write of the kind."""
+_DERIVATIONS: dict[str, Computed] = {
+    **dict.fromkeys(("113074", "113075", "113078", "113079"), "projection"),
+    "113062": "subtraction",
+}
+"""Derivation Code Sequence (0008,9215): PS3.16 CID 7203, volume and surface rendering, maximum and minimum intensity
+projection; pixel by pixel subtraction."""
 _LUT_SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 
 
-def projection(header: Dataset, frame_number: int) -> str | None:
-    """By which attribute and value a frame is a projection through slices, and no slice; None where it is none.
+def computed(header: Dataset, frame_number: int) -> tuple[Computed, str] | None:
+    """What a frame is that was computed from others and is no slice or radiograph as taken, and which attribute and
+    value say so; None where nothing does.
 
-    The largest values along a line (MIP), the smallest, a rendering, or PET as it was projected again (C.8.9.1.1.4).
+    A projection through slices (the largest values along a line, the smallest, a rendering, PET as it was projected
+    again), or a difference of two images.
     """
-    groups = [group_item(header, frame_number, sequence) for sequence in _FRAME_TYPES]
+    groups = [group_item(header, frame_number, sequence) for sequence in _OF_FRAME]
     holders = [header, *(group for group in groups if group is not None)]
     for holder in holders:
-        for keyword, terms, first in (
-            ("VolumeBasedCalculationTechnique", _PROJECTIONS, 0),
-            ("ImageType", _PROJECTED, 2),
-            ("FrameType", _PROJECTED, 2),
-            ("SeriesType", {"REPROJECTION"}, 1),
-        ):
-            found = [value for value in written_texts(holder, keyword)[first:] if value.upper() in terms]
-            if found:
-                return f"{attribute_name(keyword)} '{found[0]}'"
+        for kind, attributes in _TERMS.items():
+            for keyword, (terms, first) in attributes.items():
+                values = written_texts(holder, keyword)[first:] if keyword in holder else ()
+                found = [value for value in values if value.upper() in terms]
+                if found:
+                    return kind, f"{attribute_name(keyword)} '{found[0]}'"
+        for item in holder.get("DerivationCodeSequence") or []:
+            code = written_texts(item, "CodeValue")[0]
+            if code in _DERIVATIONS:
+                return _DERIVATIONS[
+                    code
+                ], f"{attribute_name('DerivationCodeSequence')} {written_value(item, 'CodeMeaning')}"
     return None
 
 
@@ -49,9 +80,10 @@ def quality_control(header: Dataset) -> str | None:
 def origin_notes(header: Dataset, frame_number: int) -> tuple[Note, ...]:
     """What a reader is told of it."""
     notes = []
-    projected = projection(header, frame_number)
-    if projected is not None:
-        notes.append(Note(NoteKind.PROJECTION, f"{projected}: a projection through slices"))
+    made = computed(header, frame_number)
+    if made is not None:
+        kind, said = made
+        notes.append(Note(NoteKind.COMPUTED, f"{said}: {COMPUTED[kind]}"))
     shape, photometric = (
         written_texts(header, name)[0] for name in ("PresentationLUTShape", "PhotometricInterpretation")
     )

@@ -118,8 +118,9 @@ class InputSpec(_Strict):
     pad_value: float = 0.0
     intensity: Intensity = Intensity()
     modalities: tuple[str, ...] = ()
-    projections: bool = False
-    """Whether a volume may be of projections through slices (MIP, renderings) in place of slices."""
+    computed: tuple[Literal["projection", "subtraction"], ...] = ()
+    """Which images that were computed from others it is made for: projections through slices (MIP, renderings),
+    differences of two (contrast enhanced mammography, DSA). Of any other kind they are refused."""
     others: dict[str, OtherInput] = Field(default_factory=dict)
     """Further inputs of the graph (age, sex, a mask), by name, and the constant that each gets."""
 
