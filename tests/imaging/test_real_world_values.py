@@ -230,3 +230,18 @@ def test_a_volume_larger_than_a_hand_holds_neither_more_activity_than_was_inject
         else:
             with pytest.raises(ImageError, match="times it: SUV can't be right"):
                 to_model(read(made), spec("SUVbw"))
+
+
+@pytest.mark.parametrize("weight", ["70000", "0", ""])
+def test_suv_that_was_computed_elsewhere_needs_no_weight(weight: str) -> None:
+    planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
+    made = emission.pet(planes, lambda points: np.full(points.shape[:-1], 2.0), Units="GML", PatientWeight=weight)
+    assert given(read(made), "SUVbw") == pytest.approx(2, rel=1e-3)
+
+
+def test_what_is_no_mapping_at_all_is_none() -> None:
+    made = resonance()
+    for data in made:
+        data.add_new("RealWorldValueMappingSequence", "UN", b"rubbish")
+    with pytest.raises(ImageError, match="found no Real World Value Mapping Sequence"):
+        to_model(read(made), spec("ms"))

@@ -18,6 +18,7 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError
 from whyray.imaging.attributes import attribute_name, decimal_numbers, written_texts, written_value
 from whyray.imaging.functional_groups import group_items
+from whyray.imaging.photometry import items_of
 
 _SEQUENCE = "RealWorldValueMappingSequence"
 _ENDS = (
@@ -88,13 +89,13 @@ def real_world_values(
 
 def _items(header: Dataset, frame_number: int) -> list[Dataset]:
     """The frame's own items, else those that all frames share, else those at the top (General Image, C.7.6.1)."""
-    items = group_items(header, frame_number, _SEQUENCE)
-    return items or list(header.get(_SEQUENCE) or [])
+    items = group_items(header, frame_number, _SEQUENCE) or items_of(header, _SEQUENCE)
+    return [item for item in items if isinstance(item, Dataset)]
 
 
 def _unit_of(item: Dataset) -> str:
     """The unit's UCUM code; empty where it has none."""
-    codes = item.get("MeasurementUnitsCodeSequence") or []
+    codes = items_of(item, "MeasurementUnitsCodeSequence")
     if len(codes) != 1 or written_texts(codes[0], "CodingSchemeDesignator")[0] not in ("UCUM", ""):
         return ""
     return written_texts(codes[0], "CodeValue")[0] or written_texts(codes[0], "LongCodeValue")[0]

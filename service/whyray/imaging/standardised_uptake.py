@@ -22,7 +22,7 @@ LONGEST_DECAY = 10.0
 
 _EARLY = timedelta(hours=1)
 """More than a scan starts before the injection: a dynamic one does so, by seconds or minutes."""
-_DOSES, _WEIGHTS = (1e5, 1e11), (0.2, 700.0)
+_DOSES, WEIGHTS = (1e5, 1e11), (0.2, 700.0)
 """Bq and kg that can be meant: 370 is a dose in MBq, 70000 a weight in g."""
 _DOSES_PER_WEIGHT = (5e4, 1e9)
 """Bq/kg. Ten MBq of Zr-89 in 100 kg are 1e5, 2.2 GBq of Rb-82 in 70 kg 3e7, 10 MBq in a mouse 4e8; those in kBq are
@@ -47,7 +47,7 @@ _DATE_TIME = re.compile(r"(\d{8})(\d{2}|\d{4}|\d{6}(?:\.\d+)?)([+-]\d{4})?")
 """DT (PS3.5 table 6.2-1) to the hour at least."""
 _PHILIPS = "Philips PET Private Group"
 _TRACER = "RadiopharmaceuticalInformationSequence"
-_ADVICE = "Send PET in SUV (Units GML), or with what SUV is computed from."
+_ADVICE = "Send PET in SUV (Units GML, or a Real World Value Mapping to it), or with what SUV is computed from."
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _uptake(header: Dataset, scanned: datetime) -> _Uptake:
             header, "decay corrected to the start of the scan (START) or to the injection", "DecayCorrection"
         )
     half_life = _half_life(header, tracers[0])
-    weight = _number(header, header, "PatientWeight", "a weight in kg", _WEIGHTS)
+    weight = _number(header, header, "PatientWeight", "a weight in kg", WEIGHTS)
     dose = _number(header, tracers[0], "RadionuclideTotalDose", "a dose in Bq", _DOSES)
     if not _DOSES_PER_WEIGHT[0] <= dose / weight <= _DOSES_PER_WEIGHT[1]:
         expected = f"a dose in Bq, of {_DOSES_PER_WEIGHT[0]:g} to {_DOSES_PER_WEIGHT[1]:g} for each kg of the patient"

@@ -13,6 +13,7 @@ from whyray.base.errors import ImageError
 from whyray.base.frame_array import Frames
 from whyray.imaging.attributes import attribute_name, decimal_numbers
 from whyray.imaging.source import SourceImage
+from whyray.imaging.standardised_uptake import WEIGHTS
 
 MOST_OF_ACTIVITY = 2.0
 """Times the injected activity: calibration, noise and scatter beside the body add tenths."""
@@ -26,11 +27,12 @@ _ADVICE = "Compare dose, weight and the unit of the values with the tracer's rec
 def refuse_impossible_uptake(image: SourceImage, uptake: Frames[np.float32]) -> None:
     """ImageError where SUV by body weight, (frames, rows, columns), add up to what no body can hold.
 
-    Nothing is said of a planar image and of one without a weight.
+    Nothing is said of a planar image, and of one whose weight can't be in kg: SUV that was computed elsewhere needs
+    none.
     """
-    weight = next((number for number in decimal_numbers(image.header, "PatientWeight") if number), None)
+    (weight,) = weights if len(weights := decimal_numbers(image.header, "PatientWeight")) == 1 else (None,)
     voxel = _voxel_volume(image)
-    if weight is None or voxel is None:
+    if weight is None or not WEIGHTS[0] <= weight <= WEIGHTS[1] or voxel is None:
         return
     total = 0.0
     for index in range(len(uptake)):
