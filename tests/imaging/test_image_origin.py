@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
+from pydicom.uid import SecondaryCaptureImageStorage
 
 import emission
 import synthetic
@@ -86,6 +87,15 @@ def test_two_statements_of_what_is_bright_that_contradict_each_other_are_told(
         data.PresentationLUTShape = shape
     (image,) = read_images([data]).or_raise()
     assert any("Presentation LUT Shape" in note.detail for note in image.notes) == told
+
+
+def test_a_screenshot_is_told_as_one_whatever_modality_it_names() -> None:
+    """A mammogram with marks of a CAD drawn in comes as MG beside the mammogram itself."""
+    data = synthetic.radiograph(np.arange(600, dtype=np.uint16).reshape(20, 30), modality="MG")
+    data.SOPClassUID, data.ConversionType = SecondaryCaptureImageStorage, "WSD"
+    (image,) = read_images([data]).or_raise()
+    (note,) = [note for note in image.notes if note.kind is NoteKind.CAPTURED]
+    assert "Secondary Capture Image Storage: Conversion Type (0008,0064) 'WSD'" in note.detail
 
 
 def test_an_image_without_a_window_is_not_said_to_have_one_of_its_own() -> None:

@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from pydicom import Dataset
+from pydicom.uid import (
+    UID,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    MultiFrameSingleBitSecondaryCaptureImageStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    SecondaryCaptureImageStorage,
+)
 
 from whyray.imaging.attributes import attribute_name, written_texts, written_value
 from whyray.imaging.functional_groups import group_item
@@ -41,6 +49,15 @@ _DERIVATIONS: dict[str, Computed] = {
 }
 """Derivation Code Sequence (0008,9215): PS3.16 CID 7203, volume and surface rendering, maximum and minimum intensity
 projection; pixel by pixel subtraction."""
+_SECONDARY_CAPTURES = frozenset(
+    [
+        SecondaryCaptureImageStorage,
+        MultiFrameSingleBitSecondaryCaptureImageStorage,
+        MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+        MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+        MultiFrameTrueColorSecondaryCaptureImageStorage,
+    ]
+)
 _LUT_SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 
 
@@ -80,6 +97,12 @@ def quality_control(header: Dataset) -> str | None:
 def origin_notes(header: Dataset, frame_number: int) -> tuple[Note, ...]:
     """What a reader is told of it."""
     notes = []
+    if header.get("SOPClassUID") in _SECONDARY_CAPTURES:
+        said = " ".join(
+            f"{attribute_name(keyword)} {written_value(header, keyword)}"
+            for keyword in ("ConversionType", "BurnedInAnnotation")
+        )
+        notes.append(Note(NoteKind.CAPTURED, f"{UID(header.SOPClassUID).name}: {said}"))
     made = computed(header, frame_number)
     if made is not None:
         kind, said = made

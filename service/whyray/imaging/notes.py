@@ -17,6 +17,8 @@ class NoteKind(StrEnum):
     """The source's window or VOI LUT is unusable; another one is shown."""
     SHUTTER = "shutter"
     """The source's display shutter hides a part of the image."""
+    CAPTURED = "captured"
+    """A secondary capture: a picture of an image, a digitised film, a screenshot; marks and text may be part of it."""
     COMPUTED = "computed"
     """The image was computed from others: a projection through slices, a difference."""
     PIXEL_DATA_REPAIRED = "pixel-data-repaired"

@@ -171,6 +171,7 @@ class NoteWords(Strict):
     no_window: Plain = "The image names no window; it is shown by the range of its values"
     window_replaced: Plain = "Shown in another window than the image's own"
     shutter: Plain = "The image's own shutter hides a part of it"
+    captured: Plain = "This is a secondary capture: marks and text may be part of the picture"
     computed: Plain = "This image was computed from others: a projection or a difference"
     pixel_data_repaired: Plain = "The pixel data contradicted their description; they were repaired"
     attribute_ignored: Plain = "Part of what the image says of itself could not be used"
