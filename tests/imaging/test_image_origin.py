@@ -30,6 +30,8 @@ def volume(**attributes: Any) -> list[FileDataset]:
         {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]},
         {"ImageType": ["DERIVED", "SECONDARY", "PROJECTION IMAGE"]},
         {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIN_IP"]},
+        {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"]},
+        {"ImageType": ["DERIVED", "SECONDARY", "REFORMATTED", "MAX IP"]},
         {"VolumeBasedCalculationTechnique": "MAX_IP"},
         {"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "SUBTRACTION"]},
         {"DerivationCodeSequence": [synthetic._item(CodeValue="113078", CodeMeaning="Maximum intensity projection")]},
@@ -42,7 +44,8 @@ def test_a_projection_through_slices_and_a_difference_are_told_as_such(attribute
 
 
 @pytest.mark.parametrize(
-    "image_type", [["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "SECONDARY", "MPR"], ["DERIVED", "SECONDARY"], []]
+    "image_type",
+    [["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "SECONDARY", "CT_SOM5 MPR"], ["DERIVED", "SECONDARY"], []],
 )
 def test_slices_and_reformatted_slices_are_none(image_type: list[str]) -> None:
     (image,) = read_images(volume(ImageType=image_type)).or_raise()

@@ -16,7 +16,7 @@ from pydicom.dataset import FileDataset
 import emission
 import synthetic
 from whyray.base.errors import ImageError
-from whyray.imaging import SourceImage, read_images, to_model, wrap_nifti
+from whyray.imaging import SourceImage, read_images, to_model, values_in_unit, wrap_nifti
 from whyray.packages import InputSpec
 from whyray.packages.manifest import Intensity
 
@@ -64,6 +64,13 @@ def put(keyword: str, value: object, of: Callable[[Dataset], Dataset] = lambda d
 
 def test_bq_per_ml_become_suv_by_weight_dose_and_decay() -> None:
     assert given(read(uniform(20000)), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+
+
+def test_a_unit_is_looked_into_once_an_image() -> None:
+    """A package is asked whether it takes an image, then for its tensor: each went through all slices."""
+    image, intensity = read(uniform(20000)), spec("SUVbw").intensity
+    assert values_in_unit(image, intensity) is values_in_unit(image, intensity)
+    assert values_in_unit(image, spec("BQML").intensity) is image.modality
 
 
 def test_suv_as_such_and_bq_per_ml_as_such_are_taken_as_they_are() -> None:

@@ -29,20 +29,21 @@ _OF_FRAME = (
     "DerivationImageSequence",
 )
 """Functional groups that say how a frame came about."""
-_PROJECTIONS = frozenset({"MAX_IP", "MIN_IP", "VOLUME_RENDER", "SURFACE_RENDER"})
-"""Volume Based Calculation Technique (0008,9207), PS3.3 C.8.16.2.1.3."""
+_PROJECTIONS = frozenset({"MAXIP", "MINIP", "VOLUMERENDER", "SURFACERENDER"})
+"""Volume Based Calculation Technique (0008,9207), PS3.3 C.8.16.2.1.3; letters and digits of each."""
 _TERMS: dict[Computed, dict[str, tuple[frozenset[str], int]]] = {
     "projection": {
         "VolumeBasedCalculationTechnique": (_PROJECTIONS, 0),
-        **dict.fromkeys(("ImageType", "FrameType"), (_PROJECTIONS | {"PROJECTION IMAGE", "MIP", "MINIP", "VRT"}, 2)),
+        **dict.fromkeys(("ImageType", "FrameType"), (_PROJECTIONS | {"PROJECTIONIMAGE", "MIP", "VRT"}, 2)),
         "SeriesType": (frozenset({"REPROJECTION"}), 1),
     },
     "subtraction": dict.fromkeys(
-        ("ImageType", "FrameType"), (frozenset({"SUBTRACTION", "RECOMBINED", "HIGH_ENERGY"}), 2)
+        ("ImageType", "FrameType"), (frozenset({"SUBTRACTION", "SUB", "RECOMBINED", "HIGHENERGY"}), 2)
     ),
 }
 """By attribute, terms and the index of the first value that may be one: of MR (C.8.3.1.1.1), of PET (C.8.9.1.1.4), of
-derived pixel contrast (C.8.16.1.4), of contrast enhanced mammography, and what devices write of the kind."""
+derived pixel contrast (C.8.16.1.4), of contrast enhanced mammography, and what devices write of the kind: CT_SOM5 MIP,
+MAX IP."""
 _DERIVATIONS: dict[str, Computed] = {
     **dict.fromkeys(("113074", "113075", "113078", "113079"), "projection"),
     "113062": "subtraction",
@@ -74,7 +75,7 @@ def computed(header: Dataset, frame_number: int) -> tuple[Computed, str] | None:
         for kind, attributes in _TERMS.items():
             for keyword, (terms, first) in attributes.items():
                 values = written_texts(holder, keyword)[first:] if keyword in holder else ()
-                found = [value for value in values if value.upper() in terms]
+                found = [value for value in values if not terms.isdisjoint(_words(value))]
                 if found:
                     return kind, f"{attribute_name(keyword)} '{found[0]}'"
         for item in holder.get("DerivationCodeSequence") or []:
@@ -84,6 +85,11 @@ def computed(header: Dataset, frame_number: int) -> tuple[Computed, str] | None:
                     code
                 ], f"{attribute_name('DerivationCodeSequence')} {written_value(item, 'CodeMeaning')}"
     return None
+
+
+def _words(value: str) -> list[str]:
+    """The letters and digits of a value, and of each of its words: MAX_IP is MAXIP, and a MIP is one of 'CT_SOM5 MIP'."""
+    return ["".join(filter(str.isalnum, word)).upper() for word in (value, *value.split())]
 
 
 def quality_control(header: Dataset) -> str | None:
