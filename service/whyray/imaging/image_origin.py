@@ -88,7 +88,7 @@ def computed(header: Dataset, frame_number: int) -> tuple[Computed, str] | None:
 
 
 def _words(value: str) -> list[str]:
-    """The letters and digits of a value, and of each of its words: MAX_IP is MAXIP, and a MIP is one of 'CT_SOM5 MIP'."""
+    """The letters and digits of a value, and of each of its words: MAXIP of MAX_IP, MIP of 'CT_SOM5 MIP'."""
     return ["".join(filter(str.isalnum, word)).upper() for word in (value, *value.split())]
 
 
