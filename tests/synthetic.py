@@ -262,7 +262,7 @@ def radiograph(
         data.CassetteOrientation, data.PlateID = "", ""
         del data.Laterality
     else:
-        _digital_x_ray(data, mammography)
+        _digital_x_ray(data, mammography, photometric)
     if spacing is not None:
         setattr(data, spacing_keyword, [_ds(v) for v in spacing])
     if padding_value is not None:
@@ -413,12 +413,12 @@ def _start(
     return data
 
 
-def _digital_x_ray(data: FileDataset, mammography: bool) -> None:
+def _digital_x_ray(data: FileDataset, mammography: bool, photometric: str) -> None:
     data.PresentationIntentType = "FOR PRESENTATION"
     data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = "LOG", -1
     data.RescaleSlope, data.RescaleIntercept, data.RescaleType = 1, 0, "US"
     data.LossyImageCompression, data.BurnedInAnnotation = "00", "NO"
-    data.PresentationLUTShape = "IDENTITY"
+    data.PresentationLUTShape = "INVERSE" if photometric == "MONOCHROME1" else "IDENTITY"
     data.ImageLaterality = "R" if mammography else "U"
     data.DetectorType = "DIRECT"
     data.AcquisitionContextSequence = []

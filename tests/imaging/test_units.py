@@ -16,7 +16,7 @@ from pydicom.dataset import FileDataset
 import emission
 import synthetic
 from whyray.base.errors import ImageError
-from whyray.imaging import SourceImage, read_images, to_model, wrap_nifti
+from whyray.imaging import SourceImage, read_images, to_model, values_in_unit, wrap_nifti
 from whyray.packages import InputSpec
 from whyray.packages.manifest import Intensity
 
@@ -64,6 +64,13 @@ def put(keyword: str, value: object, of: Callable[[Dataset], Dataset] = lambda d
 
 def test_bq_per_ml_become_suv_by_weight_dose_and_decay() -> None:
     assert given(read(uniform(20000)), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+
+
+def test_a_unit_is_looked_into_once_an_image() -> None:
+    """A package is asked whether it takes an image, then for its tensor: each went through all slices."""
+    image, intensity = read(uniform(20000)), spec("SUVbw").intensity
+    assert values_in_unit(image, intensity) is values_in_unit(image, intensity)
+    assert values_in_unit(image, spec("BQML").intensity) is image.modality
 
 
 def test_suv_as_such_and_bq_per_ml_as_such_are_taken_as_they_are() -> None:
@@ -116,7 +123,8 @@ def test_a_scan_that_starts_before_the_injection_is_not_one_of_the_next_day(half
     ("change", "said"),
     [
         (put("RadionuclideTotalDose", "370", tracer_of), "a dose in Bq .*Radionuclide Total Dose"),
-        (put("RadionuclideTotalDose", "370E9", tracer_of), "a dose in Bq .*Radionuclide Total Dose"),
+        (put("RadionuclideTotalDose", "370000", tracer_of), "for each kg of the patient.*Radionuclide Total Dose"),
+        (put("RadionuclideTotalDose", "370E9", tracer_of), "a dose in Bq.*Radionuclide Total Dose"),
         (put("PatientWeight", "70000"), "a weight in kg .*Patient's Weight"),
         (put("PatientWeight", "0.07"), "a weight in kg .*Patient's Weight"),
     ],
@@ -128,6 +136,50 @@ def test_a_dose_or_a_weight_in_another_unit_makes_no_suv(change: Callable[[Datas
         change(data)
     with pytest.raises(ImageError, match=said):
         to_model(read(made), spec("SUVbw"))
+
+
+def coded(value: str, half_life: str) -> Callable[[Dataset], None]:
+    def change(data: Dataset) -> None:
+        nuclide = Dataset()
+        nuclide.CodeValue, nuclide.CodingSchemeDesignator, nuclide.CodeMeaning = value, "SCT", "the nuclide"
+        tracer_of(data).RadionuclideCodeSequence, tracer_of(data).RadionuclideHalfLife = [nuclide], half_life
+
+    return change
+
+
+@pytest.mark.parametrize("code", ["77004003", "C-111A1"])
+@pytest.mark.parametrize("half_life", ["6586.2", "6588", "6584.04"])
+def test_a_half_life_is_that_of_the_nuclide_that_is_named(code: str, half_life: str) -> None:
+    made = uniform(20000)
+    for data in made:
+        coded(code, half_life)(data)
+    assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-3)
+
+
+@pytest.mark.parametrize(("code", "half_life"), [("77004003", "4057.7"), ("35337001", "6586.2"), ("C-111A1", "7000")])
+def test_a_half_life_of_another_nuclide_than_the_one_named_makes_no_suv(code: str, half_life: str) -> None:
+    made = uniform(20000)
+    for data in made:
+        coded(code, half_life)(data)
+    with pytest.raises(ImageError, match="s of 'the nuclide', found Radionuclide Half Life"):
+        to_model(read(made), spec("SUVbw"))
+
+
+@pytest.mark.parametrize(("zone", "of_scan", "taken"), [("", "", True), ("+0000", "", False), ("+0100", "+0100", True)])
+def test_a_zone_of_the_injection_alone_says_nothing_of_how_long_it_was_before_the_scan(
+    zone: str, of_scan: str, taken: bool
+) -> None:
+    made = uniform(20000)
+    for data in made:
+        tracer_of(data).RadiopharmaceuticalStartDateTime = f"20260102091500{zone}"
+        del tracer_of(data).RadiopharmaceuticalStartTime
+        if of_scan:
+            data.TimezoneOffsetFromUTC = of_scan
+    if taken:
+        assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+    else:
+        with pytest.raises(ImageError, match=r"Timezone Offset From UTC"):
+            to_model(read(made), spec("SUVbw"))
 
 
 def test_a_series_made_later_than_its_images_counts_from_the_first_of_these() -> None:

@@ -85,3 +85,14 @@ def test_a_shutter_that_cannot_be_carried_over_is_left_out_whole(wrong: dict[str
     state = Dataset()
     add_shutter(state, image, image.frames)
     assert len(state) == 0
+
+
+def test_a_frames_own_shutter_is_carried_over_in_place_of_the_runs() -> None:
+    data, own, groups = run(ANGIOGRAPHY), Dataset(), Dataset()
+    own.ShutterShape, own.CenterOfCircularShutter, own.RadiusOfCircularShutter = "CIRCULAR", ["48", "40"], "20"
+    groups.FrameDisplayShutterSequence = [own]
+    data.SharedFunctionalGroupsSequence = [groups]
+    image = read_images([data]).or_raise()[0]
+    state = Dataset()
+    add_shutter(state, image, image.frames)
+    assert (state.ShutterShape, state.RadiusOfCircularShutter) == ("CIRCULAR", 20)

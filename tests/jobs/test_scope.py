@@ -18,15 +18,19 @@ import mammography
 from planted import planted_package
 from planted_scope import planted_scope, with_scope
 from site_under_test import ROUTE, Site, film
-from synthetic import radiograph
+from synthetic import radiograph, slices, stack
 from whyray.admin.describe import job_detail
 from whyray.catalog import Event, Job, JobState, ResultRow
 from whyray.catalog.attention import attention
 from whyray.catalog.shortages import Disks
+from whyray.imaging import read_images
 from whyray.inference import load_package
 from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
+from whyray.jobs.scope import stated_scope
 from whyray.jobs.worker import run_job
+from whyray.packages import ScopeSpec
+from whyray.quality import Grade
 from whyray.results import EVERY_KIND, load_templates
 
 WORDS = "This image is unlike those the model was made for: no statement."
@@ -175,6 +179,114 @@ def test_a_package_for_one_view_of_a_breast_says_nothing_of_another(
     site.configure(routes=[{**ROUTE, "when": {"Modality": "MG"}}])
     job = worked(site, make("R", view))
     assert {reason for statement in job.no_statement for reason in statement["reasons"]} == set(reasons)
+
+
+SPOT, MAGNIFIED = ("399055006", "SCT", "spot"), ("R-102D6", "SRT", "magnification")
+DISPLACED = ("399209000", "SCT", "implant displaced")
+
+
+@pytest.mark.parametrize(
+    ("views", "modifiers", "magnification", "reasons"),
+    [
+        (["CC"], (), None, []),
+        (["CC"], (), 1.1, []),
+        (["CC"], (SPOT,), None, ["view"]),
+        (["CC"], (MAGNIFIED,), 1.8, ["view"]),
+        (["CC"], (), 1.8, ["view"]),
+        (["CC"], (DISPLACED,), None, ["view"]),
+        (["CC", "CC ID"], (DISPLACED,), None, []),
+        (["CC", "m cc"], (), 1.8, []),
+        ([], (SPOT,), 1.8, []),
+    ],
+)
+def test_a_package_for_whole_breasts_says_nothing_of_a_spot_or_a_magnification(
+    views: list[str], modifiers: list[tuple[str, str, str]], magnification: float | None, reasons: list[str]
+) -> None:
+    """A magnified spot is a CC view by its View Position: it was answered about as a whole breast."""
+    image = mammography.mammogram("R", "CC", modifiers=modifiers, magnification=magnification)
+    assert stated_reasons(image, views=views) == reasons
+
+
+@pytest.mark.parametrize(
+    ("present", "modifiers", "reasons"),
+    [
+        ("NO", (), []),
+        ("", (), []),
+        ("YES", (), ["implant"]),
+        ("", (DISPLACED,), ["implant"]),
+        ("YES", (DISPLACED,), ["implant"]),
+    ],
+)
+def test_a_package_that_takes_no_implants_says_nothing_of_a_breast_with_one(
+    present: str, modifiers: list[tuple[str, str, str]], reasons: list[str]
+) -> None:
+    image = mammography.mammogram("R", "CC", modifiers=modifiers)
+    image.BreastImplantPresent = present
+    assert stated_reasons(image, implants=False) == reasons
+    assert stated_reasons(image) == []
+
+
+@pytest.mark.parametrize(("partial", "reasons"), [("YES", ["partial_view"]), ("NO", []), (None, [])])
+def test_a_package_for_whole_parts_says_nothing_of_a_partial_view(partial: str | None, reasons: list[str]) -> None:
+    image = mammography.mammogram("R", "CC")
+    if partial is not None:
+        image.PartialView = partial
+    assert stated_reasons(image, partial_views=False) == reasons
+    assert stated_reasons(image) == []
+
+
+def stated_reasons(data: Dataset, **scope: object) -> list[str]:
+    """Why a package of this scope says nothing of an image, by its header alone."""
+    (image,) = read_images([data]).or_raise()
+    stated = stated_scope(image, ScopeSpec(**scope))  # type: ignore[arg-type]
+    return [reason for measurement, reason in stated if measurement.grade is Grade.RED]
+
+
+@pytest.mark.parametrize("keyword", ["QualityControlImage", "QualityControlSubject"])
+def test_a_phantom_is_refused_in_words(site: Site, keyword: str) -> None:
+    image = film(1)
+    setattr(image, keyword, "YES")
+    job = worked_on(site, [image])
+    assert job.state is JobState.FAILED
+    assert "the image is of a phantom and of no patient (Quality Control" in str(job.error_message)
+
+
+@pytest.mark.parametrize("taken", [[], ["subtraction"], ["projection"]])
+def test_a_projection_through_slices_is_given_to_packages_that_say_so_alone(site: Site, taken: list[str]) -> None:
+    """A MIP of a head CT is in Hounsfield units, and no slice of it is one: a model of slices answered about it."""
+    planes = stack(8, (24, 24), spacing=(2.0, 2.0), distance=2.0)
+    made = slices(np.full((8, 24, 24), 40, np.int16), planes)
+    for data in made:
+        data.ImageType = ["DERIVED", "SECONDARY", "AXIAL", "MIP"]
+    path = planted_package(site.folder / "packages", kind="volume", shape=(8, 24, 24), modalities=("CT",))
+    manifest = yaml.safe_load((path / "model.yaml").read_text())
+    manifest["input"]["computed"] = taken
+    (path / "model.yaml").write_text(yaml.safe_dump(manifest))
+    site.configure(routes=[{**ROUTE, "when": {"Modality": "CT"}}])
+    job = worked_on(site, made)
+    assert job.state is (JobState.DONE if taken == ["projection"] else JobState.FAILED)
+    if job.state is JobState.FAILED:
+        assert "as a projection through slices (Image Type (0008,0008) 'MIP')" in str(job.error_message)
+
+
+def test_the_difference_of_two_energies_is_no_mammogram(site: Site) -> None:
+    """Contrast enhanced mammography sends it beside the ordinary image, as the same kind of object and view."""
+    image = mammography.mammogram("R", "CC")
+    image.ImageType = ["DERIVED", "PRIMARY", "", "RECOMBINED"]
+    planted_package(site.folder / "packages", shape=(48, 48), modalities=("MG",))
+    site.configure(routes=[{**ROUTE, "when": {"Modality": "MG"}}])
+    job = worked_on(site, [image])
+    assert job.state is JobState.FAILED
+    assert "as a difference of two images (Image Type (0008,0008) 'RECOMBINED')" in str(job.error_message)
+
+
+def test_values_that_viewers_show_in_colours_are_refused_in_words(site: Site) -> None:
+    image = film(1)
+    image.PixelPresentation, image.RedPaletteColorLookupTableDescriptor = "MIXED", [256, 3000, 8]
+    image["RedPaletteColorLookupTableDescriptor"].VR = "US"
+    job = worked_on(site, [image])
+    assert job.state is JobState.FAILED
+    assert "viewers show some values in colours (0008,9205)" in str(job.error_message)
 
 
 @pytest.mark.parametrize("mode", ["SUB", "NAT", None])

@@ -49,7 +49,7 @@ def test_a_manifest_with_an_unknown_key_is_refused_by_file_and_key(package: Path
         ({"input__intensity": {"source": "modality", "window": [40, -80]}}, "width .* above 0"),
         ({"input__intensity": {"source": "modality", "window": [40, 0]}}, "width .* above 0"),
         ({"input__intensity": {"unit": "HU"}}, "intensity.unit is for source 'modality'"),
-        ({"input__intensity": {"source": "modality", "window": [5, 10], "unit": "SUV"}}, "'HU', 'BQML' or 'SUVbw'"),
+        ({"input__intensity": {"source": "modality", "window": [5, 10], "unit": "SUV"}}, "unit 'SUV': write SUVbw"),
         (
             {
                 "input__intensity": {"source": "modality", "window": [5, 10], "unit": "SUVbw"},

@@ -16,7 +16,9 @@ from peers import require
 from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of, image_of
 from results.sources import read
 from results.test_validity import rich_answer
-from whyray.results import EVERY_KIND, Finding, build_results, encode
+from whyray.imaging import SourceImage, read_images
+from whyray.results import EVERY_KIND, Finding, Wording, build_results, encode, load_templates
+from whyray.results.study_images import image_in_words, place_to_say
 from whyray.results.templates import Templates
 
 PLANES = synthetic.stack(10, (24, 20), spacing=(4.0, 3.0), distance=3.0, rotation=(10, 5, 0))
@@ -103,3 +105,41 @@ def test_a_slice_of_pet_looks_as_before_under_its_state(templates: Templates, tm
         plain, shown = ((tmp_path / name).read_bytes() for name in ("plain", "state"))
         assert len(set(plain[-480:])) > 5
         assert plain == shown
+
+
+def planar(views: Sequence[str]) -> Dataset:
+    """A whole body as two detectors see it, one frame each, with the codes of their views; empty: none."""
+    data = emission.nuclear(
+        np.full((2, 24, 20), 100),
+        PLANES[0],
+        image_type=("ORIGINAL", "PRIMARY", "WHOLE BODY", "EMISSION"),
+        vectors={"EnergyWindowVector": [1, 1], "DetectorVector": [2, 1]},
+    )
+    data.DetectorInformationSequence = []
+    for view in views:
+        detector = Dataset()
+        if view:
+            detector.ViewCodeSequence = [Dataset()]
+            detector.ViewCodeSequence[0].CodeValue, detector.ViewCodeSequence[0].CodingSchemeDesignator = view, "SCT"
+        data.DetectorInformationSequence.append(detector)
+    return data
+
+
+@pytest.mark.parametrize("codes", [("399001007", "399321004"), ("G-5216", "G-5215")])
+def test_a_page_says_whether_the_patient_is_seen_from_the_front_or_from_the_back(codes: tuple[str, str]) -> None:
+    """By the detector of each frame: left and right are exchanged between the two, and nothing said which it is."""
+    wording = load_templates().wording("en")
+    images = read_images([planar(codes)]).or_raise()
+    assert [place_words(image, wording) for image in images] == ["anterior view", "posterior view"]
+
+
+def test_where_a_detector_does_not_say_its_view_a_page_says_none() -> None:
+    wording = load_templates().wording("en")
+    for views in (("", ""), ("399001007",), ()):
+        data = planar(views)
+        words = [place_words(image, wording) for image in read_images([data]).or_raise()]
+        assert words == ["", "posterior view" if len(views) == 1 else ""]
+
+
+def place_words(image: SourceImage, wording: Wording) -> str:
+    return image_in_words(place_to_say(answer_about(image)), wording)

@@ -143,6 +143,20 @@ def test_the_quality_card_is_written_as_measurements_with_how_they_were_judged(i
         assert part in judged.TextValue
 
 
+def test_what_is_tracked_by_another_uid_is_called_otherwise(image, templates):
+    """As text four groups of one finding, each 'Finding: Cardiomegaly' under one name, read as four findings."""
+    maps = tuple(a_map(image, blob(image, (0, 40, 30 + 40 * n)), method=m) for n, m in enumerate(("grad-cam", "rise")))
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=maps)])
+    report = build_results(answer, FOUR_KINDS, templates)[-1].dataset
+    tracked = []
+    for group in groups_of(report):
+        texts = {item.ConceptNameCodeSequence[0].CodeValue: item for item in group.ContentSequence[:3]}
+        tracked.append((texts["112040"].UID, texts["112039"].TextValue))
+    assert len(tracked) == 4
+    assert len(set(tracked)) == len(dict(tracked)) == len({name for _, name in tracked}) == 2
+    assert {name for _, name in tracked} == {"cxr-findings: Cardiomegaly", "cxr-findings: Cardiomegaly (rise)"}
+
+
 def test_a_withheld_explanation_is_named_with_its_reason_and_has_no_region_or_map(image, templates):
     failed = a_map(image, blob(image, centre_of(image)), grade=Grade.RED)
     answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(failed,))])

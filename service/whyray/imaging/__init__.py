@@ -5,11 +5,13 @@ from whyray.imaging.attributes import attribute_name, decimal_number, decimal_nu
 from whyray.imaging.back import mask_of_scores, mask_to_source, masks_of_classes, scores_to_source, to_source
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.geometry import frame_pixel_to_patient
+from whyray.imaging.image_origin import COMPUTED, Computed, computed, quality_control
 from whyray.imaging.instance import quiet
 from whyray.imaging.lookup_tables import Table
 from whyray.imaging.model_input import to_model
 from whyray.imaging.nifti import NIFTI_MODALITIES, is_nifti, wrap_nifti
 from whyray.imaging.notes import Note, NoteKind
+from whyray.imaging.nuclear_medicine import detector_view
 from whyray.imaging.orientation import (
     DIRECTIONS,
     derived_orientation,
@@ -20,7 +22,7 @@ from whyray.imaging.orientation import (
 from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
 from whyray.imaging.photometry import SourceVoi, Window, is_shown_as_stored, voi_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
-from whyray.imaging.pixel_spacing import spacing_plane
+from whyray.imaging.pixel_spacing import magnification, spacing_plane
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
 from whyray.imaging.structures import (
@@ -33,14 +35,16 @@ from whyray.imaging.structures import (
     structures_on_grid,
 )
 from whyray.imaging.ultrasound_regions import spacing_of_area
-from whyray.imaging.units import factor_to_unit
+from whyray.imaging.units import values_in_unit
 
 __all__ = [
+    "COMPUTED",
     "DIRECTIONS",
     "NIFTI_MODALITIES",
     "SEGMENTATIONS",
     "WRAPPED",
     "Code",
+    "Computed",
     "ModelGrid",
     "ModelInput",
     "Note",
@@ -55,11 +59,12 @@ __all__ = [
     "Table",
     "Window",
     "attribute_name",
+    "computed",
     "counted",
     "decimal_number",
     "decimal_numbers",
     "derived_orientation",
-    "factor_to_unit",
+    "detector_view",
     "frame_orientation",
     "frame_pixel_to_patient",
     "grid_directions",
@@ -69,6 +74,7 @@ __all__ = [
     "is_picture",
     "is_segmentation",
     "is_shown_as_stored",
+    "magnification",
     "mask_of_scores",
     "mask_to_source",
     "masks_of_classes",
@@ -76,6 +82,7 @@ __all__ = [
     "opposite",
     "other_object",
     "passed_over",
+    "quality_control",
     "quiet",
     "read_images",
     "scores_to_source",
@@ -86,6 +93,7 @@ __all__ = [
     "structures_on_grid",
     "to_model",
     "to_source",
+    "values_in_unit",
     "voi_of",
     "wrap_nifti",
     "wrap_picture",

@@ -10,11 +10,12 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.blas import one_blas_thread
 from whyray.base.errors import ImageError
+from whyray.base.frame_array import Frames
 from whyray.imaging.attributes import decimal_numbers
 from whyray.imaging.photometry import LUMA
 from whyray.imaging.planar import planar_grid, planar_to_grid
 from whyray.imaging.source import ModelInput, SourceImage
-from whyray.imaging.units import factor_to_unit
+from whyray.imaging.units import values_in_unit
 from whyray.imaging.volume import volume_grid, volume_to_grid
 
 if TYPE_CHECKING:
@@ -30,16 +31,16 @@ def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:
     can't be brought to, or more than the image gives.
     """
     _refuse_what_does_not_fit(image, spec)
-    factor = factor_to_unit(image, spec.intensity)
+    modality = values_in_unit(image, spec.intensity)
     with one_blas_thread():
         if image.kind == "planar":
             grid = planar_grid(image.frames[0], (spec.shape[0], spec.shape[1]), spec.fit)
-            values, valid = planar_to_grid(model_intensity(image, spec, 0, factor), grid)
+            values, valid = planar_to_grid(model_intensity(image, spec, 0, modality), grid)
         else:
             shape = (spec.shape[0], spec.shape[1], spec.shape[2])
             grid = volume_grid(image.frames, shape, spec.spacing, stored_along=_stored_along(image))
             values, valid = volume_to_grid(
-                image.frames, lambda index: model_intensity(image, spec, index, factor), grid
+                image.frames, lambda index: model_intensity(image, spec, index, modality), grid
             )
     np.clip(values, 0, 1, out=values)
     values[~valid] = spec.pad_value
@@ -67,16 +68,15 @@ def _stored_along(image: SourceImage) -> Literal[1, -1] | None:
     return -1 if steps < 0 else 1
 
 
-def model_intensity(image: SourceImage, spec: InputSpec, index: int, factor: float = 1.0) -> FloatArray:
+def model_intensity(image: SourceImage, spec: InputSpec, index: int, modality: Frames[np.float32]) -> FloatArray:
     """One frame in 0..1 before mean and std: (rows, columns), or (rows, columns, 3) for a package of three channels.
 
-    Modality values times `factor` are in the unit that the package's window is in.
+    `modality`: the image's values in the unit that the package's window is in.
     """
     if spec.intensity.source == "modality":
         assert spec.intensity.window is not None
         centre, width = spec.intensity.window
-        values = image.modality[index] if factor == 1 else image.modality[index] * np.float32(factor)
-        values = (values - np.float32(centre - width / 2)) / np.float32(width)
+        values = (modality[index] - np.float32(centre - width / 2)) / np.float32(width)
         values = np.clip(values, 0, 1)
     else:
         values = image.display[index]

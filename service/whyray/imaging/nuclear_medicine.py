@@ -21,6 +21,35 @@ VECTORS = ("EnergyWindowVector", "RRIntervalVector", "TimeSlotVector")
 """What tells the frames of a tomogram apart beside the Slice Vector."""
 
 
+_VIEWS = {
+    **dict.fromkeys(("399321004", "G-5215"), "ANT"),
+    **dict.fromkeys(("399001007", "G-5216"), "POST"),
+    **dict.fromkeys(("399118008", "G-5223"), "L LAT"),
+    **dict.fromkeys(("399297009", "G-5222"), "R LAT"),
+    **dict.fromkeys(("399074003", "G-5207"), "LAO"),
+    **dict.fromkeys(("399108003", "G-5206"), "RAO"),
+    **dict.fromkeys(("399136008", "G-5209"), "LPO"),
+    **dict.fromkeys(("399075002", "G-5208"), "RPO"),
+}
+"""How planar images are marked, by the code of their view: PS3.16 CID 26, in SNOMED CT and as it was coded before."""
+
+
+def detector_view(header: Dataset, frame_number: int) -> str:
+    """From which side of the patient a frame was taken, as planar images are marked: ANT, POST, LAO.
+
+    By the View Code Sequence (0054,0220) of the frame's detector (C.8.4.11), of several the one that the Detector
+    Vector names; empty where that is not said.
+    """
+    if str(header.get("SOPClassUID")) not in _CLASSES:
+        return ""
+    detectors, vector = header.get("DetectorInformationSequence") or [], _vector(header, "DetectorVector")
+    number = vector[frame_number - 1] if frame_number <= len(vector) else 1 if len(detectors) == 1 else None
+    if number is None or not 1 <= number <= len(detectors):
+        return ""
+    views = detectors[int(number) - 1].get("ViewCodeSequence") or []
+    return _VIEWS.get(written_texts(views[0], "CodeValue")[0], "") if views else ""
+
+
 def is_reconstructed_tomogram(header: Dataset) -> bool:
     """Whether the frames are slices, of which the Detector Information Sequence says where the first lies."""
     if str(header.get("SOPClassUID")) not in _CLASSES:

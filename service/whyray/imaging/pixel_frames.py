@@ -17,7 +17,9 @@ from pydicom import Dataset
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError
 from whyray.base.frame_array import FrameArray
+from whyray.imaging.display_shutter import DisplayShutter, display_shutter
 from whyray.imaging.instance import Instance, text
+from whyray.imaging.notes import Note
 from whyray.imaging.photometry import (
     LUMA,
     MONOCHROME,
@@ -48,12 +50,18 @@ class PixelFrame:
         What makes modality units of them; None for colour.
     padding
         Stored values, from and to, that mark where there is no image.
+    shutter
+        What hides a part of it from who looks at it; None where all is shown.
+    notes
+        What the reader must know of how it is shown.
     """
 
     header: Dataset
     stored: NDArray[Any]
     transform: Rescale | ModalityTable | None
     padding: tuple[int, int] | None
+    shutter: DisplayShutter | None = None
+    notes: tuple[Note, ...] = ()
 
     @classmethod
     def of(cls, instance: Instance, number: int, stored: NDArray[Any]) -> PixelFrame:
@@ -67,13 +75,14 @@ class PixelFrame:
             raise ImageError(f"instance {instance.uid}: expected frames of {instance.shape}, found {stored.shape[:2]}")
         # decoders give views into all that they read
         stored = np.array(stored) if stored.base is not None or not stored.flags.c_contiguous else stored
+        shutter, notes = display_shutter(header, number)
         if is_colour(header):
             as_rgb(header, stored)  # refuses what has no colours
-            return cls(header, stored, None, None)
+            return cls(header, stored, None, None, shutter, notes)
         transform = modality_transform(header, number)
         if not np.isfinite(transform.apply(_extremes(stored))).all():
             raise ImageError(f"instance {instance.uid}: expected finite modality values, found NaN or infinity")
-        return cls(header, stored, transform, padding_range(header, stored))
+        return cls(header, stored, transform, padding_range(header, stored), shutter, notes)
 
     def modality(self) -> FloatArray:
         """In modality units, (rows, columns); of colour the luma (ITU-R BT.601) in 0..255."""
@@ -89,8 +98,12 @@ class PixelFrame:
 
     def shown(self, voi: Window | LookupTable | None) -> FloatArray:
         """What a viewer shows, in 0..1: (rows, columns) by a window or VOI LUT, or the colours (rows, columns, 3)."""
-        if voi is None:
-            return as_rgb(self.header, self.stored)
+        shown = as_rgb(self.header, self.stored) if voi is None else self._grey(voi)
+        if self.shutter is not None:
+            shown[self.shutter.hidden] = self.shutter.shown
+        return shown
+
+    def _grey(self, voi: Window | LookupTable) -> FloatArray:
         shown = voi.apply(self.modality())
         if text(self.header, "PhotometricInterpretation") == "MONOCHROME1":
             np.subtract(1, shown, out=shown)
@@ -107,6 +120,13 @@ def is_colour(header: Dataset) -> bool:
 def modality_of(frames: Sequence[PixelFrame]) -> FrameArray[np.float32]:
     """(frames, rows, columns) in modality units."""
     return FrameArray(_shape(frames), np.float32, lambda index: frames[index].modality())
+
+
+def stored_of(frames: Sequence[PixelFrame]) -> FrameArray[Any] | None:
+    """(frames, rows, columns) as stored; None of colours."""
+    if frames[0].transform is None:
+        return None
+    return FrameArray(_shape(frames), frames[0].stored.dtype, lambda index: frames[index].stored, remember=False)
 
 
 def padding_of(frames: Sequence[PixelFrame]) -> FrameArray[np.bool_]:

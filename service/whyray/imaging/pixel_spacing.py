@@ -6,12 +6,11 @@ or the magnification that the device estimated, makes lengths in the patient of 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Literal
 
 from pydicom import Dataset
 
+from whyray.imaging.attributes import decimal_numbers, whole_number
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.ultrasound_regions import has_ultrasound_regions, spacing_of_frame
 
@@ -42,7 +41,8 @@ def spacing_plane(header: Dataset, frame_number: int) -> SpacingPlane:
 
 def magnification(header: Dataset) -> float:
     """Estimated Radiographic Magnification Factor (0018,1114); 1 where there is none that can be one."""
-    factor = _number(header.get("EstimatedRadiographicMagnificationFactor"))
+    factors = decimal_numbers(header, "EstimatedRadiographicMagnificationFactor")
+    factor = factors[0] if len(factors) == 1 else None
     return factor if factor is not None and factor >= 1 else 1.0
 
 
@@ -52,14 +52,13 @@ def _spacing_and_plane(header: Dataset, frame_number: int) -> tuple[Spacing | No
         (_CALIBRATED, "ObjectPixelSpacingInCenterOfBeam"),
     ):
         group = group_item(header, frame_number, sequence)
-        spacing = None if group is None else _positive_pair(group.get(keyword))
+        spacing = None if group is None else _positive_pair(group, keyword)
         if spacing is not None:
             return spacing, "patient"
     if has_ultrasound_regions(header):
-        shape = [_number(header.get(keyword)) for keyword in ("Rows", "Columns")]
-        rows, columns = (None if count is None else int(count) for count in shape)
+        rows, columns = (whole_number(header, keyword) for keyword in ("Rows", "Columns"))
         return None if rows is None or columns is None else spacing_of_frame(header, (rows, columns)), "patient"
-    stated, at_detector = _positive_pair(header.get("PixelSpacing")), _at_detector(header, frame_number)
+    stated, at_detector = _positive_pair(header, "PixelSpacing"), _at_detector(header, frame_number)
     # One that repeats the detector's was not calibrated (10.7.1.3), whatever it is called.
     if stated is not None and (stated != at_detector or header.get("PixelSpacingCalibrationType")):
         return stated, "patient"
@@ -67,26 +66,17 @@ def _spacing_and_plane(header: Dataset, frame_number: int) -> tuple[Spacing | No
         factor = magnification(header)
         plane: SpacingPlane = "detector" if factor == 1 else "estimated"
         return (at_detector[0] / factor, at_detector[1] / factor), plane
-    return _positive_pair(header.get("NominalScannedPixelSpacing")), "detector"
+    return _positive_pair(header, "NominalScannedPixelSpacing"), "detector"
 
 
 def _at_detector(header: Dataset, frame_number: int) -> Spacing | None:
     holder = holder_of(header, frame_number, _AT_DETECTOR, "ImagerPixelSpacing")
-    return None if holder is None else _positive_pair(holder.get("ImagerPixelSpacing"))
+    return None if holder is None else _positive_pair(holder, "ImagerPixelSpacing")
 
 
-def _positive_pair(values: object) -> Spacing | None:
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 2:
+def _positive_pair(holder: Dataset, keyword: str) -> Spacing | None:
+    values = decimal_numbers(holder, keyword)
+    if len(values) != 2:
         return None
-    first, second = _number(values[0]), _number(values[1])
-    if first is None or second is None or first <= 0 or second <= 0:
-        return None
-    return first, second
-
-
-def _number(value: object) -> float | None:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+    first, second = values
+    return None if first is None or second is None or first <= 0 or second <= 0 else (first, second)

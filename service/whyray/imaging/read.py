@@ -16,6 +16,7 @@ from whyray.imaging.attributes import decimal_number, written_texts
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.extent import refuse_too_large
 from whyray.imaging.grouping import Group, Grouping, Refused, group_series, volume_of
+from whyray.imaging.image_origin import origin_notes
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
 from whyray.imaging.isolated import IsolatedGdcm
 from whyray.imaging.left_out import LeftOut, instance_name, left_out_note, unopened_image
@@ -29,7 +30,15 @@ from whyray.imaging.photometry import (
     voi_of,
 )
 from whyray.imaging.pixel_description import pixel_description
-from whyray.imaging.pixel_frames import PixelFrame, display_of, is_colour, modality_of, padding_of, sample_of
+from whyray.imaging.pixel_frames import (
+    PixelFrame,
+    display_of,
+    is_colour,
+    modality_of,
+    padding_of,
+    sample_of,
+    stored_of,
+)
 from whyray.imaging.repeats import same_instance
 from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.imaging.stack import Member, slice_name
@@ -236,7 +245,10 @@ def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> tuple[list[Sou
     for group in batch:
         own = [decoded[_place(member)] for member in group.members]
         frames = [one.frame for one in own]
-        told = [(*one.notes, *passed_over[member.instance.uid]) for one, member in zip(own, group.members, strict=True)]
+        told = [
+            (*one.notes, *passed_over[member.instance.uid], *one.frame.notes, *_of_origin(member))
+            for one, member in zip(own, group.members, strict=True)
+        ]
         voi, notes = (
             ([None] * len(frames), ()) if is_colour(group.members[0].instance.header) else _windows(group, frames)
         )
@@ -250,6 +262,7 @@ def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> tuple[list[Sou
                 padding=padding_of(frames),
                 notes=group.notes + _in_one_note_each(group.members, told) + notes,
                 digests={member.instance.uid: member.instance.digest for member in group.members},
+                stored=stored_of(frames),
             )
         )
     lost = [
@@ -286,6 +299,10 @@ def _in_one_note_each(members: Sequence[Member], told: Sequence[tuple[Note, ...]
         )
         for note, of in places.items()
     )
+
+
+def _of_origin(member: Member) -> tuple[Note, ...]:
+    return origin_notes(member.instance.header, member.frame.frame_number)
 
 
 def _place(member: Member) -> tuple[str, int]:
@@ -343,7 +360,8 @@ def _windows(group: Group, frames: Sequence[PixelFrame]) -> tuple[Sequence[Windo
         reason = "the source's window fits no pixel: shown from the 0.5th to the 99.5th percentile"
     elif passed_over:
         reason = f"passed over, since it can't be applied: {_some(passed_over)}; what else the source gives is shown"
-    notes = (Note(NoteKind.WINDOW_REPLACED, reason),) if reason else ()
+    kind = NoteKind.WINDOW_REPLACED if usable or passed_over else NoteKind.NO_WINDOW
+    notes = (Note(kind, reason),) if reason else ()
     return [fallback or voi.chosen or usable[0] for voi in given], notes
 
 

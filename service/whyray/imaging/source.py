@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,9 @@ class SourceImage:
     digests
         SOP Instance UID → SHA-256 (hex) of the instance as received, header and pixels: UIDs alone don't tell whether
         two images are the same.
+    stored
+        (frames, rows, columns) as stored, which is what a Real World Value Mapping maps; None for a colour image, and
+        for one that was not read.
     """
 
     kind: Literal["planar", "volume"]
@@ -110,6 +113,7 @@ class SourceImage:
     padding: Frames[np.bool_]
     notes: tuple[Note, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
+    stored: Frames[Any] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -121,6 +125,11 @@ class SourceImage:
     def room(self) -> Room:
         """For slices of maps over this image, at its size: two maps of 160 slices of 512 x 512 fit."""
         return Room(MAPS_KEPT)
+
+    @cached_property
+    def in_units(self) -> dict[str | None, Frames[np.float32]]:
+        """`modality` by the unit that a package takes it in, as far as somebody asked: see `units.values_in_unit`."""
+        return {}
 
     @cached_property
     def column_means(self) -> FloatArray:

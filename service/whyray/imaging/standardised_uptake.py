@@ -22,14 +22,32 @@ LONGEST_DECAY = 10.0
 
 _EARLY = timedelta(hours=1)
 """More than a scan starts before the injection: a dynamic one does so, by seconds or minutes."""
-_DOSES, _WEIGHTS = (1e5, 1e11), (0.2, 700.0)
+_DOSES, WEIGHTS = (1e5, 1e11), (0.2, 700.0)
 """Bq and kg that can be meant: 370 is a dose in MBq, 70000 a weight in g."""
+_DOSES_PER_WEIGHT = (5e4, 1e9)
+"""Bq/kg. Ten MBq of Zr-89 in 100 kg are 1e5, 2.2 GBq of Rb-82 in 70 kg 3e7, 10 MBq in a mouse 4e8; those in kBq are
+no more than 3e4."""
+HALF_LIVES: dict[str, float] = {
+    **dict.fromkeys(("77004003", "C-111A1"), 6586.2),  # F-18
+    **dict.fromkeys(("40565003", "C-105A1"), 1221.8),  # C-11
+    **dict.fromkeys(("21576001", "C-107A1"), 597.9),  # N-13
+    **dict.fromkeys(("129504001", "C-B1038"), 122.2),  # O-15
+    **dict.fromkeys(("35337001", "C-131A3"), 4062.6),  # Ga-68
+    **dict.fromkeys(("79197006", "C-159A2"), 75.5),  # Rb-82
+    **dict.fromkeys(("63360001", "C-168A4"), 282276.0),  # Zr-89
+    **dict.fromkeys(("3932008", "C-127A2"), 45721.0),  # Cu-64
+    **dict.fromkeys(("40937006", "C-114A5"), 360806.0),  # I-124
+    **dict.fromkeys(("422934004", "C-127A5"), 580.4),  # Cu-62
+}
+"""In s, by the nuclide's code: PS3.16 CID 4020, in SNOMED CT and as it was coded before."""
+_SAME_HALF_LIFE = 0.03
+"""Shares by which evaluations of one half-life differ."""
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 _DATE_TIME = re.compile(r"(\d{8})(\d{2}|\d{4}|\d{6}(?:\.\d+)?)([+-]\d{4})?")
 """DT (PS3.5 table 6.2-1) to the hour at least."""
 _PHILIPS = "Philips PET Private Group"
 _TRACER = "RadiopharmaceuticalInformationSequence"
-_ADVICE = "Send PET in SUV (Units GML), or with what SUV is computed from."
+_ADVICE = "Send PET in SUV (Units GML, or a Real World Value Mapping to it), or with what SUV is computed from."
 
 
 @dataclass(frozen=True)
@@ -77,10 +95,20 @@ def uptake_per_value(headers: Mapping[str, Dataset]) -> float:
     return float(uptake.weight / (uptake.dose * 2.0**-halvings))
 
 
-def _uptake(header: Dataset, scanned: datetime) -> _Uptake:
-    corrected = {value.upper() for value in written_texts(header, "CorrectedImage")}
-    if not {"ATTN", "DECY"} <= corrected:
+def refuse_uncorrected(header: Dataset) -> None:
+    """ImageError where a PET says that it is not corrected for attenuation or decay, whatever else it says of SUV."""
+    corrected = [value.upper() for value in written_texts(header, "CorrectedImage")]
+    if any(corrected) and not {"ATTN", "DECY"} <= set(corrected):
         raise _refusal(header, "images corrected for attenuation (ATTN) and decay (DECY)", "CorrectedImage")
+    for keyword in ("AttenuationCorrected", "DecayCorrected"):
+        if written_texts(header, keyword)[0].upper() == "NO":
+            raise _refusal(header, "images corrected for attenuation and decay", keyword)
+
+
+def _uptake(header: Dataset, scanned: datetime) -> _Uptake:
+    if not any(written_texts(header, "CorrectedImage")):
+        raise _refusal(header, "images corrected for attenuation (ATTN) and decay (DECY)", "CorrectedImage")
+    refuse_uncorrected(header)
     tracers = header.get(_TRACER) or []
     if len(tracers) != 1:
         raise ImageError(
@@ -93,13 +121,29 @@ def _uptake(header: Dataset, scanned: datetime) -> _Uptake:
         raise _refusal(
             header, "decay corrected to the start of the scan (START) or to the injection", "DecayCorrection"
         )
-    half_life = _number(header, tracers[0], "RadionuclideHalfLife", "a number above 0")
+    half_life = _half_life(header, tracers[0])
+    weight = _number(header, header, "PatientWeight", "a weight in kg", WEIGHTS)
+    dose = _number(header, tracers[0], "RadionuclideTotalDose", "a dose in Bq", _DOSES)
+    if not _DOSES_PER_WEIGHT[0] <= dose / weight <= _DOSES_PER_WEIGHT[1]:
+        expected = f"a dose in Bq, of {_DOSES_PER_WEIGHT[0]:g} to {_DOSES_PER_WEIGHT[1]:g} for each kg of the patient"
+        raise _refusal(header, expected, "RadionuclideTotalDose", holder=tracers[0])
     return _Uptake(
-        1000 * _number(header, header, "PatientWeight", "a weight in kg", _WEIGHTS),
-        _number(header, tracers[0], "RadionuclideTotalDose", "a dose in Bq", _DOSES),
+        1000 * weight,
+        dose,
         half_life,
         _injected(header, tracers[0], scanned, half_life) if correction == "START" else None,
     )
+
+
+def _half_life(header: Dataset, tracer: Dataset) -> float:
+    """In s: as it is written, where the nuclide's code does not say another."""
+    half_life = _number(header, tracer, "RadionuclideHalfLife", "a number above 0")
+    codes = tracer.get("RadionuclideCodeSequence") or []
+    known = next((HALF_LIVES[code] for item in codes if (code := written_texts(item, "CodeValue")[0]) in HALF_LIVES), 0)
+    if known and abs(half_life / known - 1) > _SAME_HALF_LIFE:
+        nuclide = written_value(codes[0], "CodeMeaning")
+        raise _refusal(header, f"the {known:g} s of {nuclide}", "RadionuclideHalfLife", holder=tracer)
+    return half_life
 
 
 def _injected(header: Dataset, tracer: Dataset, scanned: datetime, half_life: float) -> datetime:
@@ -117,10 +161,15 @@ def _injected(header: Dataset, tracer: Dataset, scanned: datetime, half_life: fl
     if exact:
         parts = _DATE_TIME.fullmatch(exact)
         moment = None if parts is None else _moment(parts[1], parts[2])
-        zones = {zone for zone in (parts and parts[3], written_texts(header, "TimezoneOffsetFromUTC")[0]) if zone}
+        zone = None if parts is None else parts[3]
+        zones = {zone for zone in (zone, written_texts(header, "TimezoneOffsetFromUTC")[0]) if zone}
         at_another_time = moment is not None and at is not None and abs(_of_day(moment) - _of_day(at)) >= _SECOND
         if moment is None or at_another_time or len(zones) > 1:
             raise _refusal(header, "one time of injection", *written, holder=tracer)
+        if zone and at is None and not written_texts(header, "TimezoneOffsetFromUTC")[0]:
+            # the scan's times are local ones, of a zone that nothing tells
+            expected = f"{attribute_name('TimezoneOffsetFromUTC')} of the scan's times beside {zone} of the injection's"
+            raise _refusal(header, expected, *written, holder=tracer)
         return moment
     if at is None:
         raise _refusal(header, "a time of injection", *written, holder=tracer)

@@ -1,49 +1,79 @@
 """In which unit an image's values are, and what brings them to the unit that a model was trained in.
 
-CT says it by Rescale Type (PS3.3 sections C.8.2.1 and C.11.1.1.2), PET by Units and SUV Type (section C.8.9.1).
+CT says it by Rescale Type (PS3.3 sections C.8.2.1 and C.11.1.1.2), PET by Units and SUV Type (section C.8.9.1), any
+image by Real World Value Mapping (section C.7.6.16.2.11). What two of them say of one unit has to agree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pydicom import Dataset
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ImageError
+from whyray.base.frame_array import FrameArray, Frames
 from whyray.imaging.attributes import attribute_name, written_texts, written_value
 from whyray.imaging.functional_groups import holder_of
 from whyray.imaging.nifti import WRAPPED_NIFTI
+from whyray.imaging.real_world_values import real_world_maps, real_world_values
 from whyray.imaging.source import SourceImage
-from whyray.imaging.standardised_uptake import uptake_per_value
+from whyray.imaging.standardised_uptake import refuse_uncorrected, uptake_per_value
+from whyray.imaging.uptake_plausibility import refuse_impossible_uptake
 
 if TYPE_CHECKING:
     from whyray.packages import Intensity
 
+UCUM: Mapping[str, Mapping[str, float]] = {
+    "HU": {"[hnsf'U]": 1.0},
+    "BQML": {"Bq/ml": 1.0, "Bq/mL": 1.0, "kBq/ml": 1e3},
+    "SUVbw": {"{SUVbw}g/ml": 1.0, "g/ml{SUVbw}": 1.0, "g/mL{SUVbw}": 1.0},
+    "mm2/s": {"mm2/s": 1.0, "um2/s": 1e-6, "10-3.mm2/s": 1e-3, "10-6.mm2/s": 1e-6},
+    "um2/s": {"um2/s": 1.0, "mm2/s": 1e6, "10-3.mm2/s": 1e3, "10-6.mm2/s": 1.0},
+    "ms": {"ms": 1.0, "s": 1e3},
+    "s": {"s": 1.0, "ms": 1e-3},
+}
+"""By the unit of a package, the UCUM codes that a mapping may have for it, and how many of the package's one of each
+is. Of any other unit its own code alone."""
+SAME_LINE, SAME_UPTAKE = 1e-3, 0.05
+"""Shares of the largest value by which two statements of one unit may differ: by rounding; by how a device rounds times
+and doses before it computes SUV."""
 _SAY_IT = "Say in the package's input.intensity which unit it was trained on: unit: SUVbw, or unit: BQML."
+_CONTRADICTS = "Ask who made the image which of the two holds."
 
 
-def factor_to_unit(image: SourceImage, intensity: Intensity) -> float:
-    """By what modality values are multiplied to be in the unit that a package takes them in.
+def values_in_unit(image: SourceImage, intensity: Intensity) -> Frames[np.float32]:
+    """An image's modality values in the unit that a package takes them in, (frames, rows, columns).
 
     Where it names none, Hounsfield units are expected of CT, and any of what is neither CT nor PET. A volume that was
-    no DICOM says nothing of its unit: whoever gave it has given it in the package's.
-    Raises ImageError, in plain words, where the image is in another unit that can't be brought to it.
+    no DICOM says nothing of its unit: whoever gave it has given it in the package's. Looked at once an image and unit.
+    Raises ImageError, in plain words, where the image is in another unit that can't be brought to it, where it says two
+    different things, and where its SUV can't be.
     """
     if intensity.source != "modality":
-        return 1.0
+        return image.modality
+    if intensity.unit not in image.in_units:
+        image.in_units[intensity.unit] = _values(image, intensity.unit)
+    return image.in_units[intensity.unit]
+
+
+def _values(image: SourceImage, unit: str | None) -> Frames[np.float32]:
     modality = str(image.header.get("Modality") or "")
     if modality == "PT":
-        return _factor_of_pet(image, intensity)
-    if intensity.unit is None and modality != "CT":
-        return 1.0
-    if intensity.unit in ("BQML", "SUVbw"):
-        raise ImageError(f"{_series(image)}: the package expects PET in {intensity.unit}, found {modality or 'none'}")
-    _refuse_other_than_hounsfield(image, modality, unspecified=intensity.unit is None)
-    return 1.0
+        return _of_pet(image, unit)
+    if unit is None and modality != "CT":
+        return image.modality
+    if unit in ("BQML", "SUVbw"):
+        raise ImageError(f"{_series(image)}: the package expects PET in {unit}, found {modality or 'none'}")
+    if unit in ("HU", None):
+        return _of_ct(image, modality, unspecified=unit is None)
+    return _mapped_or_refused(image, unit)
 
 
-def _factor_of_pet(image: SourceImage, intensity: Intensity) -> float:
-    if intensity.unit is None:
+def _of_pet(image: SourceImage, unit: str | None) -> Frames[np.float32]:
+    if unit is None:
         raise ImageError(
             f"{_series(image)}: the package does not say in input.intensity.unit which modality units it expects, and "
             f"PET has counts, Bq/ml or SUV: found {attribute_name('Units')} {written_value(image.header, 'Units')}",
@@ -51,29 +81,139 @@ def _factor_of_pet(image: SourceImage, intensity: Intensity) -> float:
             in_service=_SAY_IT,
         )
     if image.header.get("DerivationDescription") == WRAPPED_NIFTI:
-        return 1.0
-    if intensity.unit == "SUVbw":
-        return uptake_per_value(image.headers)
-    units = written_texts(image.header, "Units")[0]
-    if intensity.unit != units:
-        raise ImageError(
-            f"{_series(image)}: the package expects values in {intensity.unit}, found {attribute_name('Units')} "
-            f"{written_value(image.header, 'Units')}"
-        )
-    return 1.0
+        return image.modality
+    if unit == "SUVbw":
+        return _uptake(image)
+    if unit != "BQML":
+        return _mapped_or_refused(image, unit)
+    mapped, units = _mapped(image, unit), written_texts(image.header, "Units")[0]
+    if units == "BQML":
+        return image.modality if mapped is None else _agreeing(image, mapped, image.modality, unit, SAME_LINE)
+    if mapped is not None and not units:
+        return mapped
+    raise ImageError(
+        f"{_series(image)}: the package expects values in {unit}, found {attribute_name('Units')} "
+        f"{written_value(image.header, 'Units')}"
+    )
 
 
-def _refuse_other_than_hounsfield(image: SourceImage, modality: str, *, unspecified: bool) -> None:
-    """ImageError where a slice says that its values are none: an effective atomic number, a concentration of iodine."""
+def _uptake(image: SourceImage) -> Frames[np.float32]:
+    """SUV by body weight: as the device maps it, else computed; where both can be had, they have to agree."""
+    mapped = _mapped(image, "SUVbw")
+    for header in image.headers.values():
+        refuse_uncorrected(header)
+    try:
+        factor = np.float32(uptake_per_value(image.headers))
+    except ImageError:
+        if mapped is None:
+            raise
+        values: Frames[np.float32] = mapped
+    else:
+        computed = image.modality if factor == 1 else _scaled(image, factor)
+        values = computed if mapped is None else _agreeing(image, mapped, computed, "SUVbw", SAME_UPTAKE)
+    refuse_impossible_uptake(image, values)
+    return values
+
+
+def _of_ct(image: SourceImage, modality: str, *, unspecified: bool) -> Frames[np.float32]:
+    """Hounsfield units.
+
+    ImageError where a slice says that its values are none: an effective atomic number, a concentration of iodine.
+    """
     if modality != "CT":
         raise ImageError(f"{_series(image)}: the package expects Hounsfield units of CT, found {modality or 'none'}")
+    mapped = _mapped(image, "HU")
+    taken = ("", "HU", "US") if unspecified or mapped is not None else ("", "HU")
+    unstated = False
     for frame in image.frames:
         holder, stated = _rescale_type(image.headers[frame.sop_instance_uid], frame.frame_number)
-        if stated not in ("", "HU") and not (unspecified and stated == "US"):
+        unstated = unstated or stated == "US"
+        if stated not in taken:
             raise ImageError(
                 f"{_series(image)}: the package expects Hounsfield units, found {attribute_name('RescaleType')} "
                 f"{written_value(holder, 'RescaleType')}"
             )
+    if mapped is None or unstated:
+        return image.modality if mapped is None else mapped
+    return _agreeing(image, mapped, image.modality, "HU", SAME_LINE)
+
+
+def _mapped_or_refused(image: SourceImage, unit: str | None) -> Frames[np.float32]:
+    """Values of a unit that no attribute but the mapping states."""
+    if image.header.get("DerivationDescription") == WRAPPED_NIFTI:
+        return image.modality
+    mapped = _mapped(image, str(unit))
+    if mapped is None:
+        raise ImageError(
+            f"{_series(image)}: the package expects values in {unit}, found no "
+            f"{attribute_name('RealWorldValueMappingSequence')} to it"
+        )
+    return mapped
+
+
+def _mapped(image: SourceImage, unit: str) -> FrameArray[np.float32] | None:
+    """The image's values by its Real World Value Mapping to a unit; None where it has none.
+
+    ImageError where some frames have none, where it is unusable, or where it maps to the unit by two codes that
+    disagree.
+    """
+    found = [
+        mapped
+        for code, factor in UCUM.get(unit, {unit: 1.0}).items()
+        if (mapped := _mapped_by(image, code, factor)) is not None
+    ]
+    for other in found[1:]:
+        _agreeing(image, other, found[0], unit, SAME_LINE)
+    return found[0] if found else None
+
+
+def _mapped_by(image: SourceImage, code: str, factor: float) -> FrameArray[np.float32] | None:
+    stored, padding = image.stored, image.padding
+    if stored is None:
+        return None
+    headers = [image.headers[frame.sop_instance_uid] for frame in image.frames]
+    maps = [
+        real_world_maps(header, frame.frame_number, (code,))
+        for header, frame in zip(headers, image.frames, strict=True)
+    ]
+    if not any(maps):
+        return None
+    if not all(maps):
+        raise ImageError(
+            f"{_series(image)}: expected a {attribute_name('RealWorldValueMappingSequence')} to {code} of all frames, "
+            f"found one of {sum(map(bool, maps))} of {len(maps)}"
+        )
+
+    def of_frame(index: int) -> FloatArray:
+        values = real_world_values(headers[index], maps[index], stored[index], padding[index])
+        return values if factor == 1 else values * np.float32(factor)
+
+    made = FrameArray(image.shape, np.float32, of_frame)
+    for index in range(len(maps)):
+        made[index]  # what is not mapped is said now, and not when the tensor is made
+    return made
+
+
+def _agreeing(
+    image: SourceImage, first: Frames[np.float32], second: Frames[np.float32], unit: str, share: float
+) -> Frames[np.float32]:
+    """The first of two statements of the same values; ImageError where they differ."""
+    for index, frame in enumerate(image.frames):
+        shown = ~image.padding[index]
+        one, other = first[index][shown], second[index][shown]
+        if one.size and np.abs(one - other).max() > share * max(np.abs(one).max(), np.abs(other).max()):
+            at = int(np.abs(one - other).argmax())
+            raise ImageError(
+                f"{_series(image)}: expected one value in {unit} of each pixel, found {one[at]:g} by "
+                f"{attribute_name('RealWorldValueMappingSequence')} and {other[at]:g} by what else frame "
+                f"{frame.frame_number} of instance {frame.sop_instance_uid} says of it",
+                advice=_CONTRADICTS,
+            )
+    return first
+
+
+def _scaled(image: SourceImage, factor: np.float32) -> FrameArray[np.float32]:
+    return FrameArray(image.shape, np.float32, lambda index: image.modality[index] * factor)
 
 
 def _rescale_type(header: Dataset, frame_number: int) -> tuple[Dataset, str]:

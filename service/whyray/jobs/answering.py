@@ -28,7 +28,15 @@ from whyray.base.failures import activity
 from whyray.base.stages import stage
 from whyray.explain import Context
 from whyray.explain.anatomy import anatomy_in
-from whyray.imaging import NoteKind, SourceImage, factor_to_unit, mask_to_source
+from whyray.imaging import (
+    COMPUTED,
+    NoteKind,
+    SourceImage,
+    computed,
+    mask_to_source,
+    quality_control,
+    values_in_unit,
+)
 from whyray.inference import Model
 from whyray.jobs.carrying import Beside
 from whyray.jobs.device_turn import Device
@@ -82,8 +90,12 @@ def suits(image: SourceImage, model: Model) -> str | None:
     modality = str(image.header.get("Modality", ""))
     if wanted.modalities and modality not in wanted.modalities:
         return f"the modality is {modality or 'absent'}, the package takes {', '.join(wanted.modalities)}"
+    if phantom := quality_control(image.header):
+        return f"the image is of a phantom and of no patient ({phantom})"
+    if made := _computed(image, wanted.computed):
+        return f"the image was computed from others, as {made}, and the package does not take such (input.computed)"
     try:
-        factor_to_unit(image, wanted.intensity)
+        values_in_unit(image, wanted.intensity)
     except ImageError as error:
         return error.message
     if wanted.intensity.source == "voi" and _raw(image.header):
@@ -92,12 +104,30 @@ def suits(image: SourceImage, model: Model) -> str | None:
         return (
             "viewers subtract a mask from the image (0028,1090), WhyRay does not, and the package takes what is shown"
         )
+    if wanted.intensity.source == "voi" and _is_shown_in_colours(image.header):
+        return "viewers show some values in colours (0008,9205), WhyRay does not, and the package takes what is shown"
+    return None
+
+
+def _computed(image: SourceImage, taken: Sequence[str]) -> str | None:
+    """As what some frame was computed that a package does not take, and by which attribute; None where none was."""
+    for frame in image.frames:
+        made = computed(image.headers[frame.sop_instance_uid], frame.frame_number)
+        if made is not None and made[0] not in taken:
+            return f"{COMPUTED[made[0]]} ({made[1]})"
     return None
 
 
 def _raw(header: Dataset) -> bool:
     """Whether an image is what a detector gave, by its class or by what it says of itself."""
     return header.get("SOPClassUID") in _FOR_PROCESSING or header.get("PresentationIntentType") == "FOR PROCESSING"
+
+
+def _is_shown_in_colours(header: Dataset) -> bool:
+    """Whether a monochrome image has a Supplemental Palette for some or all of its values: PS3.3 C.7.6.19."""
+    presented = str(header.get("PixelPresentation") or "").strip()
+    monochrome = str(header.get("PhotometricInterpretation") or "").startswith("MONOCHROME")
+    return monochrome and presented in ("COLOR", "MIXED") and "RedPaletteColorLookupTableDescriptor" in header
 
 
 def _is_shown_subtracted(header: Dataset) -> bool:

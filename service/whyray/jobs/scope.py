@@ -9,10 +9,10 @@ from pydicom import Dataset
 
 from whyray.base.statistics import evenly_spread
 from whyray.explain import Context, ExplainedImage, Structure, displayed
-from whyray.imaging import ModelInput, SourceImage, grid_directions, group_item, to_model
+from whyray.imaging import ModelInput, SourceImage, grid_directions, group_item, magnification, to_model
 from whyray.packages import InputSpec, ScopeSpec
 from whyray.quality import Grade, Measurement, ScopeCheck, ScopeReason, check_scope
-from whyray.results import BREAST_VIEWS, view_of
+from whyray.results import BREAST_VIEWS, is_implant_displaced, modified_view, view_of
 
 MOST_CHECKED = 16
 """Frames of a multi-frame instance that are compared with ordinary images, evenly apart."""
@@ -37,6 +37,9 @@ _VIEW_CODES = {
     **dict.fromkeys(("272479007", "R-40888", "R-10214"), "PA"),
 }
 """PS3.16 CID 4010, in SNOMED CT and as it was coded before, of the views that a header may state."""
+_MAGNIFIED = 1.4
+"""Magnification from which a breast was not taken on the detector, whatever its view's modifiers say: contact views
+have at most 1.2, stands for magnification 1.5 to 2."""
 _SOURCE = "PS3.3 C.7.3.1 and C.8.1.2, against the package's model.yaml"
 
 
@@ -73,15 +76,29 @@ def scope_of_instance(checks: Sequence[ScopeCheck]) -> ScopeCheck:
 
 def stated_scope(image: SourceImage, scope: ScopeSpec) -> list[tuple[Measurement, ScopeReason]]:
     """What the header says against the package: a body part or a view of another kind; nothing where it is silent."""
-    part, view = _body_part(image.header), _view(image.header)
+    header = image.header
+    part, view = _body_part(header), _view(header)
     stated: list[tuple[Measurement, ScopeReason]] = []
     if scope.body_parts and part in BODY_PARTS:
         fits = any(word.upper() in part for word in scope.body_parts)
         stated.append((_stated("body part", part, scope.body_parts, fits=fits), "body_part"))
     if scope.views and view in VIEWS:
-        fits = view in {word.upper() for word in scope.views}
-        stated.append((_stated("view", view, scope.views, fits=fits), "view"))
+        taken = modified_view(header) if view in BREAST_VIEWS else view
+        if view in BREAST_VIEWS and magnification(header) >= _MAGNIFIED and not taken.startswith("M "):
+            taken = f"M {taken}"
+        fits = taken in {word.upper() for word in scope.views}
+        stated.append((_stated("view", taken, scope.views, fits=fits), "view"))
+    implant = _says(header, "BreastImplantPresent") or ("YES" if is_implant_displaced(header) else "")
+    if not scope.implants and implant in ("YES", "NO"):
+        stated.append((_stated("implant", implant, ("NO",), fits=implant == "NO"), "implant"))
+    partial = _says(header, "PartialView")
+    if not scope.partial_views and partial in ("YES", "NO"):
+        stated.append((_stated("partial view", partial, ("NO",), fits=partial == "NO"), "partial_view"))
     return stated
+
+
+def _says(header: Dataset, keyword: str) -> str:
+    return str(header.get(keyword) or "").strip().upper()
 
 
 def _body_part(header: Dataset) -> str:

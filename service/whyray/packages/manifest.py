@@ -9,7 +9,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from whyray.base.coded_concept import CodedConcept
 
@@ -31,8 +31,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-Unit = Literal["HU", "BQML", "SUVbw"]
-"""Hounsfield units; Bq/ml; standardised uptake value by body weight, in g/ml."""
+UNITS = {"HU": "CT", "BQML": "PT", "SUVbw": "PT"}
+"""Units with a name, and the modality that has them: Hounsfield units; Bq/ml; standardised uptake value by body weight,
+in g/ml. Others are named by their UCUM code, and images have to be mapped to them."""
+_NAMED_OTHERWISE = {
+    **dict.fromkeys(("hu", "[hnsf'u]", "hounsfield"), "HU"),
+    **dict.fromkeys(("bqml", "bq/ml", "kbq/ml"), "BQML"),
+    **dict.fromkeys(("suv", "suvbw", "g/ml", "gml", "{suvbw}g/ml"), "SUVbw"),
+}
+_UCUM = re.compile(r"[!-~]+")
 
 
 class Intensity(_Strict):
@@ -42,15 +49,27 @@ class Intensity(_Strict):
     `modality` takes modality units (HU for CT). `window` (centre, width) maps modality units to 0..1 linearly with
     clipping and is needed by `modality`. Then `(v - mean) / std` per channel.
 
-    `unit`: in which the window is. An image in another one is refused, unless it can be computed: SUV by body weight
-    from Bq/ml and what a PET says of weight, dose and times. Not named: HU of CT, whatever MR has, and no PET.
+    `unit`: in which the window is: HU, BQML, SUVbw, or a UCUM code ('mm2/s' of an apparent diffusion coefficient). An
+    image in another one is refused, unless it can be computed: SUV by body weight from Bq/ml and what a PET says of
+    weight, dose and times; all from a Real World Value Mapping. Not named: HU of CT, whatever MR has, and no PET.
     """
 
     source: Literal["voi", "modality"] = "voi"
     window: tuple[float, float] | None = None
-    unit: Unit | None = None
+    unit: str | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+
+    @field_validator("unit")
+    @classmethod
+    def _unit_as_it_is_written(cls, unit: str | None) -> str | None:
+        if unit is None or unit in UNITS:
+            return unit
+        if meant := _NAMED_OTHERWISE.get(unit.lower()):
+            raise ValueError(f"intensity.unit {unit!r}: write {meant}")
+        if not _UCUM.fullmatch(unit):
+            raise ValueError(f"intensity.unit {unit!r} is none of {', '.join(UNITS)}, and no UCUM code (mm2/s, ms)")
+        return unit
 
     @model_validator(mode="after")
     def _window_where_needed(self) -> Intensity:
@@ -99,6 +118,9 @@ class InputSpec(_Strict):
     pad_value: float = 0.0
     intensity: Intensity = Intensity()
     modalities: tuple[str, ...] = ()
+    computed: tuple[Literal["projection", "subtraction"], ...] = ()
+    """Which images that were computed from others it is made for: projections through slices (MIP, renderings),
+    differences of two (contrast enhanced mammography, DSA). Of any other kind they are refused."""
     others: dict[str, OtherInput] = Field(default_factory=dict)
     """Further inputs of the graph (age, sex, a mask), by name, and the constant that each gets."""
 
@@ -127,7 +149,7 @@ class InputSpec(_Strict):
 
     def _refuse_a_unit_of_another_modality(self) -> None:
         unit = self.intensity.unit
-        of = None if unit is None else "CT" if unit == "HU" else "PT"
+        of = None if unit is None else UNITS.get(unit)
         if of is not None and self.modalities and self.modalities != (of,):
             raise ValueError(f"intensity.unit {unit} is of {of}, and modalities are {', '.join(self.modalities)}")
         if unit is None and self.intensity.source == "modality" and "PT" in self.modalities:
@@ -256,14 +278,18 @@ class ScopeSpec(_Strict):
     of each of the two measures). `references`: how many times as far from the package's own reference index as the
     farthest reference that was held out. `body_parts`: words, one of which Body Part Examined (0018,0015) holds where
     it names a part that the standard knows (PS3.16 annex L); `views`: View Position (0018,5101) where it is a defined
-    term. `parts`: of a segmentation, the least and largest share (0..1) of its grid that a segment has on such an
-    image. Empty: any.
+    term; of a breast with what was done besides ('M CC', 'CC ID'), which a plain word leaves out. `implants`,
+    `partial_views`: whether breasts with an implant (0028,1300) and images of a part (0028,1350) are such images.
+    `parts`: of a segmentation, the least and largest share (0..1) of its grid that a segment has on such an image.
+    Empty: any.
     """
 
     percentile: float = Field(default=98.0, gt=50, le=100)
     references: float = Field(default=1.5, ge=1)
     body_parts: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    implants: bool = True
+    partial_views: bool = True
     parts: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 

@@ -11,6 +11,8 @@ ScopeReason = Literal[
     "modality",
     "body_part",
     "view",
+    "implant",
+    "partial_view",
     "orientation",
     "inverted",
     "upside_down",

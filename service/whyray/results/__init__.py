@@ -29,7 +29,7 @@ from whyray.results.preview import previews
 from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
 from whyray.results.strengths import strength_of, strengths_of
-from whyray.results.study_images import BREAST_VIEWS, view_of
+from whyray.results.study_images import BREAST_VIEWS, is_implant_displaced, modified_view, view_of
 from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
 from whyray.results.wording import Wording
 
@@ -62,7 +62,9 @@ __all__ = [
     "grouped_results",
     "illegible_languages",
     "invalid_attributes",
+    "is_implant_displaced",
     "load_templates",
+    "modified_view",
     "png_file",
     "previews",
     "shown_ahead",

@@ -144,7 +144,8 @@ class _Writer:
 
     def further(self, finding: Finding, explained: Explained) -> Dataset:
         """The group of a further explanation of a finding."""
-        return self._group(finding, map_key(explained.map), self._explanation(explained), explained.region)
+        key = map_key(explained.map)
+        return self._group(finding, key, self._explanation(explained), explained.region, of=explained.map.method)
 
     def outline(self, finding: Finding, heatmap: MapInSource, *, first: bool) -> Dataset:
         """The largest outline on the slice that shows most, on the source itself (TID 1410).
@@ -160,7 +161,7 @@ class _Writer:
         ((header, frames),) = frames_of_instances(image, [image.frames[index]])
         region = sr.outline(largest_outline(heatmap.region, index), header, frames)
         rule = self.wording.region_rules.get(heatmap.region_rule, heatmap.region_rule)
-        head = self._head(finding, "finding" if first else map_key(heatmap))
+        head = self._head(finding, "finding") if first else self._head(finding, map_key(heatmap), of=heatmap.method)
         said = sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {rule}")
         return sr.container(_GROUP, [*head, region, said], template=_PLANAR)
 
@@ -173,9 +174,10 @@ class _Writer:
             items = [sr.text("CONTAINS", _COMMENT, f"{graded.method}: {said}"), *(row_item(row) for row in rows)]
             if structure is None:
                 items += [self._result(_VISUAL_EXPLANATION, page, self._method(graded)) for page in shown.pages]
-                groups.append(self._group(finding, key, [*items, *self._quality(graded)]))
+                groups.append(self._group(finding, key, [*items, *self._quality(graded)], of=graded.method))
             else:
-                groups.append(self._group(finding, f"{key}/{structure}", items, (shown.segments or {}).get(structure)))
+                region, of = (shown.segments or {}).get(structure), f"{graded.method}, {said}"
+                groups.append(self._group(finding, f"{key}/{structure}", items, region, of=of))
         return groups
 
     def _result(self, name: CodedConcept, dataset: Dataset, children: Sequence[Dataset] = ()) -> Dataset:
@@ -184,20 +186,31 @@ class _Writer:
         return sr.image(name, dataset, frames=() if number is None else (number,), children=children)
 
     def _group(
-        self, finding: Finding, key: str, items: Sequence[Dataset], region: tuple[Dataset, int] | None = None
+        self,
+        finding: Finding,
+        key: str,
+        items: Sequence[Dataset],
+        region: tuple[Dataset, int] | None = None,
+        *,
+        of: str = "",
     ) -> Dataset:
         """A group with its head, its region or else the frame that it is about, and what it says."""
         template, about = self._without_region() if region is None else self._of_segment(*region)
-        return sr.container(_GROUP, [*self._head(finding, key), *about, *items], template=template)
+        return sr.container(_GROUP, [*self._head(finding, key, of=of), *about, *items], template=template)
 
-    def _head(self, finding: Finding, key: str) -> list[Dataset]:
-        """What all templates of groups begin with: what is tracked, found, where, and by which model."""
+    def _head(self, finding: Finding, key: str, *, of: str = "") -> list[Dataset]:
+        """What all templates of groups begin with: what is tracked, found, where, and by which model.
+
+        `of`: what a group besides the finding's own is of. Each names the finding, by which viewers label it; to who
+        reads the report as text the same line over each looked like as many findings.
+        """
         package, target, image = self.answer.package, finding.target, self.answer.image
         place = "" if image.multi_frame_instance is None else f", {frame_label(image.frames[0])}"
         site, side = site_of(image, target.anatomy), side_concept(image)
         sides = [] if side is None else [sr.code("HAS CONCEPT MOD", _LATERALITY, side)]
+        tracked = f"{package.name}: {target.name}{place}"
         return [
-            sr.text("HAS OBS CONTEXT", _TRACKING_IDENTIFIER, f"{package.name}: {target.name}{place}"),
+            sr.text("HAS OBS CONTEXT", _TRACKING_IDENTIFIER, f"{tracked} ({of})" if of else tracked),
             sr.uid("HAS OBS CONTEXT", _TRACKING_UID, self.uids.uid("tracking", target.name, key)),
             sr.code("CONTAINS", _FINDING, of_target(target, self.scheme)),
             *([] if site is None else [sr.code("HAS CONCEPT MOD", _FINDING_SITE, site, sides)]),

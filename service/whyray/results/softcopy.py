@@ -25,6 +25,7 @@ from whyray.imaging import (
     Table,
     Window,
     decimal_number,
+    group_item,
     holder_of,
     is_shown_as_stored,
     voi_of,
@@ -156,17 +157,17 @@ def add_shutter(made: Dataset, image: SourceImage, frames: Sequence[SourceFrame]
 
     A viewer that applies a state takes no shutter from the image (PS3.4 N.2): what was hidden would be bare.
     """
-    uids = dict.fromkeys(frame.sop_instance_uid for frame in frames)
-    shutters = [_shutter_of(image.headers[uid]) for uid in uids]
+    shutters = [_shutter_of(image.headers[frame.sop_instance_uid], frame.frame_number) for frame in frames]
     if shutters[0] is not None and all(shutter == shutters[0] for shutter in shutters):
         made.update(shutters[0])
 
 
-def _shutter_of(header: Dataset) -> Dataset | None:
-    """The shutter of an image; None where it has none, a bitmap, or one that lacks what its shape needs."""
-    made = Dataset()
+def _shutter_of(header: Dataset, frame_number: int) -> Dataset | None:
+    """The shutter of a frame, its own before its image's; None where it has none, a bitmap, or one that lacks what its
+    shape needs."""
+    made, own = Dataset(), group_item(header, frame_number, "FrameDisplayShutterSequence")
     for keyword in ("ShutterShape", *itertools.chain(*_SHUTTERS.values()), "ShutterPresentationValue"):
-        copy_valid(made, header, keyword)
+        copy_valid(made, header if own is None else own, keyword)
     given = made.get("ShutterShape") or ()
     shapes = [given] if isinstance(given, str) else list(given)
     needed = itertools.chain(*(_SHUTTERS.get(shape, ("ShutterOverlayGroup",)) for shape in shapes))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydicom import Dataset
 
-from whyray.imaging import SourceImage
+from whyray.imaging import SourceImage, detector_view
 from whyray.results.answer import Answer, ImageInStudy
 from whyray.results.side import side_of
 from whyray.results.wording import Wording
@@ -52,7 +52,7 @@ _BEHIND = {
 
 def images_in_study(images: Sequence[SourceImage]) -> list[ImageInStudy]:
     """What tells each of these images from the others, in their order."""
-    told = [(side_of(image), _modified_view(image.header)) for image in images]
+    told = [(side_of(image), modified_view(image.header) or _detector_view(image)) for image in images]
     times = Counter(told)
     return [
         ImageInStudy(side, view, number, len(images), alone=times[side, view] == 1 and bool(side or view))
@@ -62,13 +62,13 @@ def images_in_study(images: Sequence[SourceImage]) -> list[ImageInStudy]:
 
 def place_to_say(answer: Answer) -> ImageInStudy | None:
     """What a page says of which image it is about: its place in the study; of an image alone its side and view, where
-    it has a side."""
+    it has a side, or was taken by a gamma camera from one."""
     if answer.in_study is not None:
         return answer.in_study
     if answer.image.kind == "planar" and len(answer.image.headers) > 1:
         return None  # of all images of a study together
     (place,) = images_in_study([answer.image])
-    return place if place.side else None
+    return place if place.side or _detector_view(answer.image) else None
 
 
 def image_in_words(place: ImageInStudy | None, wording: Wording, *, with_side: bool = True) -> str:
@@ -105,13 +105,32 @@ def view_of(header: Dataset) -> str:
     return view or coded
 
 
-def _modified_view(header: Dataset) -> str:
+def modified_view(header: Dataset) -> str:
     """The view with what was done besides, as mammograms are marked: M CC magnified, MLO ID with the implant away."""
-    view, item = view_of(header), _view_item(header)
+    view, (before, behind) = view_of(header), _view_modifiers(header)
+    return " ".join([*before, *([view] if view else []), *behind])
+
+
+def is_implant_displaced(header: Dataset) -> bool:
+    """Whether a breast was taken with its implant pushed away: a view of ID."""
+    return "ID" in _view_modifiers(header)[1]
+
+
+def _view_modifiers(header: Dataset) -> tuple[list[str], list[str]]:
+    """Abbreviations of the modifiers that stand before the view's own, and behind it."""
+    item = _view_item(header)
     modifiers = [] if item is None else item.get("ViewModifierCodeSequence") or []
     codes = [str(modifier.get("CodeValue") or "") for modifier in modifiers]
-    before, behind = ([known[value] for value in codes if value in known] for known in (_BEFORE, _BEHIND))
-    return " ".join([*before, *([view] if view else []), *behind])
+    return [_BEFORE[value] for value in codes if value in _BEFORE], [
+        _BEHIND[value] for value in codes if value in _BEHIND
+    ]
+
+
+def _detector_view(image: SourceImage) -> str:
+    """Of a planar nuclear medicine image, which side of the patient it shows; frames of one instance may differ."""
+    if image.kind == "volume" or len(image.frames) != 1:
+        return ""
+    return detector_view(image.header, image.frames[0].frame_number)
 
 
 def _view_item(header: Dataset) -> Dataset | None:

@@ -1,0 +1,247 @@
+"""Values by Real World Value Mapping (PS3.3 C.7.6.16.2.11) reach a model in its unit, or the image is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.dataset import FileDataset
+from pydicom.uid import EnhancedPETImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+import emission
+import synthetic
+from imaging.test_units import HOUR_BEFORE, PLANES, given, read, spec, uniform
+from whyray.base.errors import ImageError
+from whyray.imaging import read_images, to_model
+from whyray.packages.manifest import Intensity
+
+
+def mapping(unit: str, first: float = 0, last: float = 65535, *, of_floats: bool = False, **said: Any) -> Dataset:
+    """One item; a line of slope 1 through 0 unless `said` has another."""
+    made, code = Dataset(), Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = unit, "UCUM", unit
+    made.MeasurementUnitsCodeSequence = [code]
+    made.LUTExplanation, made.LUTLabel = "as measured", "MEASURED"
+    prefix, vr = ("DoubleFloat", "FD") if of_floats else ("", "SS" if first < 0 else "US")
+    made.add_new(f"{prefix}RealWorldValueFirstValueMapped", vr, first)
+    made.add_new(f"{prefix}RealWorldValueLastValueMapped", vr, last)
+    line = {} if "RealWorldValueLUTData" in said else {"RealWorldValueSlope": 1.0, "RealWorldValueIntercept": 0.0}
+    for keyword, value in {**line, **said}.items():
+        if value is not None:
+            setattr(made, keyword, value)
+    return made
+
+
+def line(unit: str, slope: float, intercept: float = 0.0, first: float = 0, last: float = 65535) -> Dataset:
+    return mapping(unit, first, last, RealWorldValueSlope=slope, RealWorldValueIntercept=intercept)
+
+
+def resonance(*items: Dataset, stored: int = 700) -> list[FileDataset]:
+    """MR whose stored values are all `stored`, each slice with these mappings."""
+    made = synthetic.slices(np.full((6, 8, 8), stored, np.int16), PLANES, modality="MR")
+    for data in made:
+        data.RealWorldValueMappingSequence = list(items)
+    return made
+
+
+def enhanced_pet(*, shared: list[Dataset] | None = None, each: list[Dataset] | None = None) -> FileDataset:
+    """An Enhanced PET image of 20 000 Bq/ml everywhere, frame by frame with a slope of its own."""
+    slopes = [(float(number), 0.0) for number in range(1, 7)]
+    made = synthetic.enhanced(np.full((6, 8, 8), 20000, np.int32), PLANES, rescale=slopes)
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = EnhancedPETImageStorage
+    made.Modality, made.PatientWeight = "PT", "70"
+    made.DecayCorrected = made.AttenuationCorrected = "YES"
+    for number, group in enumerate(made.PerFrameFunctionalGroupsSequence):
+        group.PixelValueTransformationSequence[0].RescaleType = "US"
+        if each is not None:
+            group.RealWorldValueMappingSequence = [each[number]]
+    if shared is not None:
+        made.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence = shared
+    return made
+
+
+SUV = "{SUVbw}g/ml"
+OF_EACH = [line(SUV, number * HOUR_BEFORE) for number in range(1, 7)]
+
+
+def test_an_enhanced_pet_is_given_in_the_suv_that_it_maps_its_frames_to() -> None:
+    assert given(read([enhanced_pet(each=OF_EACH)]), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-3)
+
+
+def test_a_frames_own_mapping_comes_before_that_of_all_frames() -> None:
+    made = enhanced_pet(each=OF_EACH, shared=[line(SUV, 9.0)])
+    assert given(read([made]), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-3)
+
+
+def test_suv_by_lean_body_mass_is_none_by_weight() -> None:
+    lean = [line("{SUVlbm}g/ml", number * HOUR_BEFORE) for number in range(1, 7)]
+    with pytest.raises(ImageError, match="Units"):
+        to_model(read([enhanced_pet(each=lean)]), spec("SUVbw"))
+
+
+def test_a_mapping_of_some_frames_is_none_of_the_volume() -> None:
+    made = enhanced_pet(each=OF_EACH)
+    del made.PerFrameFunctionalGroupsSequence[2].RealWorldValueMappingSequence
+    with pytest.raises(ImageError, match="found one of 5 of 6"):
+        to_model(read([made]), spec("SUVbw"))
+
+
+@pytest.mark.parametrize("keyword", ["DecayCorrected", "AttenuationCorrected"])
+def test_a_pet_that_is_not_corrected_has_no_suv_whatever_it_maps_to(keyword: str) -> None:
+    made = enhanced_pet(each=OF_EACH)
+    setattr(made, keyword, "NO")
+    with pytest.raises(ImageError, match="corrected for attenuation and decay"):
+        to_model(read([made]), spec("SUVbw"))
+
+
+def test_a_mapping_that_contradicts_dose_and_weight_is_refused_and_one_that_agrees_is_taken() -> None:
+    made = uniform(20000)
+    for data in made:
+        data.RealWorldValueMappingSequence = [line(SUV, float(data.RescaleSlope) * HOUR_BEFORE * 1.01)]
+    assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE * 1.01, rel=1e-3)
+    for data in made:
+        data.RealWorldValueMappingSequence = [line(SUV, float(data.RescaleSlope) * HOUR_BEFORE * 1.5)]
+    with pytest.raises(ImageError, match=r"one value in SUVbw of each pixel, found 8\.\d+ by .* and 5\.\d+ by"):
+        to_model(read(made), spec("SUVbw"))
+
+
+def test_bq_per_ml_by_units_and_by_mapping_have_to_be_the_same() -> None:
+    made = uniform(20000)
+    for data in made:
+        data.RealWorldValueMappingSequence = [line("kBq/ml", float(data.RescaleSlope) / 1000)]
+    assert given(read(made), "BQML", (25000, 50000)) == pytest.approx(20000, rel=1e-3)
+    for data in made:
+        data.RealWorldValueMappingSequence = [line("Bq/ml", float(data.RescaleSlope) / 1000)]
+    with pytest.raises(ImageError, match="one value in BQML of each pixel"):
+        to_model(read(made), spec("BQML"))
+
+
+@pytest.mark.parametrize(("code", "slope"), [("mm2/s", 1e-6), ("um2/s", 1.0), ("10-6.mm2/s", 1.0)])
+def test_a_map_of_diffusion_coefficients_is_given_in_its_unit(code: str, slope: float) -> None:
+    """Its stored values have no unit of their own: 700 was given as 700, or as whatever the slope made of it."""
+    image = read(resonance(line(code, slope)))
+    assert given(image, "mm2/s", (1e-3, 2e-3)) == pytest.approx(700e-6, rel=1e-3)
+    assert given(image, "um2/s", (1000, 2000)) == pytest.approx(700, rel=1e-3)
+
+
+def test_of_mappings_to_several_units_the_packages_own_is_taken() -> None:
+    image = read(resonance(line("ms", 2.0), line("1/s", 0.5)))
+    assert given(image, "ms", (1000, 2000)) == pytest.approx(1400, rel=1e-3)
+    assert given(image, "1/s", (500, 1000)) == pytest.approx(350, rel=1e-3)
+    with pytest.raises(ImageError, match=r"expects values in mm2/s, found no Real World Value Mapping Sequence"):
+        to_model(image, spec("mm2/s"))
+
+
+def test_a_table_and_parts_of_the_range_are_mapped_each_by_its_own() -> None:
+    table = mapping("ms", 700, 702, RealWorldValueLUTData=[11.0, 12.0, 17.0])
+    made = resonance(line("ms", 0.1, first=0, last=699), table, stored=701)
+    assert given(read(made), "ms", (10, 20)) == pytest.approx(12, rel=1e-3)
+    assert given(read(resonance(line("ms", 0.1, last=699), table, stored=100)), "ms", (10, 20)) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([line("ms", 2.0, last=699)], "all stored values mapped, found 700"),
+        ([line("ms", 2.0), line("ms", 3.0)], "one mapping to ms of each stored value"),
+        ([line("ms", 2.0), line("s", 2.0)], "one value in ms of each pixel"),
+        ([mapping("ms", RealWorldValueSlope=None)], "Real World Value Slope"),
+        ([line("ms", 0.0)], "Real World Value Slope"),
+        ([mapping("ms", 700, 702, RealWorldValueLUTData=[1.0, 2.0])], "3 numbers in Real World Value LUT Data"),
+        ([mapping("ms", 0, 1, RealWorldValueLUTData=[1.0, 2.0], RealWorldValueSlope=1.0)], "a table or a line"),
+        ([line("ms", 2.0, first=900, last=800)], "a range of stored values"),
+    ],
+)
+def test_a_mapping_that_can_not_be_applied_is_refused(items: list[Dataset], said: str) -> None:
+    with pytest.raises(ImageError, match=said):
+        to_model(read(resonance(*items)), spec("ms"))
+
+
+def test_a_mapping_given_twice_is_one() -> None:
+    assert given(read(resonance(line("ms", 2.0), line("ms", 2.0))), "ms", (1000, 2000)) == pytest.approx(1400)
+
+
+def test_what_is_marked_as_no_image_needs_no_mapping() -> None:
+    made = resonance(line("ms", 2.0, first=1))
+    for data in made:
+        pixels = np.full((8, 8), 700, "<u2")
+        pixels[0] = 0
+        data.PixelData, data.PixelPaddingValue = pixels.tobytes(), 0
+        data["PixelPaddingValue"].VR = "US"
+    assert given(read(made), "ms", (1000, 2000)) == pytest.approx(1400)
+
+
+def test_ct_that_maps_its_values_to_hounsfield_units_has_to_agree_with_its_rescale() -> None:
+    made = synthetic.slices(np.full((6, 8, 8), 5, np.int16), PLANES)
+    slope, intercept = float(made[0].RescaleSlope), float(made[0].RescaleIntercept)
+    for data in made:
+        data.RealWorldValueMappingSequence = [line("[hnsf'U]", slope, intercept)]
+    assert given(read(made), "HU") == pytest.approx(5, abs=0.01)
+    for data in made:
+        data.RealWorldValueMappingSequence = [line("[hnsf'U]", slope, intercept - 1024)]
+    with pytest.raises(ImageError, match="one value in HU of each pixel"):
+        to_model(read(made), spec("HU"))
+    for data in made:
+        data.RescaleType = "US"
+    assert given(read(made), "HU", (-1000, 4000)) == pytest.approx(5 - 1024, abs=0.1)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("of_floats", [False, True])
+def test_ends_of_a_range_are_read_as_files_hold_them(tmp_path: Path, syntax: str, of_floats: bool) -> None:
+    """Signed or unsigned by the pixels (PS3.5 annex A), where the type is not written."""
+    item = mapping("ms", -32768, 32767, of_floats=of_floats, RealWorldValueSlope=2.0)
+    made = synthetic.slices(np.full((6, 8, 8), 700, np.int16), PLANES, modality="MR")
+    for number, data in enumerate(made):
+        data.PixelRepresentation = 1
+        data.RealWorldValueMappingSequence = [item]
+        data.file_meta.TransferSyntaxUID = syntax
+        if syntax == ExplicitVRBigEndian:
+            data.PixelData = np.frombuffer(data.PixelData, "<i2").astype(">i2").tobytes()
+        dcmwrite(
+            tmp_path / f"{number}.dcm",
+            data,
+            implicit_vr=syntax == ImplicitVRLittleEndian,
+            little_endian=syntax != ExplicitVRBigEndian,
+        )
+    assert dcmread(tmp_path / "0.dcm").RealWorldValueMappingSequence
+    (image,) = read_images(sorted(tmp_path.iterdir())).or_raise()
+    assert given(image, "ms", (1000, 2000)) == pytest.approx(1400)
+
+
+@pytest.mark.parametrize(("unit", "meant"), [("hu", "HU"), ("SUV", "SUVbw"), ("g/ml", "SUVbw"), ("Bq/ml", "BQML")])
+def test_a_unit_with_a_name_is_written_by_it(unit: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"write {meant}"):
+        Intensity(source="modality", window=(1, 2), unit=unit)
+    with pytest.raises(ValueError, match="no UCUM code"):
+        Intensity(source="modality", window=(1, 2), unit="mm²/s")
+
+
+def test_a_volume_larger_than_a_hand_holds_neither_more_activity_than_was_injected_nor_a_thousandth() -> None:
+    """Values in kBq/ml that are called Bq/ml, and a dose off by as much, made SUV off by 1000 without a word."""
+    planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
+    for activity, taken in ((5.0, False), (2000.0, True), (500000.0, False)):
+        made = emission.pet(planes, lambda points, activity=activity: np.full(points.shape[:-1], activity))  # type: ignore[misc]
+        if taken:
+            assert given(read(made), "SUVbw") == pytest.approx(activity * HOUR_BEFORE, rel=1e-3)
+        else:
+            with pytest.raises(ImageError, match="times it: SUV can't be right"):
+                to_model(read(made), spec("SUVbw"))
+
+
+@pytest.mark.parametrize("weight", ["70000", "0", ""])
+def test_suv_that_was_computed_elsewhere_needs_no_weight(weight: str) -> None:
+    planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
+    made = emission.pet(planes, lambda points: np.full(points.shape[:-1], 2.0), Units="GML", PatientWeight=weight)
+    assert given(read(made), "SUVbw") == pytest.approx(2, rel=1e-3)
+
+
+def test_what_is_no_mapping_at_all_is_none() -> None:
+    made = resonance()
+    for data in made:
+        data.add_new("RealWorldValueMappingSequence", "UN", b"rubbish")
+    with pytest.raises(ImageError, match="found no Real World Value Mapping Sequence"):
+        to_model(read(made), spec("ms"))
