@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import uuid
 from collections.abc import Callable
@@ -34,8 +33,8 @@ def this_boot() -> str:
     At most 96 characters. Where the system does not tell, it is this process alone.
     """
     with suppress(OSError):
-        # a container may have a monotonic clock of its own
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/time')}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/time').readlink()}"  # a container may have a monotonic clock of its own
     return f"{platform.node()[:40]} {uuid.uuid4()}"
 
 
