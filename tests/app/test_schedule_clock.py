@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from site_under_test import Site, film
 from whyray.app.retention import Retention
 from whyray.app.schedule import SET_BACK, Schedule
-from whyray.catalog import Event
+from whyray.catalog import ClockReading, Event, clock_steps
 
 
 class Seconds:
@@ -21,9 +23,11 @@ class Seconds:
         return self.now
 
 
-def schedule_of(site: Site, seconds: Seconds) -> Schedule:
+def schedule_of(site: Site, seconds: Seconds, boot: str = "this boot") -> Schedule:
     retention = Retention(site.catalog, site.storage, lambda: site.config)
-    return Schedule(site.catalog, site.router(), retention, send=lambda *_: None, backlog=lambda: 0, monotonic=seconds)
+    return Schedule(
+        site.catalog, site.router(), retention, send=lambda *_: None, backlog=lambda: 0, monotonic=seconds, boot=boot
+    )
 
 
 def steps_back(site: Site) -> int:
@@ -66,3 +70,80 @@ def test_housekeeping_and_the_sweep_of_what_has_no_row_go_on_after_the_step(site
     schedule.step()
     assert schedule._kept_house_at == site.clock.now
     assert schedule.retention._swept_at == site.clock.now
+
+
+def test_a_clock_set_back_while_no_schedule_ran_is_noticed_at_the_next_start(site: Site) -> None:
+    """Killed within the half second after the step, or stopped to set the clock: all waited for as long again."""
+    seconds = Seconds()
+    schedule_of(site, seconds).step()
+    site.clock.tick(5)
+    seconds.now += 5
+    site.receive([film(1)], released=False)
+    site.clock.tick(-3600)
+    seconds.now += 7
+    schedule = schedule_of(site, seconds)
+    schedule.step()
+    assert site.jobs() == []
+    site.clock.tick(21)
+    seconds.now += 21
+    schedule.step()
+    assert len(site.jobs()) == 1
+    assert steps_back(site) == 1
+    schedule_of(site, seconds).step()
+    assert steps_back(site) == 1
+
+
+def test_a_clock_set_back_before_the_machine_was_started_anew_or_another_took_over_is_noticed(site: Site) -> None:
+    seconds = Seconds()
+    schedule_of(site, seconds).step()
+    site.receive([film(1)], released=False)
+    site.clock.tick(-3600)
+    schedule = schedule_of(site, Seconds(), boot="the next boot")
+    schedule.step()
+    site.clock.tick(21)
+    schedule.step()
+    assert len(site.jobs()) == 1
+    schedule_of(site, Seconds(), boot="one more").step()
+    assert steps_back(site) == 1
+
+
+def test_a_start_after_a_pause_or_beside_another_machine_whose_clock_is_a_little_ahead_moves_nothing(
+    site: Site,
+) -> None:
+    seconds = Seconds()
+    schedule_of(site, seconds).step()
+    site.clock.tick(86400)
+    schedule_of(site, Seconds(), boot="the next day").step()
+    site.clock.tick(1 - SET_BACK.total_seconds())
+    schedule_of(site, Seconds(), boot="another machine").step()
+    assert steps_back(site) == 0
+
+
+def test_what_the_clock_says_is_told_at_times_and_not_at_each_step(site: Site) -> None:
+    seconds = Seconds()
+    schedule = schedule_of(site, seconds)
+    told = set()
+    for _ in range(40):
+        schedule.step()
+        with site.catalog.read() as session:
+            told.add(session.scalars(select(ClockReading.seconds)).one())
+        site.clock.tick(0.5)
+        seconds.now += 0.5
+    assert told == {0.0, 10.0}
+
+
+def test_what_could_not_be_moved_is_moved_at_the_next_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = Seconds()
+    schedule = schedule_of(site, seconds)
+    schedule.step()
+    site.clock.tick(-3600)
+
+    def away(*_: object) -> int:
+        raise OperationalError("", None, Exception("the database is away"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(clock_steps, "moved", away)
+        with pytest.raises(OperationalError):
+            schedule.step()
+    schedule_of(site, seconds).step()
+    assert steps_back(site) == 1

@@ -25,6 +25,11 @@ class CuttingProxy:
         self.port: int = self._door.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def messages(self) -> int:
+        """How many the server has sent since it was told where to cut."""
+        return self._messages
+
     def at(self, cut: int) -> None:
         """Count anew, and end the connection at this message."""
         self._messages, self.cut = 0, cut

@@ -3,74 +3,25 @@
 from __future__ import annotations
 
 import os
-import random
 import resource
 import signal
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 import psutil
 import redis
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import select
 
+from chaos import database_faults
 from chaos.disks import limit_files
-from chaos.hospital import ROLES, Hospital
-from chaos.senders import Ledger, send_whole
+from chaos.fault_kinds import FAULTS, Chance, Fault, Scene, Strike, Unavailable, fault
+from chaos.hospital import ROLES
+from chaos.senders import send_whole
 from chaos.studies import POISON, of_bad_model
 from peers import until
 from whyray.catalog import Delivery, DeliveryState
-
-Chance = random.Random
-
-
-class Unavailable(Exception):  # noqa: N818 - named for what it says
-    """This fault can't be made here; says why."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a fault works on."""
-
-    hospital: Hospital
-    ledger: Ledger
-    names: Iterator[str]
-    """A fresh name for each study that a fault sends."""
-    patience: float
-    """The longest that an ordinary fault holds, in seconds."""
-
-    def hold(self, chance: Chance, most: float | None = None) -> float:
-        """Let the fault last: the random moment is the test, not a wait for something."""
-        seconds = chance.uniform(0.1, 1.0) * (most or self.patience)
-        time.sleep(seconds)
-        return seconds
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A kind of fault. `weight`: how often it is drawn among the others."""
-
-    name: str
-    what: str
-    strike: Callable[[Scene, Chance], str]
-    weight: float = 1.0
-
-
-FAULTS: dict[str, Fault] = {}
-Strike = Callable[[Scene, Chance], str]
-
-
-def fault(name: str, what: str, *, weight: float = 1.0) -> Callable[[Strike], Strike]:
-    """Register a kind."""
-
-    def register(strike: Strike) -> Strike:
-        FAULTS[name] = Fault(name, what, strike, weight)
-        return strike
-
-    return register
 
 
 def _somebody(scene: Scene, role: str, chance: Chance) -> int:
@@ -78,6 +29,9 @@ def _somebody(scene: Scene, role: str, chance: Chance) -> int:
     if not pids:
         raise Unavailable(f"no {role} runs at this moment")
     return chance.choice(pids)
+
+
+__all__ = ["FAULTS", "Fault", "Scene", "Unavailable", "database_faults", "of_kinds"]
 
 
 # --- processes ---------------------------------------------------------------------------------------------------
@@ -176,48 +130,6 @@ def _flushall(scene: Scene, chance: Chance) -> str:
     except redis.RedisError as error:
         raise Unavailable("Redis does not answer at this moment") from error
     return ""
-
-
-@fault("sqlite lock", "BEGIN EXCLUSIVE held on the SQLite catalog")
-def _lock(scene: Scene, chance: Chance) -> str:
-    if scene.hospital.postgres is not None:
-        raise Unavailable("the catalog is in PostgreSQL")
-    connection = sqlite3.connect(
-        scene.hospital.serve.folder / "state" / "catalog.sqlite", timeout=30, isolation_level=None
-    )
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-        return f"{scene.hold(chance, 3 * scene.patience):.1f} s"
-    except sqlite3.OperationalError as error:
-        raise Unavailable("the lock was not to be had") from error
-    finally:
-        connection.close()
-
-
-@fault("postgres terminate", "pg_terminate_backend of all connections", weight=4.0)
-def _terminate(scene: Scene, chance: Chance) -> str:
-    postgres = scene.hospital.postgres
-    if postgres is None:
-        raise Unavailable("the catalog is in SQLite")
-    engine = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            return f"{len(connection.execute(text(query)).all())} backends"
-    finally:
-        engine.dispose()
-
-
-@fault("postgres restart", "PostgreSQL stopped at once (immediate), and started again", weight=1.0)
-def _restart(scene: Scene, chance: Chance) -> str:
-    postgres = scene.hospital.postgres
-    if postgres is None:
-        raise Unavailable("the catalog is in SQLite")
-    with suppress(AssertionError):
-        postgres.stop()
-    held = scene.hold(chance)
-    scene.hospital.mend_postgres()
-    return f"{held:.1f} s"
 
 
 # --- disks -------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from whyray.app.compare_contents import ContentComparer
 from whyray.base.errors import PeerRefused
 from whyray.catalog import Event, JobState, ResultRow, WorkitemStage, clock_steps, contents, deliveries, jobs, workitems
 from whyray.jobs.worker import run_job
-from whyray.worklist import Performer
+from whyray.worklist import Order, Performer
 from worklist.conftest import PATIENT, MakePerformer, Served, code, film, workitem
 
 
@@ -345,6 +345,67 @@ def test_a_request_to_cancel_stops_the_job(site: Site, served: Served, performer
     assert reason(served, uid) == ("110500", "cancelled on request")
     (job,) = site.jobs()
     assert job.state is JobState.CANCELLED
+
+
+def test_a_job_made_after_the_clock_was_set_back_is_stopped_with_its_workitem(
+    site: Site, served: Served, performer: MakePerformer
+) -> None:
+    """It was entered as an hour older than the workitem that it was made for, and ran on."""
+    image = film()
+    site.receive([image])
+    uid, one = served.create(workitem(image)), performer()
+    make_jobs = one.make_jobs
+
+    def later(route: str, order: Order) -> list[str]:
+        site.clock.tick(-3600)
+        return make_jobs(route, order)
+
+    steps(site, replace(one, make_jobs=later))
+    assert served.send("POST", f"/workitems/{uid}/cancelrequest").status_code == 202
+    with site.catalog.begin() as session:
+        clock_steps.moved(session, timedelta(hours=1), site.clock())
+    steps(site, one, 2)
+    assert served.state(uid) == "CANCELED"
+    assert [job.state for job in site.jobs()] == [JobState.CANCELLED]
+
+
+def test_a_job_that_was_there_before_the_clock_was_set_back_is_not_stopped_with_a_later_workitem(
+    site: Site, served: Served, performer: MakePerformer
+) -> None:
+    """It was entered as an hour younger than the workitem, and was taken for one of its own."""
+    image = film()
+    site.receive([image])
+    served.create(workitem(image))
+    one = performer()
+    steps(site, one)
+    (before,) = site.jobs()
+    site.clock.tick(-3600)
+    with site.catalog.begin() as session:
+        clock_steps.moved(session, timedelta(hours=1), site.clock())
+    withdrawn = served.create(workitem(image, whole_series=True))
+    steps(site, one)
+    assert served.send("POST", f"/workitems/{withdrawn}/cancelrequest").status_code == 202
+    steps(site, one, 2)
+    assert served.state(withdrawn) == "CANCELED"
+    assert [(job.id, job.state) for job in site.jobs()] == [(before.id, JobState.QUEUED)]
+
+
+def test_a_workitem_whose_clock_was_set_back_does_not_end_before_it_started(
+    site: Site, served: Served, performer: MakePerformer
+) -> None:
+    image = film()
+    site.receive([image])
+    uid, one = served.create(workitem(image)), performer()
+    steps(site, one)
+    worked(site)
+    deliver(site)
+    site.clock.tick(-3600)
+    with site.catalog.begin() as session:
+        clock_steps.moved(session, timedelta(hours=1), site.clock())
+    steps(site, one, 2)
+    assert served.state(uid) == "COMPLETED"
+    done = told(served, uid)
+    assert done.PerformedProcedureStepStartDateTime <= done.PerformedProcedureStepEndDateTime
 
 
 def test_the_same_order_twice_is_one_job_and_both_are_completed(

@@ -196,7 +196,7 @@ class ProcessHeartbeat:
             try:
                 self._seen()
                 away = ""
-            except SQLAlchemyError as error:
+            except Exception as error:  # no memory, as little as no catalog, must end it
                 # once for each reason: the log may lie on the disk that is full
                 if away != (away := typed_error(error).message):
                     _log.error("%s can't say that it is alive: %s", self.name, away)

@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.base.failures import logged, typed_error
-from whyray.catalog import Catalog, clock_steps, job_queue, jobs, tallies
+from whyray.base.sources import this_boot
+from whyray.catalog import Catalog, clock_readings, clock_steps, job_queue, jobs, tallies
 
 _log = logging.getLogger("whyray.schedule")
 SEND_AGAIN_AFTER = timedelta(seconds=90)
@@ -43,9 +44,14 @@ class Schedule:
     """Looks at contents that came under known UIDs."""
     housekeeping_every: timedelta = timedelta(minutes=5)
     fold_every: timedelta = timedelta(seconds=10)
+    read_clock_every: float = 10.0
+    """Seconds after which the catalog is told what the clock says."""
     monotonic: Callable[[], float] = time.monotonic
     """Seconds that nobody sets."""
+    boot: str = field(default_factory=this_boot)
+    """Within what `monotonic` goes on."""
     _last_step: tuple[datetime, float] | None = field(default=None)
+    _clock_kept_at: float | None = field(default=None)
     _kept_house_at: datetime | None = field(default=None)
     _folded_at: datetime | None = field(default=None)
     _stirred: threading.Event = field(default_factory=threading.Event)
@@ -70,15 +76,26 @@ class Schedule:
             self.retention.step()
 
     def _heed_the_clock(self) -> None:
-        """Where the clock was set back since the last step, move what waits for a time by as much."""
+        """Where the clock was set back since the last step, move what waits for a time by as much.
+
+        At the first step: since any schedule of this installation has told the catalog what its clock says.
+        """
         now, seconds = self.catalog.clock(), self.monotonic()
-        if self._last_step is not None:
+        if self._last_step is None:
+            with self.catalog.read() as session:
+                back = clock_readings.set_back(session, self.boot, now, seconds)
+        else:
             then, seconds_then = self._last_step
             back = timedelta(seconds=seconds - seconds_then) - (now - then)
-            if back >= SET_BACK:
-                _log.warning("the clock was set back by %.0f s", back.total_seconds())
-                with self.catalog.begin() as session:
+        was_set_back = back >= SET_BACK
+        if was_set_back or self._clock_kept_at is None or seconds - self._clock_kept_at >= self.read_clock_every:
+            with self.catalog.begin() as session:
+                if was_set_back:
+                    _log.warning("the clock was set back by %.0f s", back.total_seconds())
                     clock_steps.moved(session, back, now)
+                clock_readings.keep(session, self.boot, now, seconds, was_set_back=was_set_back)
+            self._clock_kept_at = seconds
+            if was_set_back:
                 self._kept_house_at = self._folded_at = None
         self._last_step = now, seconds
 

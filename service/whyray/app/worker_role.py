@@ -18,6 +18,7 @@ from celery import Celery, bootsteps
 from whyray.app.context import Context, ProcessHeartbeat
 from whyray.app.job_programs import job_process
 from whyray.base.errors import WhyRayError
+from whyray.base.sources import random_id
 from whyray.catalog import JobState
 from whyray.jobs.attempt import Work, attempt
 from whyray.jobs.job_process import JobProcess
@@ -103,7 +104,9 @@ def open_worker(path: Path, first: JobProcess | None = None) -> Worker:
     memory = memory_of_a_job(workers)
 
     def attempted(job_id: str, work: Work) -> JobState | None:
-        state = attempt(job_id, heartbeat.name, context.catalog, context.config, rng, work)
+        # each attempt under a name of its own: two containers may be called alike and give their workers one number
+        owner = f"{heartbeat.name}:{random_id()[:8]}"
+        state = attempt(job_id, owner, context.catalog, context.config, rng, work)
         if state is JobState.DONE:
             tell_of_results(context.redis_url)
         return state

@@ -72,6 +72,8 @@ class AuditSender:
             logged(_log, error, "the audit trail can't be read; tried again")
         except WhyRayError as error:
             self._tell(name, error)
+        except Exception as error:  # the thread must go on, and somebody must hear that nothing is sent
+            self._tell(name, logged(_log, error, "sending the audit trail"))
         self._wait = min(2 * self._wait, self._longest_wait)
         return False
 

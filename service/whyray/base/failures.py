@@ -40,6 +40,8 @@ _FULL = ("disk is full", "disk full", "no space left", "diskfull")
 _SQLITE_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 """SQLite's names for it: the second where there is no room for the index of its write-ahead log."""
 _SQLITE_NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
+_READ_ONLY_TRANSACTION = "25006"
+"""PostgreSQL's SQLSTATE of a write where none is taken."""
 _SQLITE_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
@@ -127,6 +129,12 @@ def trouble_of_catalog(error: BaseException, head: str = "", doing: str = "") ->
         return None
     if _is_full(outage):
         return ResourceExhausted(f"{head}the disk of the catalog is full{doing}")
+    if getattr(getattr(outage, "orig", None) or outage, "sqlstate", None) == _READ_ONLY_TRANSACTION:
+        return PeerUnreachable(
+            f"{head}the catalog's server takes no writes: it is a standby, or was set to read only{doing}",
+            advice="Check which server the catalog's url leads to: `target_session_attrs=read-write` in it finds the "
+            "primary among several hosts.",
+        )
     if (name := _name_by_sqlite(outage)).startswith(_SQLITE_NOT_WRITABLE):
         return PeerUnreachable(
             f"{head}the catalog can't be reached: its file or folder can't be opened or written ({name}){doing}",

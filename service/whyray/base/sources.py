@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 
 Clock = Callable[[], datetime]
 """Says what time it is, timezone-aware."""
@@ -20,6 +24,18 @@ def system_clock() -> datetime:
 def is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
     """Whether what was done `last`, or never, is to be done again; at once where the clock was set back since."""
     return last is None or not timedelta(0) <= now - last < every
+
+
+@cache
+def this_boot() -> str:
+    """What tells this run of this machine from others: `time.monotonic` goes on in it, across processes.
+
+    At most 96 characters. Where the system does not tell, it is this process alone.
+    """
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/time').readlink()}"  # a container may have a monotonic clock of its own
+    return f"{platform.node()[:40]} {uuid.uuid4()}"
 
 
 def random_id() -> str:

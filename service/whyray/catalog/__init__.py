@@ -12,7 +12,9 @@ from whyray.catalog import (
     accounts,
     announcements,
     api_tokens,
+    attempts,
     audit,
+    clock_readings,
     clock_steps,
     conflicts,
     contents,
@@ -82,6 +84,7 @@ from whyray.catalog.states import (
 from whyray.catalog.studies import Arrival, Received
 from whyray.catalog.study_states import STUDY_STATE, StudyState
 from whyray.catalog.tables import (
+    ClockReading,
     Event,
     Installation,
     Instance,
@@ -119,6 +122,7 @@ __all__ = [
     "AuditStudy",
     "Base",
     "Catalog",
+    "ClockReading",
     "Conflict",
     "ConflictDecision",
     "Delivery",
@@ -160,7 +164,9 @@ __all__ = [
     "accounts",
     "announcements",
     "api_tokens",
+    "attempts",
     "audit",
+    "clock_readings",
     "clock_steps",
     "conflicts",
     "contents",

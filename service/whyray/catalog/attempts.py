@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -92,6 +92,32 @@ def renew(session: Session, table: type[Outgoing], ids: Collection[str], owner: 
     )
     session.execute(update(table).where(table.id.in_(mine)).values(lease_until=until))
     return mine
+
+
+def end_leases_of_the_dead(
+    session: Session, table: type[Outgoing], machine: str, is_alive: Callable[[int], bool], now: datetime
+) -> int:
+    """Let what a sender held that died on this machine be taken up at once; says how much that was.
+
+    Parameters
+    ----------
+    machine
+        Its name, with which its senders' names begin: 'MACHINE:PROCESS:…'.
+    is_alive
+        Whether a process of that number is another sender of this machine.
+    """
+    held = select(table.lease_owner).where(table.state == DeliveryState.SENDING).distinct()
+    dead = []
+    for owner in session.scalars(held):
+        name, _, rest = (owner or "").partition(":")
+        number = rest.partition(":")[0]
+        if name == machine and number.isdecimal() and not is_alive(int(number)):
+            dead.append(owner)
+    theirs = select(table).where(table.state == DeliveryState.SENDING, table.lease_owner.in_(dead)).order_by(table.id)
+    rows = session.scalars(theirs.with_for_update()).all() if dead else ()
+    for row in rows:
+        row.lease_until = now  # and its attempt is counted: it may be what the sender died of
+    return len(rows)
 
 
 def hand_back(session: Session, table: type[Outgoing], ids: Collection[str], owner: str) -> None:

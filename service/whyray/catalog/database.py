@@ -29,6 +29,7 @@ from whyray.base.sources import Clock, IdSource, random_id, system_clock
 from whyray.catalog.audit import SEALING, WAITING, append_waiting
 from whyray.catalog.columns import Base
 from whyray.catalog.partial_indexes import tell_postgresql
+from whyray.catalog.postgresql import PostgresqlSessions, open_engine, take_your_time
 from whyray.catalog.prepared import Prepared
 
 _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
@@ -95,6 +96,7 @@ class Catalog:
         self._info = {_NEW_ID: new_id, SEALING: keys}
         self._writing = threading.local()
         self.engine = _engine(self.url)
+        self._postgresql = PostgresqlSessions(self.engine) if self.engine.dialect.name == "postgresql" else None
         if migrate and apart:
             upgrade_apart(self.engine)
         if migrate:
@@ -154,8 +156,10 @@ class Catalog:
         self._writing.begun = True
         try:
             with self._bare() as (connection, transaction):
-                if self.engine.dialect.name == "sqlite":
+                if self._postgresql is None:
                     transaction.cursor.execute("BEGIN IMMEDIATE")
+                else:
+                    self._postgresql.begin_bare(connection.info, transaction.cursor)
                 try:
                     yield transaction
                 except BaseException:
@@ -177,9 +181,10 @@ class Catalog:
         try:
             yield connection, BareTransaction(connection.cursor(), dialect)
         except dialect.loaded_dbapi.Error as error:
-            if dialect.is_disconnect(error, connection, None):
+            lost = self._postgresql is not None and self._postgresql.is_lost(error)
+            if lost or dialect.is_disconnect(error, connection, None):
                 connection.invalidate(error)
-            raise DBAPIError(None, None, error) from error
+            raise DBAPIError(None, None, error, connection_invalidated=lost) from error
         finally:
             connection.close()  # back into the pool, which rolls back what is left
 
@@ -222,12 +227,8 @@ def is_one_of(session: Session, column: InstrumentedAttribute[Any], values: Iter
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
-        if engine.dialect.name == "postgresql":
-            tell_postgresql(Base.metadata)
-            event.listen(engine, "connect", _commit_durably)
-            event.listen(engine, "connect", _answer_at_once)
-        return engine
+        tell_postgresql(Base.metadata)
+        return open_engine(url)
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
@@ -255,27 +256,6 @@ def _engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
-
-
-def _commit_durably(connection: Any, _record: Any) -> None:
-    """Where PostgreSQL is set up to say committed before it is, ask for better: senders are told Success after that."""
-    with connection.cursor() as cursor:
-        (level,) = cursor.execute("SHOW synchronous_commit").fetchone()
-        if level == "off":
-            cursor.execute("SET synchronous_commit TO on")
-    connection.commit()
-
-
-def _answer_at_once(connection: Any, _record: Any) -> None:
-    """Ask PostgreSQL neither to compile a query nor to spread it over processes.
-
-    All that the catalog is asked is answered from an index within milliseconds, where a guess takes it for more: the
-    start of two processes takes ten.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SET jit TO off")
-        cursor.execute("SET max_parallel_workers_per_gather TO 0")
-    connection.commit()
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -311,6 +291,7 @@ def upgrade(engine: Engine) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            take_your_time(connection)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -6,7 +6,7 @@ import logging
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import audit
@@ -80,3 +80,13 @@ def recent(
     if job is not None:
         query = query.where(Event.job_id == job)
     return list(session.scalars(query))
+
+
+def last_id(session: Session) -> int:
+    """The number of the newest event; 0 where there is none. Numbers go up, whatever the clock says."""
+    return session.scalar(select(func.max(Event.id))) or 0
+
+
+def first_of_job(session: Session, job_id: str, kind: EventKind) -> int | None:
+    """The number of the first event of a kind that names this job; None where none does, or none any more."""
+    return session.scalar(select(func.min(Event.id)).where(Event.job_id == job_id, Event.kind == kind))

@@ -285,6 +285,8 @@ class Workitem(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    taken_after: Mapped[int | None] = mapped_column(Integer)
+    """The last event before WhyRay took it: jobs made for it are entered after that, whatever a clock says."""
 
     __table_args__ = (UniqueConstraint("worklist", "uid"),)
 
@@ -295,6 +297,16 @@ class Installation(Base):
     __tablename__ = "installation"
     id: Mapped[int] = mapped_column(primary_key=True)
     device_uid: Mapped[str] = mapped_column(String(64))
+
+
+class ClockReading(Base):
+    """What the clock of one machine said when the schedule that runs there last looked."""
+
+    __tablename__ = "clock_readings"
+    boot: Mapped[str] = mapped_column(String(96), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seconds: Mapped[float]
+    """What its monotonic clock said at that moment."""
 
 
 class Event(Base):

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from whyray.catalog import tallies
+from whyray.catalog import events, tallies
 from whyray.catalog.states import WorkitemStage, WorkitemState
 from whyray.catalog.tables import Workitem
 
@@ -58,6 +58,7 @@ def take(session: Session, workitem_id: int, claim_uid: str, route: str, now: da
     if row is None or row.stage is not None or row.state is not WorkitemState.SCHEDULED:
         return False
     row.stage, row.claim_uid, row.route, row.started_at = WorkitemStage.CLAIMING, claim_uid, route, now
+    row.taken_after = events.last_id(session)
     return True
 
 
@@ -103,7 +104,7 @@ def held(session: Session, workitem_id: int, owner: str) -> Workitem | None:
 def release_claim(session: Session, row: Workitem) -> None:
     """Take back that WhyRay is going to claim it; of other worklists nothing stays here."""
     if row.worklist == OWN:
-        row.stage = row.claim_uid = row.route = row.started_at = None
+        row.stage = row.claim_uid = row.route = row.started_at = row.taken_after = None
     else:
         session.delete(row)
 

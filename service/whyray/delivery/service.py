@@ -31,7 +31,7 @@ from whyray.delivery.commitment import (
 from whyray.delivery.cstore import batches, store
 from whyray.delivery.destination_worker import DestinationWorker
 from whyray.delivery.entries import Entries
-from whyray.delivery.lease import LeaseKeeper
+from whyray.delivery.lease import LeaseKeeper, take_over_from_the_dead
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
 from whyray.delivery.stow import stow
 from whyray.delivery.syntaxes import Compression
@@ -110,6 +110,7 @@ class DeliveryService:
 
     def run(self, stop_event: threading.Event) -> None:
         """Deliver until `stop_event` is set; then finish the objects under way and hand the rest back."""
+        take_over_from_the_dead(self.catalog)
         try:
             while not stop_event.is_set():
                 self.poll()

@@ -7,8 +7,6 @@ import threading
 import time
 from types import TracebackType
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from whyray.base.errors import TimeLimit, WhyRayError
 from whyray.catalog import Catalog, jobs
 from whyray.jobs.device_turn import AT_THE_DEVICE
@@ -69,6 +67,6 @@ class Heartbeat:
                     jobs.renew(session, self._job_id, self._owner, self._done, self._words, self._catalog.clock())
             except WhyRayError as error:
                 self._said = error
-            except SQLAlchemyError as error:
+            except Exception as error:  # no memory, as little as no catalog, must end it
                 # the lease outlives a short outage of the catalog; if it doesn't, `finish` refuses to write
                 _log.warning("job %s: the catalog did not take the heartbeat: %s", self._job_id, type(error).__name__)

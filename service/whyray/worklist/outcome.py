@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,8 @@ from whyray.catalog import (
     ResultRow,
     Series,
     Study,
+    Workitem,
+    events,
     job_sources,
     jobs,
     revisions,
@@ -118,12 +120,20 @@ def _is_settled(job: Job) -> bool:
     return job.study.received_sequence <= job.study.routed_sequence
 
 
-def stop_jobs(session: Session, job_ids: Iterable[str], now: datetime, *, since: datetime) -> None:
-    """Cancel those of these jobs that are not done; one from before `since` was not made for the workitem: it stays."""
-    for job_id in job_ids:
+def stop_jobs(session: Session, workitem: Workitem, now: datetime) -> None:
+    """Cancel those of a workitem's jobs that are not done; one that there was before was not made for it: it stays."""
+    for job_id in workitem.job_ids:
         job = session.get(Job, job_id)
-        if job is not None and job.created_at >= since and job.state in job_sources("cancel"):
+        if job is not None and job.state in job_sources("cancel") and _is_made_since(session, job, workitem):
             jobs.cancel(session, job.id, now, actor="worklist")
+
+
+def _is_made_since(session: Session, job: Job, workitem: Workitem) -> bool:
+    """By the order of events, since the clock may have been set in between."""
+    made = events.first_of_job(session, job.id, "job.created")
+    if workitem.taken_after is None or made is None:  # taken before revision 0027, or removed by retention
+        return job.created_at >= (workitem.started_at or workitem.created_at)
+    return made > workitem.taken_after
 
 
 def outputs_of(session: Session, job_ids: Sequence[str], config: Config) -> list[Output]:

@@ -127,8 +127,8 @@ class Performer:
             try:
                 with self.catalog.begin() as session:
                     workitems.renew(session, self.owner, self.catalog.clock())
-            except SQLAlchemyError as error:
-                _log.error("the catalog can't be reached: %s", type(error).__name__)
+            except Exception as error:  # no memory, as little as no catalog, must end it
+                logged(_log, error, "the leases of workitems could not be renewed")
 
     def step(self) -> None:
         """Ask the worklists whose time it is, and do what can be done now."""
@@ -336,16 +336,16 @@ class Performer:
         workitem = self._workitem(row, source)
         with self.catalog.read() as session:
             outputs = outputs_of(session, row.job_ids, self.config())
-        start = row.started_at or row.created_at
-        station = self.config().listener.ae_title
-        done = performed(workitem, station, start, self.catalog.clock(), outputs)
+        now = self.catalog.clock()
+        start = min(row.started_at or row.created_at, now)  # the clock may have been set back since
+        done = performed(workitem, self.config().listener.ae_title, start, now, outputs)
         done.update(progress(1.0, "done"))
         return self._close(row, source, done, WorkitemState.COMPLETED)
 
     def _cancel(self, row: Workitem, source: Source) -> WorkitemStage:
         now = self.catalog.clock()
         with self.catalog.begin() as session:
-            stop_jobs(session, row.job_ids, now, since=row.started_at or row.created_at)
+            stop_jobs(session, row, now)
         if row.cancel_requested or row.reason is None:
             told = discontinued("cancelled on request", now)
         else:

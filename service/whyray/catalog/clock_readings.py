@@ -1,0 +1,45 @@
+"""What the clock of each machine said last, so that one that was set back while nobody looked is noticed at a start."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from whyray.catalog.tables import ClockReading
+
+_REMEMBERED = timedelta(days=30)
+
+
+def set_back(session: Session, boot: str, now: datetime, seconds: float) -> timedelta:
+    """By how much a clock that says `now` was set back since any was read last; zero or less where none was.
+
+    Since this machine's own last reading it is exact. Before that, or where another machine has read last, it is what
+    is known of it: the clock can't have said less than it did then.
+
+    Parameters
+    ----------
+    boot
+        Between which starts of which machine this is; see `base.sources.this_boot`.
+    seconds
+        What that machine's monotonic clock says.
+    """
+    latest = session.scalar(select(func.max(ClockReading.at)))
+    back = timedelta(0) if latest is None else latest - now
+    own = session.get(ClockReading, boot)
+    if own is not None:
+        back = max(back, timedelta(seconds=seconds - own.seconds) - (now - own.at))
+    return back
+
+
+def keep(session: Session, boot: str, now: datetime, seconds: float, *, was_set_back: bool = False) -> None:
+    """Enter what the clock says; where it `was_set_back`, what was read before that is forgotten."""
+    if was_set_back:
+        session.execute(delete(ClockReading).where(ClockReading.at > now))
+    row = session.get(ClockReading, boot)
+    if row is None:
+        session.execute(delete(ClockReading).where(ClockReading.at < now - _REMEMBERED))
+        session.add(ClockReading(boot=boot, at=now, seconds=seconds))
+    else:
+        row.at, row.seconds = now, seconds
