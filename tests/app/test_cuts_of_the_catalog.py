@@ -36,6 +36,7 @@ from whyray.catalog import (
     Study,
     announcements,
     deliveries,
+    job_queue,
     jobs,
     known_series,
 )
@@ -123,7 +124,7 @@ class Way:
                 jobs.finish(session, job_id, owner, _TWO_RESULTS, [], site.clock())
 
         with site.catalog.read() as session:
-            job_id = jobs.next_claimable(session, site.clock())
+            job_id = job_queue.next_claimable(session, site.clock())
         if job_id is not None:
             attempt(job_id, owner, site.catalog, lambda: site.config, random.Random(0), finish)
 

@@ -16,7 +16,19 @@ from catalog.rows import NOON, result
 from site_under_test import ROUTE, Site, film
 from whyray.app.rejection_notes import rejection_note
 from whyray.base.errors import DecodeError
-from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, Study, jobs, removal, studies
+from whyray.catalog import (
+    Delivery,
+    DeliveryState,
+    Event,
+    Job,
+    JobState,
+    ResultRow,
+    Study,
+    job_inputs,
+    jobs,
+    removal,
+    studies,
+)
 from whyray.catalog.attention import attention
 from whyray.catalog.shortages import Disks
 
@@ -54,7 +66,7 @@ def events(site: Site) -> list[Event]:
 
 def taken(site: Site, job: Job) -> set[str]:
     with site.catalog.read() as session:
-        found = jobs.inputs(session, session.get_one(Job, job.id))
+        found = job_inputs.instances(session, session.get_one(Job, job.id))
     return {instance.sop_instance_uid for group in found.values() for instance in group}
 
 
