@@ -242,6 +242,6 @@ def test_suv_that_was_computed_elsewhere_needs_no_weight(weight: str) -> None:
 def test_what_is_no_mapping_at_all_is_none() -> None:
     made = resonance()
     for data in made:
-        data.add_new("RealWorldValueMappingSequence", "UN", b"rubbish")
+        data.add_new("RealWorldValueMappingSequence", "LO", "rubbish")
     with pytest.raises(ImageError, match="found no Real World Value Mapping Sequence"):
         to_model(read(made), spec("ms"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydicom import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
@@ -44,6 +45,12 @@ _TERMS: dict[Computed, dict[str, tuple[frozenset[str], int]]] = {
 """By attribute, terms and the index of the first value that may be one: of MR (C.8.3.1.1.1), of PET (C.8.9.1.1.4), of
 derived pixel contrast (C.8.16.1.4), of contrast enhanced mammography, and what devices write of the kind: CT_SOM5 MIP,
 MAX IP."""
+_TAGS = {keyword: Tag(keyword) for attributes in _TERMS.values() for keyword in attributes}
+_FUNCTIONAL_GROUPS = [
+    Tag(keyword) for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+]
+_DERIVATION, _LUT_SHAPE = Tag("DerivationCodeSequence"), Tag("PresentationLUTShape")
+"""Tags, since a series may have thousands of slices and most have none of these: a keyword is looked up each time."""
 _DERIVATIONS: dict[str, Computed] = {
     **dict.fromkeys(("113074", "113075", "113078", "113079"), "projection"),
     "113062": "subtraction",
@@ -69,16 +76,18 @@ def computed(header: Dataset, frame_number: int) -> tuple[Computed, str] | None:
     A projection through slices (the largest values along a line, the smallest, a rendering, PET as it was projected
     again), or a difference of two images.
     """
-    groups = [group_item(header, frame_number, sequence) for sequence in _OF_FRAME]
-    holders = [header, *(group for group in groups if group is not None)]
+    holders = [header]
+    if any(tag in header for tag in _FUNCTIONAL_GROUPS):
+        groups = [group_item(header, frame_number, sequence) for sequence in _OF_FRAME]
+        holders += [group for group in groups if group is not None]
     for holder in holders:
         for kind, attributes in _TERMS.items():
             for keyword, (terms, first) in attributes.items():
-                values = written_texts(holder, keyword)[first:] if keyword in holder else ()
+                values = written_texts(holder, keyword)[first:] if _TAGS[keyword] in holder else ()
                 found = [value for value in values if not terms.isdisjoint(_words(value))]
                 if found:
                     return kind, f"{attribute_name(keyword)} '{found[0]}'"
-        for item in holder.get("DerivationCodeSequence") or []:
+        for item in (holder.get("DerivationCodeSequence") or []) if _DERIVATION in holder else []:
             code = written_texts(item, "CodeValue")[0]
             if code in _DERIVATIONS:
                 return _DERIVATIONS[
@@ -113,6 +122,8 @@ def origin_notes(header: Dataset, frame_number: int) -> tuple[Note, ...]:
     if made is not None:
         kind, said = made
         notes.append(Note(NoteKind.COMPUTED, f"{said}: {COMPUTED[kind]}"))
+    if _LUT_SHAPE not in header:
+        return tuple(notes)
     shape, photometric = (
         written_texts(header, name)[0] for name in ("PresentationLUTShape", "PhotometricInterpretation")
     )
