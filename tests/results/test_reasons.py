@@ -36,6 +36,7 @@ _BY_FORMAT = {
     "NAME": {
         "answer against its threshold",
         "answers as when it was onboarded",
+        "weights that learned nothing",
     },
     "RECORD": {"maps that hit what readers marked"},
     "NO_RECORD": {"marks that such maps were compared with"},

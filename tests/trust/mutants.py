@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 TESTS = (
     HERE / "test_a_mutated_card_is_noticed.py",
     HERE / "test_nothing_is_green_of_which_nothing_is_known.py",
+    HERE.parent / "quality/test_weights_that_learned_nothing.py",
     HERE.parent / "quality/test_cards_keep_their_budget_and_share_their_work.py::"
     "test_a_map_that_is_the_same_for_every_target_is_called_so",
 )
@@ -26,6 +27,7 @@ MEASUREMENTS = (
     "map health",
     "answers as when it was onboarded",
     "answers that differ between images",
+    "weights that learned nothing",
     "made again",
     "passes to make it again",
     "engine parity",
@@ -43,6 +45,7 @@ MEASUREMENTS = (
 THRESHOLDS = {
     "assess": ("PARITY_GREEN", "PARITY_RED"),
     "fidelity": ("COMPLETE", "INCOMPLETE", "PLACED", "LOST", "BETTER"),
+    "learned_weights": ("LEAST_WEIGHTS", "CHANCE", "MOST_RANDOM"),
     "known_answers": ("SAME", "OTHER", "LEAST_SPREAD"),
     "robustness": ("AGAIN", "SAME_MAP"),
     "anatomy": ("SURELY_INSIDE", "LEAST_INSIDE"),

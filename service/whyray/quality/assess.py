@@ -19,6 +19,7 @@ from whyray.quality.case_space import case_distance
 from whyray.quality.complexity import complexity
 from whyray.quality.fidelity import completeness, fidelity
 from whyray.quality.known_answers import answers_as_known
+from whyray.quality.learned_weights import weights_that_learned
 from whyray.quality.record import record_of
 from whyray.quality.robustness import made_again, repeatability, stability, target_swap
 from whyray.quality.scope_check import ScopeCheck, scope_measured
@@ -67,7 +68,7 @@ def assess(
     again = made_again(case, heatmap, affordable=budget.forwards - known.forwards - budget.least)
     budget = replace(budget, forwards=max(budget.forwards - known.forwards - again.forwards, 1))
     faithful, null = fidelity(case, heatmap, budget, seed, valid, made_again=again.grade is Grade.GREEN)
-    measured = [health, known, again, *engine(heatmap, null.parity), *faithful, *completeness(heatmap)]
+    measured = [health, known, *weights_that_learned(model), again, *engine(heatmap, null.parity), *faithful, *completeness(heatmap)]
     measured += complexity(heatmap.values)
     measured += inside_anatomy(heatmap, allowed, valid)
     measured += answer_against_threshold(case)

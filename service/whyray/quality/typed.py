@@ -16,6 +16,7 @@ from whyray.quality.budget import Budget
 from whyray.quality.card import Grade, Measurement, QualityCard
 from whyray.quality.case_space import case_distance
 from whyray.quality.known_answers import answers_as_known
+from whyray.quality.learned_weights import weights_that_learned
 from whyray.quality.scope_check import ScopeCheck, scope_measured
 
 TOLD_AGAIN = 1e-3
@@ -96,7 +97,8 @@ def assess_typed(
     measured = tuple(assessor(explanation, question))
     if not measured:
         return QualityCard(())
-    return QualityCard((*measured, answers_as_known(model, case.image), *scope_measured(scope), *case_distance(case)))
+    of_model = (answers_as_known(model, case.image), *weights_that_learned(model))
+    return QualityCard((*measured, *of_model, *scope_measured(scope), *case_distance(case)))
 
 
 def assessed_methods() -> frozenset[str]:

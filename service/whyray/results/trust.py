@@ -188,6 +188,7 @@ REASONS: Mapping[str, Reason] = {
     "scores are the surrogate's": "calculated_otherwise",
     "answers as when it was onboarded": "model_changed",
     "answers that differ between images": "answers_all_alike",
+    "weights that learned nothing": "weights_random",
     "changes with the weights": "same_without_training",
     "map with randomised weights": "same_without_training",
     "neighbours with randomised weights": "same_without_training",
