@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -125,7 +127,7 @@ def test_a_film_for_which_its_own_frame_leaves_too_little_is_for_another_time(
 ) -> None:
     film = synthetic.radiograph(np.zeros((512, 512), np.uint16))
     monkeypatch.setattr(extent, "memory_left", lambda: 4 << 20)
-    with pytest.raises(ResourceExhausted, match="need some 7 MiB of memory, and 4 MiB are left"):
+    with pytest.raises(ResourceExhausted, match="need some 9 MiB of memory, and 4 MiB are left"):
         read_images([film])
 
 
@@ -141,3 +143,13 @@ def test_the_same_file_given_twice_is_compared_without_its_pixels_in_memory(
     (image,) = read_images([path, copy]).or_raise()
     assert image.shape[0] == 4
     assert read_whole == []
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_process_of_jobs_knows_what_it_may_hold(device: str) -> None:
+    ask = (
+        "from whyray.base.free_memory import memory_left; from whyray.jobs.memory_limit import limit_this_process; "
+        f"limit_this_process(200 << 20, '{device}'); print(memory_left())"
+    )
+    said = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True)
+    assert 0 < int(said.stdout) < 200 << 20

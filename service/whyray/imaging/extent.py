@@ -16,7 +16,7 @@ LARGEST = 4 << 30
 NEEDED = 2.0
 """Bytes that explaining an image takes for each byte of its stored pixels, beside what every job takes: what
 tests/benchmarks/volume_memory.py measures of head CTs, rounded up."""
-NEEDED_A_PIXEL = 24
+NEEDED_A_PIXEL = 32
 """Bytes that it takes besides for each pixel of a frame: values, what is shown, maps in the source. Of a slice of CT
 that is nothing, of a mammogram most: what tests/benchmarks/large_images.py measures of those."""
 
