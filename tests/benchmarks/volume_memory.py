@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import re
 import sys
 import tempfile
 import time
@@ -85,10 +86,15 @@ def explain(paths: Sequence[Path], methods: Mapping[str, Sequence[str]], out: Pa
             out / package,
             templates=templates,
             at=datetime(2026, 1, 1, tzinfo=UTC),
-            progress=lambda _, words: peaks.enter(words),
+            progress=lambda _, words: peaks.enter(step_of(words)),
         )
     peaks.enter("")
     return Measured(peaks.steps, peaks.whole, time.perf_counter() - start, time.process_time() - cpu)
+
+
+def step_of(words: str) -> str:
+    """Words of progress without which file or frame is in hand."""
+    return re.sub(r"[:,] (file|frame) \d+ of \d+$", "", words)
 
 
 class Peaks:

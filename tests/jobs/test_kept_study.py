@@ -202,7 +202,7 @@ def test_a_study_of_which_something_could_not_be_read_is_read_anew(
     refused = Refusal((), DecodeError("the decoder was ended"))
     reading = kept_study.read_images
     with monkeypatch.context() as patched:
-        patched.setattr(kept_study, "read_images", lambda files: replace(reading(files), refusals=(refused,)))
+        patched.setattr(kept_study, "read_images", lambda *given: replace(reading(*given), refusals=(refused,)))
         done(first, process.tools())
     assert process.studies._study is None
     done(second, process.tools())

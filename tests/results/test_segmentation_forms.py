@@ -12,10 +12,11 @@ import pytest
 import synthetic
 from peers import require
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of, image_of
-from results.sources import SOURCES, image_named, read
+from results.sources import SOURCES, VOLUMES, image_named, read
 from results.test_validity import rich_answer
+from whyray.base.errors import ImageError
 from whyray.quality import Grade
-from whyray.results import Finding, Templates, build_results, encode
+from whyray.results import Finding, Templates, build_results, encode, segmentation_frames
 
 FRACTIONAL, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 
@@ -189,3 +190,26 @@ def test_a_heatmap_of_a_radiograph_opens_in_highdicom(kind, templates):
     (result,) = build_results(answer, ["pm"], templates)
     heatmap = highdicom.pm.ParametricMap.from_dataset(read(encode(result.dataset)))
     np.testing.assert_array_equal(heatmap.pixel_array, answer.findings[0].maps[0].values[0])
+
+
+def test_empty_frames_are_left_out_where_the_object_would_be_too_large(templates, errors_of, monkeypatch):
+    answer = rich_answer(image_named(VOLUMES[0]))
+    whole = by_type(build_results(answer, ["seg"], templates))["BINARY"]
+    monkeypatch.setattr(segmentation_frames, "LARGEST_WITH_EMPTY", 1)
+    lean = by_type(build_results(answer, ["seg"], templates))["BINARY"]
+    for large, small in zip(whole, lean, strict=True):
+        assert errors_of(encode(small)) == []
+        assert small.SOPInstanceUID != large.SOPInstanceUID
+        kept = [bool(frame.any()) for frame in large.pixel_array.reshape(-1, large.Rows, large.Columns)]
+        assert small.NumberOfFrames == sum(kept) < large.NumberOfFrames
+        np.testing.assert_array_equal(
+            small.pixel_array.reshape(-1, large.Rows, large.Columns),
+            large.pixel_array.reshape(-1, large.Rows, large.Columns)[kept],
+        )
+
+
+def test_a_segmentation_whose_length_cannot_be_written_is_refused_with_what_to_do(templates, monkeypatch):
+    monkeypatch.setattr(segmentation_frames, "LARGEST", 100)
+    with pytest.raises(ImageError, match=r"expected a Segmentation of at most 0 MiB.*frames in which segments") as no:
+        build_results(rich_answer(image_named(VOLUMES[0])), ["seg"], templates)
+    assert "segmentation.label_maps" in no.value.advice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, SupportsIndex, TypeVar, cast, overload
 
@@ -29,6 +29,22 @@ class Room:
         return True
 
 
+class LastFrame:
+    """The frame that was asked for last: of one array, or of several of which one is looked at at a time."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[object, int, NDArray[Any]] | None = None
+
+    def of(self, array: object, index: int) -> NDArray[Any] | None:
+        """The frame of the array that goes by that name; None where another was asked for since."""
+        kept = self._kept  # another thread may ask for another frame meanwhile
+        return kept[2] if kept is not None and kept[0] is array and kept[1] == index else None
+
+    def keep(self, array: object, index: int, frame: NDArray[Any]) -> None:
+        """Keep this frame, and no other any more."""
+        self._kept = array, index, frame
+
+
 class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
     """Read-only values (frames, rows, columns, ...) whose frames are made when they are asked for.
 
@@ -44,7 +60,8 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
     room
         For frames that stay in memory; without one, none but the last does.
     remember
-        Whether the last frame stays.
+        Whether the last frame stays, or where arrays that lie beside each other keep theirs: of 300 frames of a cine,
+        each an array of its own, all would stay.
     """
 
     def __init__(
@@ -54,12 +71,13 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
         make: Callable[[int], NDArray[Scalar]],
         *,
         room: Room | None = None,
-        remember: bool = True,
+        remember: bool | LastFrame = True,
     ) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
-        self._make, self._room, self._remember = make, room, remember
+        self._make, self._room = make, room
         self._kept: dict[int, NDArray[Scalar]] = {}
-        self._last: tuple[int, NDArray[Scalar]] | None = None
+        self._last = remember if isinstance(remember, LastFrame) else LastFrame() if remember else None
+        self._name = object()  # what keeps the last frame shall not keep the array
         self._empty: NDArray[Scalar] | None = None
 
     @property
@@ -132,9 +150,9 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        last = self._last  # another thread may ask for another frame meanwhile
-        if last is not None and last[0] == index:
-            return last[1]
+        last = None if self._last is None else self._last.of(self._name, index)
+        if last is not None:
+            return last
         made = self._make(index)
         made = made.view()
         made.flags.writeable = False  # whoever asks next gets the same
@@ -144,8 +162,8 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
                 self._kept[index] = made
             elif self._room.take(made.nbytes):
                 self._kept[index] = made
-        if self._remember:
-            self._last = index, made
+        if self._last is not None:
+            self._last.keep(self._name, index, made)
         return made
 
     def _nothing(self) -> NDArray[Scalar]:
@@ -245,3 +263,36 @@ def any_along_frames(mask: Frames[np.bool_]) -> BoolArray:
     for frame in mask:
         union |= frame
     return union
+
+
+def one_after_the_other(parts: Sequence[Frames[Scalar]]) -> FrameArray[Scalar]:
+    """The frames of several arrays, one after the other: of masks a bit a pixel, of others made when asked for."""
+    every = [(part, index) for part in parts for index in range(len(part))]
+    return _made_of((len(every), *parts[0].shape[1:]), parts[0].dtype, dict(enumerate(every)))
+
+
+def chosen_frames(values: Frames[Scalar], indices: Sequence[int]) -> FrameArray[Scalar]:
+    """These frames of an array, in this order; as `one_after_the_other` has them."""
+    every = {place: (values, index) for place, index in enumerate(indices)}
+    return _made_of((len(indices), *values.shape[1:]), values.dtype, every)
+
+
+def spread_frames(values: Frames[Scalar], places: Sequence[int], count: int) -> FrameArray[Scalar]:
+    """The frames of an array at their places among `count` frames, zero elsewhere; as `one_after_the_other`."""
+    every = {place: (values, index) for index, place in enumerate(places)}
+    return _made_of((count, *values.shape[1:]), values.dtype, every)
+
+
+def _made_of(
+    shape: tuple[int, ...], dtype: np.dtype[Any], every: Mapping[int, tuple[Frames[Scalar], int]]
+) -> FrameArray[Scalar]:
+    def frame(place: int) -> NDArray[Scalar]:
+        if place not in every:
+            return cast("NDArray[Scalar]", np.zeros(shape[1:], dtype))
+        values, index = every[place]
+        return cast("NDArray[Scalar]", values[index])
+
+    if dtype == np.bool_:
+        mask = PackedMask.of((cast(BoolArray, frame(place)) for place in range(shape[0])), shape)
+        return cast("FrameArray[Scalar]", mask)
+    return FrameArray(shape, dtype, frame)

@@ -25,18 +25,18 @@ def free_memory() -> int | None:
 
 
 def memory_left() -> int | None:
-    """Bytes that this process may still take: `free_memory`, or what is left of its RLIMIT_DATA where that is less.
+    """Bytes that this process may still take: `free_memory`, or what its own limits leave where that is less.
 
-    None where the machine does not tell.
+    These are RLIMIT_DATA, of what it allocates, and RLIMIT_RSS, of what is resident: Linux heeds only the former, who
+    set the latter watches over it. None where the machine does not tell.
     """
-    left = free_memory()
-    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY:
-        return left
-    with suppress(OSError, KeyError):
-        own = max(0, limit - process_field(_STATUS, "VmData"))
-        return own if left is None else min(left, own)
-    return left
+    left = [free_memory()]
+    for limit, used in ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_RSS, "VmRSS")):
+        most, _ = resource.getrlimit(limit)
+        if most != resource.RLIM_INFINITY:
+            with suppress(OSError, KeyError):
+                left.append(max(0, most - process_field(_STATUS, used)))
+    return min((one for one in left if one is not None), default=None)
 
 
 def process_field(path: Path, name: str) -> int:

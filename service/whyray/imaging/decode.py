@@ -33,6 +33,7 @@ from whyray.imaging.instance import PIXEL_KEYWORDS
 from whyray.imaging.isolated import IsolatedGdcm
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.pixel_description import PixelDescription, pixel_description
+from whyray.imaging.pixels_in_file import PixelsInFile
 from whyray.imaging.stored_values import values_of_cells, values_of_codestream
 
 DECODABLE = JPEG_DCT | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | {RLELossless}
@@ -58,16 +59,19 @@ class StoredFrame:
     notes: tuple[Note, ...] = ()
 
 
-def stored_frames(data: Dataset, uid: str, wanted: Sequence[int], isolated: IsolatedGdcm) -> Iterator[StoredFrame]:
+def stored_frames(
+    data: Dataset, uid: str, wanted: Sequence[int], isolated: IsolatedGdcm, in_file: PixelsInFile | None = None
+) -> Iterator[StoredFrame]:
     """Yield stored values of the wanted frames (1-based, rising): (rows, columns), or (rows, columns, 3) for colour.
 
     Colour is RGB, whatever the photometric interpretation; PALETTE COLOR gives its indices. Bits that are not stored
     (overlays) are dropped and the sign is right. The pixel data are compared with the data set's description before
-    anything is decoded. `uid` names the instance in errors, `isolated` is the process for what only GDCM decodes.
+    anything is decoded. `uid` names the instance in errors, `isolated` is the process for what only GDCM decodes;
+    native pixels may be `in_file`, and then not in `data`.
     Raises DecodeError: no pixel data, truncated, other than the data set describes, or a transfer syntax that can't be
     decoded; ImageError for a description that can't be right; ResourceExhausted.
     """
-    keywords = [keyword for keyword in PIXEL_KEYWORDS if data.get(keyword)]
+    keywords = ["PixelData"] if in_file is not None else [keyword for keyword in PIXEL_KEYWORDS if data.get(keyword)]
     if len(keywords) != 1:
         given = " and ".join(keywords) or "none"
         raise DecodeError(f"instance {uid}: expected pixel data, found {given}", advice=ADVICE)
@@ -77,8 +81,10 @@ def stored_frames(data: Dataset, uid: str, wanted: Sequence[int], isolated: Isol
         pixels = pixel_description(data)
         if not syntax.is_transfer_syntax:  # of pydicom's list: a newer one, or one of a manufacturer
             raise CodestreamError("no decoder for this transfer syntax")
-        frames = _encapsulated if syntax.is_encapsulated else _native
-        source = frames(data, keywords[0], syntax, pixels, isolated)
+        if syntax.is_encapsulated:
+            source = _encapsulated(data, keywords[0], syntax, pixels, isolated)
+        else:
+            source = _native(data, keywords[0], syntax, pixels, in_file)
         for frame in wanted:
             stored = source(frame)
             yield StoredFrame(stored.values, pixels.notes + stored.notes)
@@ -112,10 +118,46 @@ def _value(data: Dataset, keyword: str) -> bytes:
 
 
 def _native(
-    data: Dataset, keyword: str, syntax: UID, pixels: PixelDescription, isolated: IsolatedGdcm
+    data: Dataset, keyword: str, syntax: UID, pixels: PixelDescription, in_file: PixelsInFile | None
 ) -> Callable[[int], StoredFrame]:
     """Read frames that lie one after the other, uncompressed and without padding (PS3.5 section 8.1.1)."""
-    del isolated
+    _refuse_what_is_not_native(data, keyword, pixels)
+    value = _value(data, keyword) if in_file is None else in_file
+    notes = _check_length(value, pixels, keyword)
+    options = _options(pixels, pixels.bits_allocated, pixels.bits_allocated, signed=False)
+    options |= {"pixel_keyword": keyword, "correct_unused_bits": False, "allow_excess_frames": False}
+    decoder = get_decoder(syntax)
+    if not syntax.is_little_endian:
+        # Pixel data of 8 bits in words: big endian files have the bytes of each pair the other way round.
+        options |= {"pixel_vr": str(data[keyword].VR), "number_of_frames": pixels.frames}
+
+    def frame(number: int) -> StoredFrame:
+        if number > pixels.frames:
+            raise CodestreamError(f"there are {pixels.frames} frames")
+        if syntax.is_little_endian:
+            cells, _ = decoder.as_array(_bytes_of_frame(value, number, pixels), index=0, pixel_vr="OW", **options)
+        else:
+            cells, _ = decoder.as_array(value, index=number - 1, **options)
+        values, own = values_of_cells(cells, pixels)
+        return StoredFrame(values, notes + own)
+
+    return frame
+
+
+def _bytes_of_frame(value: bytes | PixelsInFile, number: int, pixels: PixelDescription) -> bytes:
+    """One frame's own bytes; of 1 bit a pixel it may begin within a byte, which pydicom 3.0.2 takes for the next."""
+    bits = _bits_of_frame(pixels)
+    first = (number - 1) * bits
+    content = value[first // 8 : math.ceil((first + bits) / 8)]
+    if len(content) * 8 < first % 8 + bits:
+        raise CodestreamError("the file became shorter while it was read")
+    if first % 8:
+        unpacked = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")[first % 8 :][:bits]
+        content = np.packbits(unpacked, bitorder="little").tobytes()
+    return content
+
+
+def _refuse_what_is_not_native(data: Dataset, keyword: str, pixels: PixelDescription) -> None:
     if pixels.photometric in ("YBR_ICT", "YBR_RCT"):
         raise CodestreamError(
             f"Photometric Interpretation (0028,0004) is {pixels.photometric}, which only JPEG 2000 frames can have"
@@ -127,34 +169,22 @@ def _native(
         )
     if pixels.floating != (keyword != "PixelData"):
         raise CodestreamError(f"the data set describes other values than those of {attribute_name(keyword)}")
-    value = _value(data, keyword)
-    notes = _check_length(len(value), value, pixels, keyword)
-    options = _options(pixels, pixels.bits_allocated, pixels.bits_allocated, signed=False)
-    # Pixel data of 8 bits in words: big endian files have the bytes of each pair the other way round.
-    options |= {"pixel_vr": str(data[keyword].VR), "number_of_frames": pixels.frames, "pixel_keyword": keyword}
-    options |= {"correct_unused_bits": False, "allow_excess_frames": False}
-    decoder = get_decoder(syntax)
-
-    def frame(number: int) -> StoredFrame:
-        if number > pixels.frames:
-            raise CodestreamError(f"there are {pixels.frames} frames")
-        cells, _ = decoder.as_array(value, index=number - 1, **options)
-        values, own = values_of_cells(cells, pixels)
-        return StoredFrame(values, notes + own)
-
-    return frame
 
 
-def _check_length(length: int, value: bytes, pixels: PixelDescription, keyword: str) -> tuple[Note, ...]:
+def _bits_of_frame(pixels: PixelDescription) -> int:
+    samples = 2 if pixels.photometric == "YBR_FULL_422" else pixels.samples
+    return pixels.rows * pixels.columns * samples * pixels.bits_allocated
+
+
+def _check_length(value: bytes | PixelsInFile, pixels: PixelDescription, keyword: str) -> tuple[Note, ...]:
     """Compare the bytes that native pixel data has with those that the description asks for.
 
     A few bytes too many are padding. More of them, unless all are zero, may as well come of a wrong Rows, Columns,
     Samples per Pixel, Bits Allocated or Number of Frames, and then every row that follows would be sheared.
     """
-    area = pixels.rows * pixels.columns
+    length, bits = len(value), _bits_of_frame(pixels)
     samples = 2 if pixels.photometric == "YBR_FULL_422" else pixels.samples
-    expected = math.ceil(area * samples * pixels.bits_allocated * pixels.frames / 8)
-    frame = math.ceil(area * samples * pixels.bits_allocated / 8)
+    expected, frame = math.ceil(bits * pixels.frames / 8), math.ceil(bits / 8)
     said = (
         f"{expected} bytes for {pixels.frames} {'frame' if pixels.frames == 1 else 'frames'} of {pixels.rows} rows, "
         f"{pixels.columns} columns, {samples} samples a pixel and {pixels.bits_allocated} bits a sample"

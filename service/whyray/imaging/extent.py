@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from whyray.base.errors import ImageError, ResourceExhausted
 from whyray.base.free_memory import memory_left
+from whyray.imaging.decode import PLAUSIBLE_FRAME
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.stack import Member
 
@@ -15,6 +16,9 @@ LARGEST = 4 << 30
 NEEDED = 2.0
 """Bytes that explaining an image takes for each byte of its stored pixels, beside what every job takes: what
 tests/benchmarks/volume_memory.py measures of head CTs, rounded up."""
+NEEDED_A_PIXEL = 32
+"""Bytes that it takes besides for each pixel of a frame: values, what is shown, maps in the source. Of a slice of CT
+that is nothing, of a mammogram most: what tests/benchmarks/large_images.py measures of those."""
 
 
 def refuse_too_large(members: Sequence[Member]) -> None:
@@ -31,7 +35,9 @@ def refuse_too_large(members: Sequence[Member]) -> None:
             f"series {first.instance.series}: expected at most {LARGEST >> 20} MiB of pixels in an image, found {what}",
             advice="Reconstruct it in thicker slices, or send the part that the package is for.",
         )
-    left, needed = memory_left(), int(NEEDED * stored)
+    # a frame of more is doubted where it is decoded: one that is damaged is to be refused for good, not for now
+    needed = int(NEEDED * stored) + NEEDED_A_PIXEL * min(rows * columns, PLAUSIBLE_FRAME)
+    left = memory_left()
     if left is not None and needed > left:
         raise ResourceExhausted(
             f"series {first.instance.series}: {what}, need some {needed >> 20} MiB of memory, and {left >> 20} MiB are "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +30,7 @@ from whyray.imaging.geometry import pixel_aspect_ratio
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.pixel_spacing import pixel_spacing
+from whyray.imaging.pixels_in_file import PixelsInFile, pixels_in_file
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -121,11 +122,21 @@ class Instance:
 
         Raises DecodeError when the file can't be read any more.
         """
+        return self._read(lambda path: (pydicom.dcmread(path, force=False), None))[0]
+
+    def with_pixels_in_file(self) -> tuple[Dataset, PixelsInFile | None]:
+        """As `with_pixels`, but where there is much of it, native Pixel Data stays in the file, and comes beside.
+
+        Raises DecodeError when the file can't be read any more.
+        """
+        return self._read(lambda path: pixels_in_file(path) or (pydicom.dcmread(path, force=False), None))
+
+    def _read(self, read: Callable[[Path], tuple[Dataset, PixelsInFile | None]]) -> tuple[Dataset, PixelsInFile | None]:
         if isinstance(self.source, Dataset):
-            return self.source
+            return self.source, None
         try:
             with quiet():
-                return pydicom.dcmread(self.source, force=False)
+                return read(self.source)
         except MemoryError as error:
             raise ResourceExhausted(f"instance {self.uid}: not enough memory to read it") from error
         except Exception as error:  # pydicom raises what it likes on a damaged file

@@ -7,7 +7,7 @@ float32 of one slice at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from pydicom import Dataset
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError
-from whyray.base.frame_array import FrameArray
+from whyray.base.frame_array import FrameArray, LastFrame
 from whyray.imaging.display_shutter import DisplayShutter, display_shutter
 from whyray.imaging.instance import Instance, text
 from whyray.imaging.notes import Note
@@ -117,9 +117,18 @@ def is_colour(header: Dataset) -> bool:
     return text(header, "PhotometricInterpretation") not in MONOCHROME
 
 
-def modality_of(frames: Sequence[PixelFrame]) -> FrameArray[np.float32]:
+@dataclass(frozen=True)
+class LastFrames:
+    """The frames that were asked for last of images which are decoded together: all frames of a cine keep one."""
+
+    modality: LastFrame = field(default_factory=LastFrame)
+    padding: LastFrame = field(default_factory=LastFrame)
+    display: LastFrame = field(default_factory=LastFrame)
+
+
+def modality_of(frames: Sequence[PixelFrame], last: LastFrames) -> FrameArray[np.float32]:
     """(frames, rows, columns) in modality units."""
-    return FrameArray(_shape(frames), np.float32, lambda index: frames[index].modality())
+    return FrameArray(_shape(frames), np.float32, lambda index: frames[index].modality(), remember=last.modality)
 
 
 def stored_of(frames: Sequence[PixelFrame]) -> FrameArray[Any] | None:
@@ -129,15 +138,17 @@ def stored_of(frames: Sequence[PixelFrame]) -> FrameArray[Any] | None:
     return FrameArray(_shape(frames), frames[0].stored.dtype, lambda index: frames[index].stored, remember=False)
 
 
-def padding_of(frames: Sequence[PixelFrame]) -> FrameArray[np.bool_]:
+def padding_of(frames: Sequence[PixelFrame], last: LastFrames) -> FrameArray[np.bool_]:
     """(frames, rows, columns): where there is no image."""
-    return FrameArray(_shape(frames), np.bool_, lambda index: frames[index].is_padding())
+    return FrameArray(_shape(frames), np.bool_, lambda index: frames[index].is_padding(), remember=last.padding)
 
 
-def display_of(frames: Sequence[PixelFrame], voi: Sequence[Window | LookupTable | None]) -> FrameArray[np.float32]:
+def display_of(
+    frames: Sequence[PixelFrame], voi: Sequence[Window | LookupTable | None], last: LastFrames
+) -> FrameArray[np.float32]:
     """(frames, rows, columns) or (frames, rows, columns, 3) in 0..1, each frame by its own window or VOI LUT."""
     shape = _shape(frames) if frames[0].transform is not None else (*_shape(frames), 3)
-    return FrameArray(shape, np.float32, lambda index: frames[index].shown(voi[index]))
+    return FrameArray(shape, np.float32, lambda index: frames[index].shown(voi[index]), remember=last.display)
 
 
 def sample_of(frames: Sequence[PixelFrame]) -> FloatArray:

@@ -31,6 +31,7 @@ from whyray.imaging.photometry import (
 )
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.pixel_frames import (
+    LastFrames,
     PixelFrame,
     display_of,
     is_colour,
@@ -39,6 +40,7 @@ from whyray.imaging.pixel_frames import (
     sample_of,
     stored_of,
 )
+from whyray.imaging.reading_told import Counted, Told
 from whyray.imaging.repeats import same_instance
 from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.imaging.stack import Member, slice_name
@@ -105,8 +107,8 @@ class StudyImages:
         return self
 
 
-def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
-    """Read the instances of one study.
+def read_images(sources: Iterable[Path | str | Dataset], told: Told = lambda _: None) -> StudyImages:
+    """Read the instances of one study; a thousand slices, or frames of tomosynthesis, take minutes: `told` hears of it.
 
     Pixels stay in memory as they are stored, 2 bytes a pixel of a CT, and are brought to modality units and to what is
     shown frame by frame: a thousand slices of 512 × 512 take 0.5 GiB.
@@ -117,8 +119,9 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
     """
     images: list[SourceImage] = []
     with quiet(), IsolatedGdcm() as isolated:
-        opened = _open_all(sources, isolated)
+        opened = _open_all(list(sources), isolated, told)
         refusals = opened.refusals
+        decoded = Counted("frame", sum(instance.frame_count for instance in opened.instances.values()), told)
         for series, instances in _by_series(opened.instances.values()).items():
             grouping = _grouped(instances)
             missing = [left_out for left_out in opened.left_out if left_out.series == series]
@@ -127,7 +130,7 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
                 members = [member for group in batch for member in group.members]
                 try:
                     with refusing_as_image_error(batch[0].uids[0], batch[0].members[0].instance.header):
-                        made, lost = _images_of(batch, isolated)
+                        made, lost = _images_of(batch, isolated, decoded)
                 except ImageError as error:
                     made, lost = [], [Refused(tuple(members), error)]
                 series_images.extend(made)
@@ -160,10 +163,12 @@ class _Opened:
     patients: dict[str, StatedPatient] = field(default_factory=lambda: defaultdict(StatedPatient))
 
 
-def _open_all(sources: Iterable[Path | str | Dataset], isolated: IsolatedGdcm) -> _Opened:
+def _open_all(sources: Sequence[Path | str | Dataset], isolated: IsolatedGdcm, told: Told) -> _Opened:
     opened = _Opened()
     contradictory: set[str] = set()
+    counted = Counted("file", len(sources), told)
     for source in sources:
+        counted.one_more()
         source = source if isinstance(source, Dataset) else Path(source)
         try:
             instance = open_instance(source)
@@ -231,17 +236,19 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
     return list(batches.values())
 
 
-def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> tuple[list[SourceImage], list[Refused]]:
+def _images_of(
+    batch: Sequence[Group], isolated: IsolatedGdcm, counted: Counted
+) -> tuple[list[SourceImage], list[Refused]]:
     """Images of what is decoded together, and slices of a volume that could not be decoded, with the reason."""
     members = [member for group in batch for member in group.members]
     refuse_too_large(members)
-    decoded, failed = _decode(members, isolated)
+    decoded, failed = _decode(members, isolated, counted)
     if failed:
         batch = [_without(failed, batch)]
     used = [member for group in batch for member in group.members]
     instances = {member.instance.uid: member.instance for member in used}
     passed_over = {uid: pass_over_unreadable(instance.header) for uid, instance in instances.items()}
-    images = []
+    images, last = [], LastFrames()
     for group in batch:
         own = [decoded[_place(member)] for member in group.members]
         frames = [one.frame for one in own]
@@ -257,9 +264,9 @@ def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> tuple[list[Sou
                 kind=group.kind,
                 frames=tuple(member.frame for member in group.members),
                 headers={member.instance.uid: member.instance.header for member in group.members},
-                modality=modality_of(frames),
-                display=display_of(frames, voi),
-                padding=padding_of(frames),
+                modality=modality_of(frames, last),
+                display=display_of(frames, voi, last),
+                padding=padding_of(frames, last),
                 notes=group.notes + _in_one_note_each(group.members, told) + notes,
                 digests={member.instance.uid: member.instance.digest for member in group.members},
                 stored=stored_of(frames),
@@ -310,7 +317,7 @@ def _place(member: Member) -> tuple[str, int]:
 
 
 def _decode(
-    members: Sequence[Member], isolated: IsolatedGdcm
+    members: Sequence[Member], isolated: IsolatedGdcm, counted: Counted
 ) -> tuple[dict[tuple[str, int], _Decoded], dict[str, ImageError]]:
     """Decode all members, by instance and frame number; say why instances could not be decoded.
 
@@ -327,12 +334,16 @@ def _decode(
         numbers = sorted({member.frame.frame_number for member in of_instance})
         try:
             with refusing_as_image_error(uid, instance.header):
-                frames = stored_frames(instance.with_pixels(), uid, numbers, isolated)
-                for number, frame in zip(numbers, frames, strict=True):
+                data, in_file = instance.with_pixels_in_file()
+                frames = stored_frames(data, uid, numbers, isolated, in_file)
+            for number in numbers:
+                with refusing_as_image_error(uid, instance.header):
+                    frame = next(frames)
                     made = PixelFrame.of(instance, number, frame.values)
                     if (made.stored.shape[:2], made.transform is None) != (shape, colour):
                         raise ImageError(f"instance {uid}: expected frames of {shape}, found {frame.values.shape}")
                     decoded[uid, number] = _Decoded(made, frame.notes)
+                counted.one_more()
         except ImageError as error:
             failed[uid] = error
     if len(failed) == len(wanted):

@@ -34,7 +34,7 @@ from whyray.imaging import (
 )
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
-from whyray.jobs.explanation_request import ExplanationRequest, Progress
+from whyray.jobs.explanation_request import ExplanationRequest, Progress, reading_told
 from whyray.results import (
     Answer,
     Result,
@@ -206,7 +206,7 @@ def explain_files(
         If files of one study name two patients.
     """
     with measured_stages() as stages:
-        progress(0.0, "reading the images")
+        told_reading = reading_told(progress)
         given = sorted_files(paths, volumes=True)
         if modality is not None and not any(map(_is_volume, given.images)):
             raise ImageError(
@@ -221,7 +221,7 @@ def explain_files(
         if unreadable and not sources:
             raise _none_usable(unreadable)
         with stage("reading"):
-            study = read_images(sources)
+            study = read_images(sources, told_reading)
         refusals = (*unreadable, *study.refusals)
         if not study.images and refusals:
             raise _none_usable(refusals)

@@ -39,10 +39,13 @@ def _machine_memory() -> int:
 def limit_this_process(most: int, device: str) -> None:
     """Let this process allocate no more than `most` bytes, and be the first to go where memory runs out.
 
-    CUDA maps more than the machine has, so that there only `resident_memory`, watched from outside, counts.
+    CUDA maps more than the machine has, so that there only `resident_memory`, watched from outside, counts: it is told
+    that limit, so that it refuses an image for which `most` does not suffice before it is ended in the midst of it.
     """
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_GO))
+    _, hard = resource.getrlimit(resource.RLIMIT_RSS)
+    resource.setrlimit(resource.RLIMIT_RSS, (most if hard < 0 else min(most, hard), hard))
     if device == "cpu":
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         wanted = most + _SLACK

@@ -30,7 +30,7 @@ from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.attempt import attempt, route_of
 from whyray.jobs.device_turn import Device, HandedBack
-from whyray.jobs.explanation_request import Progress
+from whyray.jobs.explanation_request import Progress, reading_told
 from whyray.jobs.kept_study import KeptStudy
 from whyray.jobs.result_storing import ResultStore
 from whyray.jobs.route_request import request_of
@@ -105,18 +105,18 @@ def _work_on(
     config, order = tools.config(), _order(job_id, tools)
     route = route_of(config, order.job.route)
     model = tools.model(order.job.package)
-    progress(0.0, "reading the images")
     if not order.image_keys:
         raise ImageError(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
+    told = reading_told(progress)
     studies = tools.studies
     if studies is None:
         studies = KeptStudy(tools.storage)
         files.callback(studies.drop)
     with stage("reading"):
-        study = files.enter_context(studies.images(order.image_keys))
+        study = files.enter_context(studies.images(order.image_keys, told))
     templates = tools.templates()
     kinds = route.send.kinds if route.send else DEFAULT_KINDS
     name_refusals = cache(partial(_note_refusals, tools.catalog, order, study))

@@ -17,7 +17,8 @@ from whyray.results.segmentation import (
     segmentation,
     structure_segments,
 )
-from whyray.results.segmentation_frames import Form
+from whyray.results.segmentation_frames import Form, may_keep_empty
+from whyray.results.template_objects import SeriesTemplate
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, map_keys, told_key
 
@@ -48,7 +49,6 @@ class AnswerSegmentations:
     def all(self) -> list[Result]:
         """One object for all regions, one for all structures, one for all segments of a segmentation package."""
         made = []
-        omit = self.templates.layout.segmentation.omit_empty_frames
         regions = region_segments(self.templates, self.uids, self.maps)
         if regions:
             key = (
@@ -56,34 +56,21 @@ class AnswerSegmentations:
                 + map_keys([heatmap for _, heatmap in self.maps])
                 + str([one.target.name for one, _ in self.maps])
             )
-            dataset = segmentation(
-                self.answer,
-                self.templates,
-                self.uids,
-                regions,
-                series=self.templates.series.seg,
-                key=key,
-                omit_empty_frames=omit,
-                form=self._form(regions),
+            dataset = self._segmentation(
+                regions, self._form(regions), series=self.templates.series.seg, key=key, instance_number=1
             )
             for number, (finding, heatmap) in enumerate(self.maps, start=1):
                 self.regions[finding.target.name, map_key(heatmap)] = (dataset, number)
             made.append(Result("seg", dataset, None, None, "salient regions of " + _names(self.maps)))
             if self.templates.layout.segmentation.fractional:
-                made.append(self._fractional(regions, key, omit))
-        made += self._structure_segmentation(omit)
+                made.append(self._fractional(regions, key))
+        made += self._structure_segmentation()
         masked = [finding for finding in self.answer.findings if finding.mask is not None]
         if masked:
             masks = mask_segments(self.answer, self.templates, self.uids, masked)
-            dataset = segmentation(
-                self.answer,
-                self.templates,
-                self.uids,
-                masks,
-                series=self.templates.series.segments,
-                key="segments" + str([finding.target.name for finding in masked]),
-                omit_empty_frames=omit,
-                form=self._form(masks),
+            key = "segments" + str([finding.target.name for finding in masked])
+            dataset = self._segmentation(
+                masks, self._form(masks), series=self.templates.series.segments, key=key, instance_number=1
             )
             for number, finding in enumerate(masked, start=1):
                 self.masks[finding.target.name] = (dataset, number)
@@ -94,36 +81,39 @@ class AnswerSegmentations:
     def _form(self, segments: Sequence[Segment]) -> Form:
         return "LABELMAP" if self.templates.layout.segmentation.label_maps and can_be_label_map(segments) else "BINARY"
 
-    def _fractional(self, regions: Sequence[Segment], key: str, omit: bool) -> Result:
-        """The heatmaps as fractional segments, beside their regions."""
-        dataset = segmentation(
-            self.answer,
-            self.templates,
-            self.uids,
-            attribution_segments(self.uids, regions, self.maps),
-            series=self.templates.series.seg,
-            key=key,
-            omit_empty_frames=omit,
-            instance_number=2,
-            form="FRACTIONAL",
-        )
-        return Result("seg", dataset, None, None, "attribution of " + _names(self.maps))
-
-    def _structure_segmentation(self, omit: bool) -> list[Result]:
-        segments = structure_segments(self.templates, self.uids, self.told)
-        if not segments:
-            return []
-        names = [segment.label for segment in segments]
-        dataset = segmentation(
+    def _segmentation(
+        self, segments: Sequence[Segment], form: Form, *, series: SeriesTemplate, key: str, instance_number: int
+    ) -> Dataset:
+        layers = 1 if form == "LABELMAP" else len(segments)
+        omits = self.templates.layout.segmentation.omit_empty_frames
+        return segmentation(
             self.answer,
             self.templates,
             self.uids,
             segments,
-            series=self.templates.series.segments,
-            key="structures" + str(names) + str([told_key(graded) for _, graded in self.told if graded.structures]),
-            omit_empty_frames=omit,
-            instance_number=2,
-            form=self._form(segments),
+            series=series,
+            key=key,
+            omit_empty_frames=omits or not may_keep_empty(self.answer.image, layers, form),
+            instance_number=instance_number,
+            form=form,
+        )
+
+    def _fractional(self, regions: Sequence[Segment], key: str) -> Result:
+        """The heatmaps as fractional segments, beside their regions."""
+        segments = attribution_segments(self.uids, regions, self.maps)
+        dataset = self._segmentation(
+            segments, "FRACTIONAL", series=self.templates.series.seg, key=key, instance_number=2
+        )
+        return Result("seg", dataset, None, None, "attribution of " + _names(self.maps))
+
+    def _structure_segmentation(self) -> list[Result]:
+        segments = structure_segments(self.templates, self.uids, self.told)
+        if not segments:
+            return []
+        names = [segment.label for segment in segments]
+        key = "structures" + str(names) + str([told_key(graded) for _, graded in self.told if graded.structures])
+        dataset = self._segmentation(
+            segments, self._form(segments), series=self.templates.series.segments, key=key, instance_number=2
         )
         self.structures = {name: (dataset, number) for number, name in enumerate(names, start=1)}
         return [Result("seg", dataset, None, None, "structures " + ", ".join(names))]

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydicom import Dataset
 
+from whyray.base.frame_array import chosen_frames
 from whyray.config import Audience, ResultKind
 from whyray.results.answer import Answer, MapInSource, Result
 from whyray.results.blending import blending
@@ -323,9 +324,9 @@ def _of_frames(stack: MapInSource, indices: Sequence[int]) -> MapInSource:
     on_grid = None if stack.on_grid is None else stack.on_grid[kept]
     return replace(
         stack,
-        values=stack.values[kept],
-        covered=stack.covered[kept],
-        region=stack.region[kept],
+        values=chosen_frames(stack.values, kept),
+        covered=chosen_frames(stack.covered, kept),
+        region=chosen_frames(stack.region, kept),
         on_grid=on_grid,
         strengths=None,
         extremes=None,

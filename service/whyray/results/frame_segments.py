@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from pydicom import Dataset
 
+from whyray.base.frame_array import spread_frames
 from whyray.results.answer import Answer, MapInSource, Result
 from whyray.results.frame_evidence import FrameObjects
 from whyray.results.frame_stack import (
     StackedMap,
     frame_number,
     image_of_frames,
-    spread,
     stacked_masks,
     stacked_structures,
 )
@@ -89,7 +89,7 @@ class FrameSegmentations:
         segments = [
             replace(
                 segment,
-                mask=spread(segment.mask, places[segment.label], count),
+                mask=spread_frames(segment.mask, places[segment.label], count),
                 frames=places[segment.label],
             )
             for segment in structure_segments(self.templates, self.uids, told)
@@ -110,7 +110,7 @@ class FrameSegmentations:
         findings = [
             replace(
                 finding,
-                mask=None if finding.mask is None else spread(finding.mask, places, len(self.answers)),
+                mask=None if finding.mask is None else spread_frames(finding.mask, places, len(self.answers)),
             )
             for finding, places in masks.values()
         ]
@@ -160,9 +160,9 @@ class FrameSegmentations:
 def _spread(stack: StackedMap, count: int) -> MapInSource:
     return replace(
         stack.map,
-        values=spread(stack.map.values, stack.places, count),
-        covered=spread(stack.map.covered, stack.places, count),
-        region=spread(stack.map.region, stack.places, count),
+        values=spread_frames(stack.map.values, stack.places, count),
+        covered=spread_frames(stack.map.covered, stack.places, count),
+        region=spread_frames(stack.map.region, stack.places, count),
         on_grid=None,
         strengths=None,
         extremes=None,

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
-from whyray.base.frame_array import Frames
+from whyray.base.frame_array import one_after_the_other
 from whyray.config import Audience
 from whyray.imaging import SourceImage
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, StructureInSource, is_for
 
 Name = tuple[str, ...]
 """What a map, or another explanation, of one frame has in common with those of other frames."""
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 SEVERITY = ("green", "amber", "red")
 """Grades, the worst last."""
 
@@ -147,9 +144,9 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
     salient = [heatmap for heatmap in maps if heatmap.region.any()] or maps
     stack = replace(
         maps[0],
-        values=np.concatenate([heatmap.values for heatmap in maps]),
-        covered=np.concatenate([heatmap.covered for heatmap in maps]),
-        region=np.concatenate([heatmap.region for heatmap in maps]),
+        values=one_after_the_other([heatmap.values for heatmap in maps]),
+        covered=one_after_the_other([heatmap.covered for heatmap in maps]),
+        region=one_after_the_other([heatmap.region for heatmap in maps]),
         region_rule=salient[0].region_rule,
         card=max((heatmap.card for heatmap in maps), key=lambda card: SEVERITY.index(card.grade.value)),
         parameters=_parameters(maps),
@@ -196,7 +193,7 @@ def stacked_masks(answers: Sequence[Answer]) -> dict[str, tuple[Finding, tuple[i
                 masks.setdefault(finding.target.name, []).append((place, finding))
     made = {}
     for name, parts in masks.items():
-        mask = np.concatenate([finding.mask for _, finding in parts if finding.mask is not None])
+        mask = one_after_the_other([finding.mask for _, finding in parts if finding.mask is not None])
         clearest = _clearest([finding for _, finding in parts])
         made[name] = replace(clearest, mask=mask), tuple(place for place, _ in parts)
     return made
@@ -220,15 +217,6 @@ def stacked_structures(
     for name, by_place in parts.items():
         finding, told = owners[name]
         first = next(iter(by_place.values()))
-        stack = replace(first, mask=np.concatenate([structure.mask for structure in by_place.values()]))
+        stack = replace(first, mask=one_after_the_other([structure.mask for structure in by_place.values()]))
         made.append((finding, replace(told, structures=(stack,))))
     return made, {name: tuple(by_place) for name, by_place in parts.items()}
-
-
-def spread(values: Frames[_Scalar], places: Sequence[int], count: int) -> NDArray[_Scalar]:
-    """An array over the frames at `places` as one over `count` frames; zero elsewhere."""
-    if len(places) == count:
-        return np.asarray(values)
-    made = np.zeros((count, *values.shape[1:]), values.dtype)
-    made[list(places)] = np.asarray(values)
-    return made

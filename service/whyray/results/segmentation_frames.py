@@ -10,6 +10,7 @@ import numpy as np
 from highdicom import PixelMeasuresSequence
 from pydicom import Dataset
 
+from whyray.base.errors import ImageError
 from whyray.base.frame_array import Frames, PackedMask
 from whyray.imaging import SourceImage
 from whyray.results.carried import valid_text
@@ -24,6 +25,13 @@ _DERIVATION = dcm("113076", "Segmentation")
 # viewport where there is none; images without position lie for it (and for cornerstone) in this plane.
 _PLANE_OF_PIXELS = Plane(("0", "0", "0"), ("1", "0", "0", "0", "1", "0"))
 """A plane for images without position: columns along x, rows along y, in a frame of reference of its own."""
+
+
+LARGEST_WITH_EMPTY = 1 << 30
+"""Bytes of pixels that an object may have with frames in which nothing is set: of more, these are left out. A hundred
+organs on 1,000 slices of CT would be 3 GiB, nearly all of it empty; Pixel Data of 4 GiB can't be written at all."""
+LARGEST = 0xFFFFFFFE
+"""Bytes of Pixel Data whose length can be written (PS3.5 section 7.1.1)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,11 @@ def add_frames(
 
     An object in which nothing is set keeps one frame, since none would be invalid. Frames of images without position in
     the patient lie in the plane of their pixels, in a frame of reference that nothing else shares.
+
+    Raises
+    ------
+    ImageError
+        If the pixels are more than Pixel Data may have.
     """
     planes = [plane for frame in image.frames if (plane := plane_of(image, frame)) is not None]
     placed = len(planes) == len(image.frames)
@@ -55,6 +68,12 @@ def add_frames(
         for index in (range(len(image.frames)) if layer.frames is None else layer.frames)
         if not omit_empty_frames or _is_any(layer.pixels, index)
     ] or [(layers[0], 0)]
+    if (size := _size_of(image, len(kept), form)) > LARGEST:
+        raise ImageError(
+            f"series {image.header.get('SeriesInstanceUID')}: expected a Segmentation of at most {LARGEST >> 20} MiB, "
+            f"found {size >> 20} MiB: {len(kept)} frames in which segments are",
+            advice="Ask for fewer targets, or set segmentation.label_maps in the layout, where segments don't overlap.",
+        )
     if placed:
         made.FrameOfReferenceUID = image.header.get("FrameOfReferenceUID") or uids.uid("frame-of-reference")
         made.PositionReferenceIndicator = valid_text(image.header, "PositionReferenceIndicator")
@@ -84,6 +103,17 @@ def add_frames(
         parts.append(b"\0")
     made.PixelData = b"".join(parts)
     made["PixelData"].VR = "OB"
+
+
+def may_keep_empty(image: SourceImage, layers: int, form: Form) -> bool:
+    """Whether an object with so many layers is not too large with every frame of the image in each."""
+    return _size_of(image, layers * len(image.frames), form) <= LARGEST_WITH_EMPTY
+
+
+def _size_of(image: SourceImage, frames: int, form: Form) -> int:
+    """Bytes of so many frames of a Segmentation of this image."""
+    _, rows, columns = image.shape
+    return -(-frames * rows * columns * (1 if form == "BINARY" else 8) // 8)
 
 
 def _is_any(pixels: Frames[np.bool_] | Frames[np.uint8], index: int) -> bool:
