@@ -30,11 +30,13 @@ class RetryPolicy(Protocol):
 def retry_after(error: WhyRayError, attempt: int, policy: RetryPolicy, rng: random.Random) -> timedelta | None:
     """The wait before the next attempt; None if there is to be none: a permanent error, or the last attempt.
 
+    An outage that all work meets is waited out: no attempt is the last one of it.
+
     Parameters
     ----------
     attempt
         The attempt that has just failed, from 1.
     """
-    if not error.retriable or attempt >= policy.attempts:
+    if not error.retriable or (attempt >= policy.attempts and not error.waited_out):
         return None
     return policy.wait(attempt) * rng.uniform(1.0, 1.0 + JITTER)
