@@ -113,6 +113,9 @@ class ObjectStorage:
     def delete(self, key: str) -> None:
         self.bucket.delete(key)
 
+    def hindrance(self) -> None:
+        return None
+
     def free_bytes(self) -> int:
         return 1 << 50
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from concurrent.futures import Future
 
 import numpy as np
@@ -347,3 +348,22 @@ def test_a_route_that_skips_a_study_says_so_once_while_another_still_waits(site:
 def events_of(site: Site, kind: str) -> list[Event]:
     with site.catalog.read() as session:
         return list(session.scalars(select(Event).where(Event.kind == kind).order_by(Event.id)))
+
+
+def test_a_study_whose_files_can_t_be_read_now_is_routed_once_they_can(site: Site) -> None:
+    """The storage was away for two seconds, and its studies were refused for good."""
+    uid = site.receive([film()])
+    router, away = site.router(), [True]
+    read_header = router.read_header
+
+    def read(key: str) -> Dataset:
+        if away[0]:
+            raise OSError(errno.EIO, "Input/output error")
+        return read_header(key)
+
+    router.read_header = read
+    assert [router.step() for _ in range(5)] == [0] * 5
+    assert "ResourceExhausted" in str(study(site, uid).note)
+    away[0] = False
+    assert router.step() == 1
+    assert "study.refused" not in kinds_of_events(site)

@@ -18,6 +18,7 @@ from delivery.stalling_proxy import StallingProxy
 from delivery_site import PACE, PATIENT, QUICK, DeliverySite, ScpFactory
 from peers import OrthancFactory, StoreScpFactory, free_port, until
 from synthetic import radiograph, write
+from whyray.base.errors import PeerBusy, PeerUnreachable, StorageUnavailable
 from whyray.catalog import DeliveryState, deliveries
 from whyray.config import CallerTls, DicomDestination, Retry
 from whyray.delivery import Caller, DeliveryService, Pace, association
@@ -196,6 +197,50 @@ def test_an_association_rejected_for_good_fails_at_once_with_the_peers_reason(
     with site.delivering({"pacs": peer.destination(ae_title="WRONG")}):
         rows = site.until_state("pacs", DeliveryState.FAILED)
     assert all(words in (row.error_message or "") for row in rows)
+
+
+def test_a_destination_that_is_back_gets_all_that_waited_for_it_with_the_first_that_it_takes(
+    site: DeliverySite, storescp: StoreScpFactory, images: list[Path]
+) -> None:
+    """After a night each had a quarter of an hour to wait, though what was made then was sent at once."""
+    peer = storescp()
+    peer.stop()
+    waited = site.results(images[:3], "pacs")
+    destination = DicomDestination(
+        ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK, retry=PATIENT
+    )
+    with site.delivering({"pacs": destination}):
+        site.until_state("pacs", DeliveryState.WAITING)
+        peer.start()
+        new = site.results(images[3:4], "pacs")
+        rows = site.until_state("pacs", DeliveryState.SENT)
+    assert [row.attempt for row in rows] == [2, 2, 2, 1]
+    assert set(peer.files()) == {*waited, *new}
+
+
+def test_what_a_peer_itself_could_not_take_keeps_its_wait_when_the_peer_is_back(
+    site: DeliverySite, images: list[Path]
+) -> None:
+    """Its attempts are counted: it must not fail of those that others made."""
+    site.results(images[:4], "pacs")
+    site.results(images[4:5], "other")
+    wait, now = timedelta(hours=1), site.clock()
+    with site.catalog.begin() as session:
+        claimed = deliveries.claim_batch(session, "pacs", "sender", now)
+        (other,) = deliveries.claim_batch(session, "other", "sender", now)
+        for row, error, status in [
+            (claimed[0], PeerBusy("out of resources"), 0xA700),
+            (claimed[1], PeerBusy("local limit exceeded"), None),
+            (claimed[2], PeerUnreachable("nothing listens there"), None),
+            (claimed[3], StorageUnavailable("storage is away"), None),
+            (other, PeerUnreachable("nothing listens there"), None),
+        ]:
+            deliveries.stop(session, row.id, "sender", error, now, status=status, retry_after=wait)
+    with site.catalog.begin() as session:
+        assert deliveries.wake_unreached(session, "pacs", now) == 2
+    waiting, queued = DeliveryState.WAITING, DeliveryState.QUEUED
+    assert site.states("pacs") == [waiting, queued, queued, waiting]
+    assert site.states("other") == [waiting]
 
 
 def test_an_association_rejected_for_now_is_tried_again(

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import redis
@@ -17,6 +18,27 @@ from synthetic import radiograph, write
 from whyray.catalog import DeliveryState, Event, JobState
 from whyray.config import DicomDestination
 from whyray.delivery import Caller, send_files
+
+
+def site(folder: Path, server: RedisServer, archive: StoreScp) -> dict[str, Any]:
+    planted_package(folder / "packages", shape=(64, 64), modalities=("CR", "DX"))
+    retry = {"delay": "1s", "ceiling": "2s", "attempts": 100}
+    return {
+        "queue": {"url": server.url},
+        "destinations": {
+            "archive": {"ae_title": "ARCHIVE", "host": archive.host, "port": archive.port, "retry": retry}
+        },
+        "packages": {"folders": [str(folder / "packages")]},
+        "routes": [
+            {
+                "name": "films",
+                "when": {"Modality": "CR"},
+                "complete": {"on_release": True, "quiet_for": "1s", "at_most": "5m"},
+                "run": "planted",
+                "send": {"to": ["archive"], "as": ["sr"]},
+            }
+        ],
+    }
 
 
 def send(running: Running, folder: Path, name: str) -> None:
@@ -45,27 +67,8 @@ def test_studies_that_come_while_redis_is_down_hangs_or_forgets_are_answered_and
     serve: Callable[..., Running], storescp: StoreScpFactory, redis_server: Callable[[], RedisServer], tmp_path: Path
 ) -> None:
     """One service for all three, so that its start is paid for once."""
-    planted_package(tmp_path / "packages", shape=(64, 64), modalities=("CR", "DX"))
     archive, server = storescp(ae_title="ARCHIVE"), redis_server()
-    retry = {"delay": "1s", "ceiling": "2s", "attempts": 100}
-    running = serve(
-        {
-            "queue": {"url": server.url},
-            "destinations": {
-                "archive": {"ae_title": "ARCHIVE", "host": archive.host, "port": archive.port, "retry": retry}
-            },
-            "packages": {"folders": [str(tmp_path / "packages")]},
-            "routes": [
-                {
-                    "name": "films",
-                    "when": {"Modality": "CR"},
-                    "complete": {"on_release": True, "quiet_for": "1s", "at_most": "5m"},
-                    "run": "planted",
-                    "send": {"to": ["archive"], "as": ["sr"]},
-                }
-            ],
-        }
-    )
+    running = serve(site(tmp_path, server, archive))
     send(running, tmp_path, "before")
     all_delivered(running, archive, 1)
 
@@ -97,3 +100,46 @@ def test_studies_that_come_while_redis_is_down_hangs_or_forgets_are_answered_and
 
 def _worker(running: Running) -> int:
     return next(pid for role, pid in running.roles() if role == "worker")
+
+
+def test_studies_that_come_while_redis_answers_and_refuses_are_answered_and_the_page_says_why(
+    serve: Callable[..., Running], storescp: StoreScpFactory, redis_server: Callable[[], RedisServer], tmp_path: Path
+) -> None:
+    """A PING tells nothing of it; the worker ended by it, over and over, and nobody was told."""
+    archive, server, primary = storescp(ae_title="ARCHIVE"), redis_server(), redis_server()
+    running = serve(site(tmp_path, server, archive))
+    worker = _worker(running)
+    with redis.from_url(server.url) as client:
+        refusals: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
+            "memory": (
+                lambda: client.config_set("maxmemory", 1),
+                lambda: client.config_set("maxmemory", 0),
+                "the queue is out of memory (OutOfMemoryError)",
+            ),
+            "replica": (
+                lambda: client.execute_command("REPLICAOF", "127.0.0.1", primary.port),
+                lambda: client.execute_command("REPLICAOF", "NO", "ONE"),
+                "the queue is a read-only replica (ReadOnlyError)",
+            ),
+        }
+        for number, (name, (begin, end, words)) in enumerate(refusals.items(), start=1):
+            before = _returns(running)
+            begin()
+            try:
+                send(running, tmp_path, name)
+                all_delivered(running, archive, number)
+                until(lambda words=words: words in _attention(running), what=words)
+            finally:
+                end()
+            until(lambda words=words: words not in _attention(running), what="the end of that")
+            until(lambda before=before: _returns(running) > before, what="the worker's return to the queue")
+    assert _worker(running) == worker, "it has not ended"
+    assert "Traceback" not in running.log.read_text()
+
+
+def _returns(running: Running) -> int:
+    return running.log.read_text().count("the queue is back")
+
+
+def _attention(running: Running) -> str:
+    return str(running.get("/overview")["attention"])

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import celery.worker.state
 import pytest
+import redis
 
 from catalog.rows import result
 from peers import RedisServer, until
@@ -17,7 +18,7 @@ from whyray.base.errors import PeerBusy
 from whyray.catalog import JobState
 from whyray.delivery import DeliveryService
 from whyray.jobs import queue
-from whyray.jobs.queue import QUEUES, RUN_JOB, backlog, celery_app, send
+from whyray.jobs.queue import QUEUES, RUN_JOB, backlog, celery_app, queue_hindrance, send
 from whyray.jobs.worker import run_job
 
 
@@ -34,8 +35,6 @@ def schedule_of(site: Site, url: str) -> Schedule:
 
 def test_a_message_carries_the_job_id_and_nothing_else(site: Site, shared_redis: RedisServer) -> None:
     import json
-
-    import redis
 
     site.receive([film(1)])
     schedule_of(site, shared_redis.socket_url).step()
@@ -132,6 +131,22 @@ def test_a_message_that_the_broker_lost_is_sent_again_and_one_that_waits_there_i
     server.start()
     assert schedule.dispatch() == 1
     assert backlog(server.socket_url) == 1
+
+
+def test_a_broker_that_is_down_is_told_in_the_log_once_and_when_it_is_back(
+    site: Site, redis_server: Callable[[], RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Jobs of a night met it twice a second."""
+    server = redis_server()
+    schedule = schedule_of(site, server.socket_url)
+    server.kill()
+    site.receive([film(1)])
+    for _ in range(3):
+        schedule.step()
+    server.start()
+    assert schedule.dispatch() == 1
+    told = [record.message for record in caplog.records if record.name == "whyray.schedule"]
+    assert told == ["the queue does not take messages: OperationalError", "the queue takes messages again"]
 
 
 def test_a_broker_that_is_down_loses_nothing(site: Site, redis_server: Callable[[], RedisServer]) -> None:
@@ -235,3 +250,55 @@ def test_what_was_kept_long_enough_goes_with_its_bytes_and_what_failed_stays(
     with site.catalog.read() as session:
         assert session.scalar(select(func.count(Study.id))) == 1
     assert [site.storage.exists(key) for key in keys] == [False, True]
+
+
+def test_a_server_that_takes_what_is_written_hinders_nothing(redis_server: Callable[[], RedisServer]) -> None:
+    assert queue_hindrance(redis_server().url) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), "the queue is out of memory (OutOfMemoryError)"),
+        (("REPLICAOF", "127.0.0.1", "1"), "the queue is a read-only replica (ReadOnlyError)"),
+        (("CONFIG", "SET", "requirepass", "another"), "the queue refuses WhyRay's name or password"),
+        (("CONFIG", "SET", "min-replicas-to-write", "1"), "the queue takes no messages (NOREPLICAS)"),
+    ],
+)
+def test_a_server_that_answers_and_refuses_is_told_with_what_to_do_and_the_jobs_message_is_sent_later(
+    site: Site, redis_server: Callable[[], RedisServer], setting: tuple[str, ...], words: str
+) -> None:
+    server = redis_server()
+    with redis.from_url(server.url) as client:
+        client.execute_command(*setting)
+    hindrance = queue_hindrance(server.url)
+    assert hindrance is not None
+    assert words in hindrance.message
+    assert hindrance.advice.endswith("; meanwhile workers take jobs from the catalog.")
+    site.receive([film(1)])
+    schedule_of(site, server.url).step()
+    (job,) = site.jobs()
+    assert (job.state, job.dispatched_at) == (JobState.QUEUED, None), "no worker waits for its message"
+    server.kill()
+    server.start()
+    assert schedule_of(site, server.url).dispatch() == 1
+    assert backlog(server.url) == 1
+
+
+def test_a_server_that_reads_its_data_from_disk_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_loading, args=[listener], daemon=True).start()
+        hindrance = queue_hindrance(f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
+    assert hindrance is not None
+    assert hindrance.message == "the queue reads its data from disk (BusyLoadingError)"
+
+
+def _loading(listener: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            while connection.recv(1 << 12):
+                connection.sendall(b"-LOADING Redis is loading the dataset in memory\r\n" * 3)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from planted import planted_package
 from results.answers import KINDS_OF_A_MAP
 from site_under_test import ROUTE, Site, film
+from whyray.base.errors import StorageUnavailable
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
 from whyray.jobs import kept_study, worker
@@ -262,6 +263,39 @@ def test_a_full_disk_is_tried_again_later_and_succeeds_then(site: Site, monkeypa
         assert jobs.wake(session, site.clock()) == 1
     assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
     assert site.jobs()[0].error_code is None
+
+
+def test_a_storage_that_is_full_or_away_is_waited_out_by_a_job_for_as_long_as_it_lasts(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All jobs meet it: five attempts were over within minutes, and a full disk of a night failed a night's jobs."""
+    job_id = queued(site)
+    room = site.storage.root.with_name("elsewhere")
+    site.storage.root.rename(room)
+    site.storage.root.mkdir()
+    for _ in range(site.config.workers.retry.attempts + 3):
+        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+        (job,) = site.jobs()
+        assert (job.error_code, job.attempt) == ("StorageUnavailable", 0)
+        assert str(job.error_advice).endswith("WhyRay tries again by itself.")
+        site.clock.tick(60)
+        with site.catalog.begin() as session:
+            assert jobs.wake(session, site.clock()) == 1
+    site.storage.root.rmdir()
+    room.rename(site.storage.root)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(site.storage), "put", _full)
+        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+    assert (site.jobs()[0].error_code, site.jobs()[0].attempt) == ("StorageUnavailable", 0)
+    site.clock.tick(60)
+    with site.catalog.begin() as session:
+        jobs.wake(session, site.clock())
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    assert site.jobs()[0].attempt == 1
+
+
+def _full(*_: object, **__: object) -> None:
+    raise StorageUnavailable("storage at /data is full")
 
 
 def test_a_defect_fails_the_job_without_its_text_since_that_may_quote_the_patient(

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 import whyray
 from whyray.admin.backend import Backend
 from whyray.admin.drift_watch import drifting
+from whyray.base.errors import StorageUnavailable
 from whyray.catalog import DeliveryState, JobState, Study, feedback, jobs, stuck, tallies
 from whyray.catalog.overview import destination_states, queue_state, role_states
 
@@ -25,6 +26,13 @@ class CatalogCollector(Collector):
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
+    def _free_bytes(self) -> int:
+        """0 where storage is away: all else is told, and whoever is alarmed by a full disk is by that."""
+        try:
+            return self._backend.store.free_bytes()
+        except StorageUnavailable:
+            return 0
+
     def collect(self) -> Iterator[Metric]:
         """All metric families."""
         info = GaugeMetricFamily(
@@ -32,8 +40,7 @@ class CatalogCollector(Collector):
         )
         info.add_metric([whyray.__version__], 1)
         yield info
-        free = self._backend.store.free_bytes()
-        yield GaugeMetricFamily("whyray_storage_free_bytes", "Free space of the storage.", value=free)
+        yield GaugeMetricFamily("whyray_storage_free_bytes", "Free space of the storage.", value=self._free_bytes())
         with self._backend.catalog.read() as session:
             yield from self._jobs(session)
             yield from self._deliveries(session)

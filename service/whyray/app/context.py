@@ -20,14 +20,24 @@ from whyray.app.checked_source import checked_source
 from whyray.app.embedded_redis import embedded_url
 from whyray.app.ended_role import name_of, process_name
 from whyray.base.allocator import settle
-from whyray.base.errors import WhyRayError
+from whyray.base.errors import StorageUnavailable, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.base.sealing import SealingKeys
 from whyray.base.shown import shown_path
-from whyray.catalog import AuditEvent, AuditKind, AuditParticipant, Catalog, audit, events, headers, processes
+from whyray.catalog import (
+    AuditEvent,
+    AuditKind,
+    AuditParticipant,
+    Catalog,
+    audit,
+    events,
+    headers,
+    installation,
+    processes,
+)
 from whyray.config import Config, ConfigSource, Problem, config_error
 from whyray.routing import read_header, read_header_and_bytes
-from whyray.storage import Storage, open_folder
+from whyray.storage import Storage, is_made, open_folder
 
 _log = logging.getLogger("whyray.config")
 _RELOAD_EVERY = 2.0
@@ -67,6 +77,8 @@ class Context:
         ------
         ConfigError
             If the file can't be obeyed, and no configuration that was in force before is kept.
+        StorageUnavailable
+            If the folder of images and results is full, can't be read or written, or is not the one that was here.
         """
         source = checked_source(path, apart=check_apart, one_machine=one_machine)
         config = source.current
@@ -75,8 +87,16 @@ class Context:
             _log.error("%s", refused_words(source.refusal, path))
         config.state.mkdir(parents=True, exist_ok=True)
         keys = sealing_keys(config)
-        storage = open_folder(config.storage_folder, keys)
-        return cls(path, source, Catalog(config.catalog_url, keys=keys, apart=check_apart), storage)
+        if is_made(config.storage_folder):
+            storage = open_folder(config.storage_folder, keys)
+            return cls(path, source, Catalog(config.catalog_url, keys=keys, apart=check_apart), storage)
+        catalog = Catalog(config.catalog_url, keys=keys, apart=check_apart)
+        try:
+            _refuse_another_folder(catalog, config.storage_folder)
+            return cls(path, source, catalog, open_folder(config.storage_folder, keys))
+        except BaseException:
+            catalog.close()
+            raise
 
     def config(self) -> Config:
         """The configuration in force."""
@@ -115,6 +135,21 @@ class Context:
     def close(self) -> None:
         """Close the catalog."""
         self.catalog.close()
+
+
+def _refuse_another_folder(catalog: Catalog, folder: Path) -> None:
+    """Refuse to begin storage anew where the catalog knows what lies in one: its disk is not mounted, most likely.
+
+    What came meanwhile would be acknowledged, and out of sight as soon as the disk is there.
+    """
+    with catalog.read() as session:
+        held = installation.has_stored(session)
+    if held:
+        raise StorageUnavailable(
+            f"the storage folder {folder} holds nothing, and the catalog names what lay in it",
+            advice="Mount the disk or share that holds it, or correct storage.folder. If all that lay there is lost, "
+            f"make the folder {folder / 'incoming'}: WhyRay goes on, and what it misses fails.",
+        )
 
 
 def _runs(pid: int) -> bool:

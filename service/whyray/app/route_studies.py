@@ -74,9 +74,13 @@ class StudyRouter:
         return created
 
     def _again(self, study_id: int, error: Exception) -> bool:
-        """Whether a study that fails for no reason that we know is looked at again: twice, and no more."""
+        """Whether a study that could not be routed is looked at again: as long as that may pass, and twice where nobody
+        knows why."""
+        # not a want of memory, of which nobody knows whether it is the study's own
         if isinstance(error, WhyRayError):
             return error.retriable
+        if isinstance(error, OSError) and typed_error(error).retriable:
+            return True
         self._failures[study_id] = self._failures.get(study_id, 0) + 1
         return self._failures[study_id] < _MOST_FAILURES
 

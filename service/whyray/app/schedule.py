@@ -50,6 +50,7 @@ class Schedule:
     """Seconds that nobody sets."""
     boot: str = field(default_factory=this_boot)
     """Within what `monotonic` goes on."""
+    _refused_by: str = field(default="")
     _last_step: tuple[datetime, float] | None = field(default=None)
     _clock_kept_at: float | None = field(default=None)
     _kept_house_at: datetime | None = field(default=None)
@@ -126,12 +127,19 @@ class Schedule:
             try:
                 self.send(job_id, priority)
                 sent += 1
+                self._tell_refusal("")
             except _refusal_of_messages() as error:
-                _log.warning("the queue does not take messages: %s", type(error).__name__)
+                self._tell_refusal(type(error).__name__)
                 with self.catalog.begin() as session:
                     job_queue.undispatch(session, [unsent_id for unsent_id, _ in waiting[sent:]])
                 break
         return sent
+
+    def _tell_refusal(self, kind: str) -> None:
+        """Once for each kind, and once when it is over: every step meets it, twice a second."""
+        if kind != self._refused_by:
+            self._refused_by = kind
+            _log.warning("the queue %s", f"does not take messages: {kind}" if kind else "takes messages again")
 
     def _messages_wait(self) -> bool:
         try:
@@ -161,12 +169,11 @@ class Schedule:
         self.stir()
 
 
-def _refusal_of_messages() -> type[Exception]:
+def _refusal_of_messages() -> tuple[type[Exception], ...]:
     """What `send` raises; its library is imported by then, and not before a first message is sent."""
     from kombu.exceptions import OperationalError
 
-    refusal: type[Exception] = OperationalError
-    return refusal
+    return OperationalError, _silence_of_the_broker()
 
 
 def _silence_of_the_broker() -> type[Exception]:

@@ -26,8 +26,10 @@ def setting(event: threading.Event) -> Callable[[int, FrameType | None], None]:
 
 
 def set_by_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set from now on."""
+    """An event that SIGTERM, SIGINT and SIGHUP set from now on."""
     stop = threading.Event()
-    for ending in ENDING:
-        signal.signal(ending, setting(stop))
+    for ending in (*ENDING, signal.SIGHUP):
+        # SIGHUP comes when a terminal is closed, and from who wants a log opened anew; `nohup` has it ignored
+        if ending is not signal.SIGHUP or signal.getsignal(ending) is not signal.SIG_IGN:
+            signal.signal(ending, setting(stop))
     return stop

@@ -29,6 +29,8 @@ from whyray.jobs.result_notices import tell_of_results
 from whyray.jobs.standby import Standby
 
 _log = logging.getLogger("whyray.roles")
+_PAUSE = 1.0
+"""Seconds before a broker that takes no messages is asked again."""
 
 
 @dataclass
@@ -68,6 +70,14 @@ class Worker:
         if any(code is not None and code is not False for code in (state.should_stop, state.should_terminate)):
             self.stop.set()  # for who stands by, too: what was handed back is not to be taken again
         return self.stop.is_set()
+
+    def wait_for_queue(self) -> None:
+        """Wait until the queue takes messages, or the worker stops.
+
+        One that answers and refuses, as it is out of memory, would be asked anew without a pause.
+        """
+        while not self._stops() and queue_hindrance(self.context.redis_url) is not None:
+            self.stop.wait(_PAUSE)
 
     @contextmanager
     def standing_by(self) -> Iterator[None]:
@@ -127,8 +137,9 @@ def open_worker(path: Path, first: JobProcess | None = None) -> Worker:
             worker.listening.set()
 
         def stop(self, parent: Any) -> None:  # noqa: ARG002
-            """The connection is lost, or the worker stops."""
+            """The connection is lost, the broker refuses, or the worker stops."""
             worker.listening.clear()
+            worker.wait_for_queue()
 
     worker.app.steps["consumer"].add(Listening)
 

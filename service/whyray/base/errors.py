@@ -34,6 +34,8 @@ class WhyRayError(Exception):
     """Whether the same attempt may succeed later, with nobody doing anything."""
     correctable: ClassVar[bool] = False
     """Whether the same work may succeed once an operator has put something right: then it may be retried by hand."""
+    waited_out: ClassVar[bool] = False
+    """Whether it is an outage that all work meets: waited out for as long as it lasts, and no attempt of one's own."""
     default_advice: ClassVar[str] = "Look up the message in docs/operate.md."
     default_in_service: ClassVar[str] = ""
     """Goes with the default advice only."""
@@ -286,6 +288,16 @@ class ResourceExhausted(RetriableError):  # noqa: N818
     """Not enough memory or disk for this job at present."""
 
     default_advice = "Free disk or memory on this machine."
+
+
+class StorageUnavailable(ResourceExhausted):
+    """The folder of images and results is full, away, or can't be read or written: a disk, a share, changed rights."""
+
+    waited_out = True
+    default_advice = (
+        "Check that the disk or share that holds it is mounted, answers and has room, and that the user whom WhyRay "
+        "runs as may read and write it."
+    )
 
 
 class NotFound(PermanentError):  # noqa: N818

@@ -18,11 +18,18 @@ from whyray.base.errors import (
     InternalError,
     PeerUnreachable,
     ResourceExhausted,
+    StorageUnavailable,
     WhyRayError,
 )
 
 _HERE = Path(__file__).resolve().parents[1]
 _SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
+_AWAY = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE),
+    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EREMOTEIO),
+}
+"""Of a file: its rights were changed, its disk is gone, its share does not answer or is another one now. Not EINVAL:
+damaged data can lead to a place before the start of a file."""
 _DATABASE = {"OperationalError", "InterfaceError", "DisconnectionError", "TimeoutError", "InternalError"}
 """Classes of the libraries below: the database is away, locked or full. Those of a wrong statement are none of them.
 
@@ -206,9 +213,17 @@ def raise_retriable(error: Exception) -> None:
         raise typed from error
 
 
-def is_shortage(error: OSError) -> bool:
-    """Whether the machine lacks something at present: room on a disk, memory, handles."""
-    return error.errno in _SHORTAGES
+def raise_unreadable(error: Exception, what: str) -> None:
+    """Raise what says that the machine refused to read a file, which may pass; nothing of other errors.
+
+    For who reads what may be damaged: that a share is away is not the file's fault. `what` names the file.
+    """
+    if not isinstance(error, OSError):
+        return
+    if error.errno in _SHORTAGES:
+        raise typed_error(error, what) from error
+    if error.errno in _AWAY:
+        raise StorageUnavailable(f"{what} can't be read ({error.strerror})") from error
 
 
 def is_outage_of_database(error: BaseException) -> bool:

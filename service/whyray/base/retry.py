@@ -35,14 +35,14 @@ def retry_after(error: WhyRayError, attempt: int, policy: RetryPolicy, rng: rand
     """The wait before the next attempt; None if there is to be none: a permanent error, or the last attempt.
 
     A peer that asks for a longer wait gets it, up to the policy's ceiling; a shorter one would use up the attempts
-    before the time that the policy gives them.
+    before the time that the policy gives them. An outage that all work meets is waited out: no attempt is its last.
 
     Parameters
     ----------
     attempt
         The attempt that has just failed, from 1.
     """
-    if not error.retriable or attempt >= policy.attempts:
+    if not error.retriable or (attempt >= policy.attempts and not error.waited_out):
         return None
     wait = policy.wait(attempt)
     asked = error.not_within if isinstance(error, RetriableError) else None

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
-from whyray.base.errors import TransitionError, WhyRayError
+from whyray.base.errors import PeerBusy, PeerUnreachable, TransitionError, WhyRayError
 from whyray.catalog import announcements, attempts, events, replacement, tallies
 from whyray.catalog.delivery_tables import Delivery
 from whyray.catalog.states import DeliveryState, delivery_after
@@ -18,6 +18,8 @@ from whyray.catalog.tables import Job, ResultRow
 
 LEASE = timedelta(seconds=120)
 """How long a sender may be silent before another takes over; sending twice the same UID is harmless."""
+_UNREACHED = (PeerUnreachable.__name__, PeerBusy.__name__)
+"""Codes of deliveries for which there was no association; PeerBusy where the peer rejected it for now."""
 RESEND_UNCOMMITTED = timedelta(seconds=30)
 """Wait before what a peer did not commit to is sent again; doubled with each attempt, up to 128 times."""
 
@@ -263,6 +265,19 @@ def to_wake(session: Session, now: datetime) -> bool:
 def wake(session: Session, now: datetime) -> int:
     """Queue the waiting deliveries whose back-off is over; says how many."""
     return attempts.wake(session, Delivery, now)
+
+
+def wake_unreached(session: Session, destination: str, now: datetime) -> int:
+    """Queue what waits since its destination could not be reached, which it was again; says how many.
+
+    What the peer has answered with a status of its own keeps its wait.
+    """
+    waiting = (Delivery.destination == destination, Delivery.state == DeliveryState.WAITING, Delivery.not_before > now)
+    unreached = (Delivery.error_code.in_(_UNREACHED), Delivery.status.is_(None))
+    rows = session.scalars(select(Delivery).where(*waiting, *unreached).with_for_update(skip_locked=True)).all()
+    for row in rows:
+        row.state = delivery_after("due", row.state)
+    return len(rows)
 
 
 def tally(session: Session) -> dict[str, dict[DeliveryState, int]]:

@@ -266,7 +266,10 @@ def stop(
     *,
     retry_after: timedelta | None,
 ) -> JobState:
-    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says the state reached."""
+    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says the state reached.
+
+    One that met an outage that all work meets is not counted.
+    """
     job = get(session, job_id, lock=True)
     if job.lease_owner != owner:
         return job.state
@@ -282,6 +285,7 @@ def stop(
     else:
         job.state, job.not_before = job_after("defer", job.state), now + retry_after
         attempts.set_error(job, error, again=True)
+        job.attempt -= error.waited_out
     return job.state
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from whyray.base.disk_space import DiskSpace
+from whyray.base.errors import StorageUnavailable
 from whyray.catalog.attention_item import Attention
 from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.tables import Event
@@ -33,11 +34,25 @@ class Disks:
     catalog: DiskSpace | None = None
     refused_below: int = 0
     """Free bytes of storage below which instances are refused: `listener.limits.min_free_disk`."""
+    storage_away: str | None = None
+    """Why nothing can be read from storage and written to it, in words; None where it answers."""
 
 
 def shortages(session: Session, now: datetime, disks: Disks) -> list[Attention]:
     """What is short, and what was refused lately for want of it."""
-    return [*_storage(disks), *_catalog(disks), *_refused(session, now)]
+    return [*_away(disks), *_storage(disks), *_catalog(disks), *_refused(session, now)]
+
+
+def _away(disks: Disks) -> Iterator[Attention]:
+    if disks.storage_away is not None:
+        yield Attention(
+            severity="error",
+            kind="storage.away",
+            title="Images and results can be neither read nor written",
+            message=disks.storage_away,
+            advice=f"{StorageUnavailable.default_advice} Senders are answered A700, jobs and deliveries wait, and all "
+            "goes on by itself.",
+        )
 
 
 def _storage(disks: Disks) -> Iterator[Attention]:

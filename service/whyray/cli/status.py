@@ -73,12 +73,13 @@ def status(
 
 def _disks(config: Config, catalog: Catalog) -> Disks:
     """What storage and catalog can still take; nothing is made to find out."""
-    from whyray.base.disk_space import disk_space
+    from whyray.base.disk_space import disk_space, why_unusable
     from whyray.catalog.shortages import Disks
 
     folder = config.storage_folder
-    storage = disk_space(folder) if folder.is_dir() else None
-    return Disks(storage, catalog.disk_space(), config.listener.limits.min_free_disk)
+    if (words := why_unusable(folder / "incoming")) is not None:
+        return Disks(None, catalog.disk_space(), storage_away=f"storage at {folder} {words}")
+    return Disks(disk_space(folder), catalog.disk_space(), refused_below=config.listener.limits.min_free_disk)
 
 
 def _as_json(installation: Overview | None) -> dict[str, Any]:

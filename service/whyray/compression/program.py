@@ -8,7 +8,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from whyray.base.failures import typed_error
+from whyray.base.errors import WhyRayError
+from whyray.base.failures import raise_unreadable, typed_error
 from whyray.compression.lossless import LosslessCompression
 
 IDLE = 600.0
@@ -26,8 +27,16 @@ def serve(connection: Connection[Any, Any]) -> None:
             try:
                 connection.send((getattr(compression, name)(*order), None))
             except Exception as error:  # told to who ordered it, whatever it is
-                typed = typed_error(error, "compressing a result")
-                connection.send((None, (typed.code, typed.message, typed.advice)))
+                connection.send((None, _told(error)))
+
+
+def _told(error: Exception) -> tuple[str, str, str]:
+    try:
+        raise_unreadable(error, "a result that is to be compressed")
+        typed = typed_error(error, "compressing a result")
+    except WhyRayError as unreadable:
+        typed = unreadable
+    return typed.code, typed.message, typed.advice
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
 
 from whyray.base.errors import DecodeError, PeerUnreachable, WhyRayError
-from whyray.base.failures import is_shortage, place_of, typed_error
+from whyray.base.failures import place_of, raise_unreadable, typed_error
 from whyray.base.shown import shown_path
 
 
@@ -81,8 +81,7 @@ def read_outgoing(path: Path, ticket: str = "") -> Outgoing:
             ticket,
         )
     except OSError as error:
-        if is_shortage(error):
-            raise typed_error(error, f"reading {shown_path(path.name)}") from error
+        raise_unreadable(error, shown_path(path.name))
         raise DecodeError(
             f"{shown_path(path.name)} can't be read: {error.strerror or type(error).__name__}",
             advice="Check that the file is there, and that it may be read.",
@@ -98,7 +97,12 @@ def read_outgoing(path: Path, ticket: str = "") -> Outgoing:
 
 def unencodable(error: Exception, file: Outgoing, peer: str) -> WhyRayError:
     """The error of a file that could not be read, converted or compressed for a peer; a shortage may pass."""
-    typed = typed_error(error, f"{file.sop_instance_uid} for {peer}")
+    subject = f"{file.sop_instance_uid} for {peer}"
+    try:
+        raise_unreadable(error, subject)
+    except WhyRayError as unreadable:
+        return unreadable
+    typed = typed_error(error, subject)
     if typed is error or typed.retriable:
         return typed
     return DecodeError(

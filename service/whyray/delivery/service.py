@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pynetdicom.association import Association
 from sqlalchemy.orm import Session
 
-from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.base.retry import retry_after
 from whyray.base.sources import IdSource, random_uid
@@ -188,6 +188,8 @@ class _DeliveryWorker(DestinationWorker):
         super().__init__(name, destination, caller, work="delivery", look=service.pace.look)
         self.service, self.number = service, number
         self.broken = 0
+        self.is_away = False
+        """Whether the last association that it asked for could not be had."""
         self.accepts: set[tuple[str, str]] = set()
         """What the peer accepted on the last association."""
 
@@ -261,6 +263,7 @@ class Batch:
         self.rows = {delivery.id: delivery for delivery in claimed}
         self.keeper = LeaseKeeper(self.service.catalog, self.rows, worker.owner, every=self.service.pace.renew)
         self.sent: list[Delivery] = []
+        self.has_sent = False
         self.entries: Entries[tuple[Outcome, datetime]] = Entries(self._enter_sent)
         self.begun: dict[str, int] = {}
         self.transfer = OutgoingTransfer(self.service.catalog, worker.name, worker.destination, worker.caller)
@@ -275,6 +278,7 @@ class Batch:
                 if files and not self.worker.stop.is_set():
                     self._transmit(files)
             except WhyRayError as error:
+                self.worker.is_away = isinstance(error, (PeerUnreachable, PeerBusy)) and not self.begun
                 for delivery_id in self.keeper.remaining():
                     self._stop(delivery_id, error, None)
             except Exception as error:  # every delivery gets an outcome, whatever a library raised
@@ -352,8 +356,17 @@ class Batch:
         """An association or request is over: whatever it took is entered before anything else is said of the rest."""
         try:
             self.entries.settle()
+            if self.worker.is_away and self.has_sent:
+                self._wake_unreached()
         finally:
             self.transfer.end()
+
+    def _wake_unreached(self) -> None:
+        """The destination is back: what waited for it need not wait for the end of a quarter of an hour."""
+        name, now = self.worker.name, self.service.clock()
+        woken = self.service.catalog.repeat(lambda session: deliveries.wake_unreached(session, name, now))
+        self.worker.is_away = False
+        _log.info("%s is back: %d results that had waited for it are sent now", name, woken)
 
     def _proceed(self, file: Outgoing) -> bool:
         return not self.worker.stop.is_set() and self.keeper.holds(file.ticket)
@@ -395,6 +408,7 @@ class Batch:
         self.service.catalog.repeat(enter)
         for outcome, _ in answered:
             self.keeper.close(outcome.file.ticket)
+            self.has_sent = True
             self.sent.append(self.rows[outcome.file.ticket])
 
     def _stop(self, delivery_id: str, error: WhyRayError, status: int | None) -> None:

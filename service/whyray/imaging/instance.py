@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from whyray.base.errors import DecodeError, ImageError, ResourceExhausted, WhyRayError
+from whyray.base.failures import raise_unreadable
 from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging.attributes import attribute_name, decimal_numbers, unreadable_attribute, whole_number, written_value
 from whyray.imaging.digest import digest_of
@@ -112,6 +113,7 @@ class Instance:
             with quiet():
                 return digest_of(self.source)
         except OSError as error:
+            raise_unreadable(error, f"instance {self.uid}: its file")
             raise DecodeError(
                 f"instance {self.uid}: expected the file that it was read from, found none that can be read "
                 f"({type(error).__name__})"
@@ -120,7 +122,8 @@ class Instance:
     def with_pixels(self) -> Dataset:
         """Return the whole data set; read again from the file, so that a series is never in memory at once.
 
-        Raises DecodeError when the file can't be read any more.
+        Raises DecodeError when the file can't be read any more, and StorageUnavailable or ResourceExhausted when the
+        machine refuses it.
         """
         return self._read(lambda path: (pydicom.dcmread(path, force=False), None))[0]
 
@@ -140,6 +143,7 @@ class Instance:
         except MemoryError as error:
             raise ResourceExhausted(f"instance {self.uid}: not enough memory to read it") from error
         except Exception as error:  # pydicom raises what it likes on a damaged file
+            raise_unreadable(error, f"instance {self.uid}: its file")
             raise DecodeError(
                 f"instance {self.uid}: expected a file whose pixel data can be read, found one that ends early or "
                 f"changed since it came ({type(error).__name__})"
@@ -158,7 +162,8 @@ def _what_it_may_be(source: Path | Dataset) -> str:
 def open_instance(source: Path | Dataset) -> Instance:
     """Read the header of one instance.
 
-    Raises DecodeError for what is not a readable DICOM image instance, ImageError for objects that are no images.
+    Raises DecodeError for what is not a readable DICOM image instance, ImageError for objects that are no images,
+    StorageUnavailable or ResourceExhausted for a file that the machine refuses to read.
     """
     try:
         with quiet():
@@ -166,6 +171,7 @@ def open_instance(source: Path | Dataset) -> Instance:
     except MemoryError as error:
         raise ResourceExhausted("not enough memory to read a header") from error
     except Exception as error:  # pydicom raises what it likes on nonsense
+        raise_unreadable(error, "a file of the study")
         raise DecodeError(
             f"expected a DICOM file (PS3.10), found one that can't be parsed ({type(error).__name__})",
             advice=_what_it_may_be(source),
@@ -202,6 +208,7 @@ def refusing_as_image_error(uid: str, header: Dataset | None = None) -> Iterator
     except MemoryError as error:
         raise ResourceExhausted(f"instance {uid}: not enough memory to read it") from error
     except Exception as error:  # of the data, as `header` will show
+        raise_unreadable(error, f"instance {uid}: its file")
         wrong = None if header is None else unreadable_attribute(header)
         if wrong is not None:
             raise ImageError(f"instance {uid}: expected a usable value in {wrong}") from error

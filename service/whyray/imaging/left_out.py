@@ -10,6 +10,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from whyray.base.errors import WhyRayError
+from whyray.base.failures import raise_unreadable
 from whyray.imaging.instance import DERIVED_CLASSES, quiet, text
 from whyray.imaging.notes import Note, NoteKind
 
@@ -60,6 +61,7 @@ def unopened_image(source: Path | Dataset, error: WhyRayError) -> LeftOut | None
             if not series or not is_image or sop_class in DERIVED_CLASSES:
                 return None
             return LeftOut(series, (instance_name(header),), error)
-    except Exception:
+    except Exception as refusal:
+        raise_unreadable(refusal, "a file of the study")
         # Whatever keeps a damaged file from being parsed was told when it was opened; it names no series.
         return None

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, MediaStorageDirectoryStorage, MRSpectroscopyStorage
 
+from whyray.base.failures import raise_unreadable
 from whyray.imaging.instance import DERIVED_CLASSES, quiet, text
 
 _READ = ["SOPClassUID", "Rows", "Columns", "DirectoryRecordSequence"]
@@ -24,7 +25,8 @@ def sop_class_of(file: Path | BinaryIO) -> tuple[str, bool]:
                 return str(MediaStorageDirectoryStorage), False
             meta = text(head.file_meta, "MediaStorageSOPClassUID")
             return text(head, "SOPClassUID") or meta, _has_size(head)
-    except Exception:  # pydicom raises what it likes on nonsense: whoever reads it as an image says what is wrong
+    except Exception as error:  # pydicom raises what it likes: whoever reads it as an image says what is wrong
+        raise_unreadable(error, "a file of the study")
         return "", False
 
 

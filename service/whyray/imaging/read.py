@@ -11,6 +11,7 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 
 from whyray.base.errors import ImageError, PatientMismatch, WhyRayError
+from whyray.base.failures import raise_unreadable
 from whyray.base.identification import OF_ONE_PATIENT, StatedPatient
 from whyray.imaging.attributes import decimal_number, written_texts
 from whyray.imaging.decode import stored_frames
@@ -114,8 +115,9 @@ def read_images(sources: Iterable[Path | str | Dataset], told: Told = lambda _: 
     shown frame by frame: a thousand slices of 512 × 512 take 0.5 GiB.
     The same instance given twice counts once; two of one SOP Instance UID and another image are refused both. A slice
     that can't be used takes no other with it: what remains of its series says that it is missing.
-    Raises ResourceExhausted when memory does not suffice, before it is taken as far as that can be known; everything
-    else that is wrong is a refusal, and so is an image of more than 4 GiB of stored pixels.
+    Raises ResourceExhausted when memory does not suffice, before it is taken as far as that can be known, and
+    StorageUnavailable when a file can't be read now: a slice is never left out for that. Everything else that is wrong
+    is a refusal, and so is an image of more than 4 GiB of stored pixels.
     """
     images: list[SourceImage] = []
     with quiet(), IsolatedGdcm() as isolated:
@@ -149,7 +151,8 @@ def _identifying_header(source: Path | Dataset) -> Dataset | None:
         return source
     try:
         return dcmread(source, stop_before_pixels=True, specific_tags=["StudyInstanceUID", *OF_ONE_PATIENT])
-    except Exception:  # pydicom raises what it likes on nonsense
+    except Exception as error:  # pydicom raises what it likes on nonsense
+        raise_unreadable(error, "a file of the study")
         return None
 
 

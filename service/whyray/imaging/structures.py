@@ -14,6 +14,7 @@ from pydicom.uid import SegmentationStorage
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError
+from whyray.base.failures import raise_unreadable
 from whyray.base.frame_array import Frames, PackedMask
 from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging.decode import stored_frames
@@ -97,12 +98,16 @@ def _sampled(mask: Frames[np.bool_], image: SourceImage, grid: ModelGrid) -> Flo
 
 
 def is_segmentation(path: Path) -> bool:
-    """Whether the file is a Segmentation; False for what is no DICOM file, or can't be read as one."""
+    """Whether the file is a Segmentation; False for what is no DICOM file, or can't be read as one.
+
+    Raises StorageUnavailable or ResourceExhausted for a file that the machine refuses to read.
+    """
     try:
         with quiet():
             head = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
             return str(head.get("SOPClassUID")) in SEGMENTATIONS
-    except Exception:  # whoever reads the images of the study names what is wrong with the file
+    except Exception as error:  # whoever reads the images of the study names what is wrong with the file
+        raise_unreadable(error, "a file of the study")
         return False
 
 

@@ -13,11 +13,13 @@ from whyray.base.errors import PeerUnreachable
 
 if TYPE_CHECKING:
     from celery import Celery
-    from redis import Redis
+    from redis import Redis, RedisError
 
 BROKER_PATIENCE = 2.0
 """Seconds: nothing waits longer for a broker that is silent."""
 RUN_JOB = "whyray.run_job"
+_PROBE = "whyray.probe"
+"""Written to see whether anything can be; gone after a minute."""
 QUEUES = {0: "whyray.stat", 1: "whyray.urgent", 2: "whyray.routine"}
 
 
@@ -48,6 +50,8 @@ def celery_app(redis_url: str) -> Celery:
         },
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # for ever: meanwhile jobs are taken from the catalog
+        # a broker that answers, and refuses (out of memory, a replica), ended the worker
+        broker_channel_error_retry=True,
         task_queues=[Queue(name) for name in QUEUES.values()],
         task_default_queue=QUEUES[2],
         task_serializer="json",
@@ -70,18 +74,42 @@ def send(app: Celery, job_id: str, priority: int) -> None:
 
 
 def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
-    """Why the broker can't be used now; None if it answers."""
+    """Why the broker can't be used now; None if it answers, and takes what is written."""
     import redis
 
     try:
         with broker(redis_url, answers_within=BROKER_PATIENCE) as client:
-            client.ping()
+            # a server that takes no messages answers a PING all the same: a replica, or one without memory
+            client.set(_PROBE, b"", ex=60)
     except redis.RedisError as error:
-        return PeerUnreachable(
-            f"the queue does not answer ({type(error).__name__})",
-            advice="Check that Redis runs, and `queue.url`; meanwhile workers take jobs from the catalog.",
-        )
+        what, advice = _refusal(error)
+        return PeerUnreachable(f"the queue {what}", advice=f"{advice}; meanwhile workers take jobs from the catalog.")
     return None
+
+
+def _refusal(error: RedisError) -> tuple[str, str]:
+    """What the broker does instead of its work, and what to do about it."""
+    from redis import exceptions as of_redis
+
+    name = type(error).__name__
+    if isinstance(error, of_redis.BusyLoadingError):
+        return f"reads its data from disk ({name})", "Wait until Redis has started"
+    if isinstance(error, (of_redis.AuthenticationError, of_redis.NoPermissionError)):
+        return f"refuses WhyRay's name or password ({name})", "Correct them in `queue.url`, and restart WhyRay"
+    if isinstance(error, of_redis.OutOfMemoryError):
+        return (
+            f"is out of memory ({name})",
+            "Raise Redis's `maxmemory`, or find what else is kept there: a message of WhyRay takes less than 2 KB",
+        )
+    if isinstance(error, of_redis.ReadOnlyError):
+        return f"is a read-only replica ({name})", "Name the primary in `queue.url`, or make this one the primary"
+    if isinstance(error, of_redis.ResponseError):
+        # its first word is Redis's own for what is wrong, as MISCONF where it can't write to its disk
+        return (
+            f"takes no messages ({' '.join(str(error).split()[:1])[:40] or name})",
+            "Look at Redis's log for why, and at its disk",
+        )
+    return f"does not answer ({name})", "Check that Redis runs, and `queue.url`"
 
 
 def broker(redis_url: str, *, answers_within: float | None = None, **options: Any) -> Redis:

@@ -26,8 +26,9 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from whyray.base.disk_space import DiskSpace, disk_space
-from whyray.base.errors import NotFound, ResourceExhausted
+from whyray.base.disk_space import DiskSpace, disk_space, why_unusable
+from whyray.base.errors import NotFound, StorageUnavailable
+from whyray.base.failures import raise_unreadable
 from whyray.base.sealing import (
     MAGIC,
     Sealer,
@@ -41,6 +42,8 @@ from whyray.base.sealing import (
 )
 from whyray.storage.store import Stored
 
+INCOMING = "incoming"
+SHARD = re.compile(r"[0-9a-f]{2}")
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-z]{1,32}(\.[a-z0-9.]{1,16})?")
 _SUFFIX = re.compile(r"(\.[a-z0-9.]{1,16})?")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -73,7 +76,7 @@ class FolderStorage:
         self.root = root
         self.keys = keys
         self._token = token
-        self._incoming = root / "incoming"
+        self._incoming = root / INCOMING
         self._shards = _Shards(root)
         _guarded(self._make, self._incoming)
 
@@ -86,7 +89,7 @@ class FolderStorage:
 
         Raises
         ------
-        ResourceExhausted
+        StorageUnavailable
             If they can't be made.
         """
         _guarded(self._shards.make, self.root)
@@ -114,10 +117,7 @@ class FolderStorage:
 
     def open(self, key: str) -> BinaryIO:
         """Open for reading; see `Storage.open`."""
-        try:
-            file = self._file(key).open("rb")
-        except FileNotFoundError:
-            raise _missing(key) from None
+        file = self._opened(key)
         if self.keys is None:
             return file
         try:
@@ -132,8 +132,7 @@ class FolderStorage:
     def local_file(self, key: str) -> Iterator[Path]:
         """Give the file itself, nothing is copied; a sealed one is opened into memory. See `Storage.local_file`."""
         file = self._file(key)
-        if not file.is_file():
-            raise _missing(key)
+        self._opened(key).close()  # whether it can be: whoever reads it may take what can't be read for damaged
         if self.keys is None:
             yield file
             return
@@ -178,9 +177,17 @@ class FolderStorage:
             return False
         return True
 
+    def hindrance(self) -> StorageUnavailable | None:
+        """Why nothing can be read from it and written to it now; see `Storage.hindrance`."""
+        words = why_unusable(self._incoming)
+        return None if words is None else StorageUnavailable(f"storage at {self.root} {words}")
+
     def free_bytes(self) -> int:
         """Bytes free to this process on the filesystem that holds `root`."""
-        return shutil.disk_usage(self.root).free
+        try:
+            return shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise StorageUnavailable(f"storage at {self.root} can't be read ({error.strerror})") from error
 
     def disk_space(self) -> DiskSpace | None:
         """What its file system can still take; see `Storage.disk_space`."""
@@ -203,6 +210,25 @@ class FolderStorage:
                 file.unlink(missing_ok=True)
                 removed += 1
         return removed
+
+    def _opened(self, key: str) -> BinaryIO:
+        """A file that holds an object; raises NotFound or StorageUnavailable."""
+        file = self._file(key)
+        try:
+            return file.open("rb")
+        except FileNotFoundError:
+            raise self._missing(key) from None
+        except OSError as error:
+            raise_unreadable(error, f"{key} in storage at {self.root}")
+            raise
+
+    def _missing(self, key: str) -> NotFound | StorageUnavailable:
+        """Why there is no such file: where the folder that was made when the storage was opened is gone, all is."""
+        if not self._incoming.is_dir():
+            return StorageUnavailable(f"storage at {self.root} is not there: what lay in it is not found")
+        return NotFound(
+            f"no bytes under {key} in storage", advice="The object was removed behind WhyRay's back; send it again."
+        )
 
     def _file(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -364,19 +390,14 @@ def _written(file: Path) -> float:
         return datetime.max.replace(tzinfo=UTC).timestamp()
 
 
-def _missing(key: str) -> NotFound:
-    return NotFound(
-        f"no bytes under {key} in storage", advice="The object was removed behind WhyRay's back; send it again."
-    )
-
-
 def _guarded(action: Callable[[], T], place: Path) -> T:
     try:
         return action()
     except OSError as error:
         what = _fullness(place.parent) if error.errno in _FULL else f"can't be written ({error.strerror})"
-        raise ResourceExhausted(
-            f"storage at {place.parent} {what}", advice="Free disk, or correct the folder's rights; then send again."
+        raise StorageUnavailable(
+            f"storage at {place.parent} {what}",
+            advice="Free disk, mount it, or correct the folder's rights; what was refused is to be sent again.",
         ) from error
 
 

@@ -13,12 +13,28 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from whyray.base.errors import ConfigError, ResourceExhausted
+from whyray.base.errors import ConfigError, StorageUnavailable
 from whyray.base.sealing import SealingKeys
-from whyray.storage.folder import FolderStorage
+from whyray.storage.folder import INCOMING, SHARD, FolderStorage
 
 _MARKER = "encryption.json"
 _FORMAT = "WHYRAYE1"
+
+
+def is_made(root: Path) -> bool:
+    """Whether there is a storage in this folder already; restored from a backup, it may lack what was unfinished.
+
+    Raises
+    ------
+    StorageUnavailable
+        If nobody can know.
+    """
+    try:
+        return any(path.name == INCOMING or SHARD.fullmatch(path.name) for path in root.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StorageUnavailable(f"storage at {root} can't be read ({error.strerror})") from error
 
 
 def open_folder(root: Path, keys: SealingKeys | None = None) -> FolderStorage:
@@ -28,7 +44,7 @@ def open_folder(root: Path, keys: SealingKeys | None = None) -> FolderStorage:
     ------
     ConfigError
         If something there is sealed with a key that is not given, or no key is given, or keys can't be used here.
-    ResourceExhausted
+    StorageUnavailable
         If the folder can't be written.
     """
     marker = root / _MARKER
@@ -113,4 +129,4 @@ def _mark(marker: Path, keys: Collection[str]) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        raise ResourceExhausted(f"{marker} can't be written ({error.strerror})") from error
+        raise StorageUnavailable(f"{marker} can't be written ({error.strerror})") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from whyray.base.disk_space import DiskSpace
+from whyray.base.errors import StorageUnavailable
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Storage(Protocol):
         ------
         NotFound
             If there are no bytes under this key.
+        StorageUnavailable
+            If it can't be read, or is not there itself.
         """
         ...
 
@@ -98,8 +101,8 @@ class Storage(Protocol):
 
         Raises
         ------
-        NotFound
-            When the context is entered, if there are no bytes under this key.
+        NotFound, StorageUnavailable
+            When the context is entered, as `open`.
         ResourceExhausted
             When it is entered, if there is no room for a copy.
         """
@@ -113,8 +116,12 @@ class Storage(Protocol):
         """Remove; harmless if there is nothing."""
         ...
 
+    def hindrance(self) -> StorageUnavailable | None:
+        """Why nothing can be read from it and written to it now; None where both can."""
+        ...
+
     def free_bytes(self) -> int:
-        """How many bytes can still be written."""
+        """How many bytes can still be written; raises StorageUnavailable where it is away."""
         ...
 
     def disk_space(self) -> DiskSpace | None:

@@ -72,8 +72,10 @@ def _details_of_roles(backend: Backend) -> list[dict[str, Any]] | None:
 
 def _storage_answers(backend: Backend) -> bool:
     try:
-        backend.store.free_bytes()
+        hindrance = backend.store.hindrance()
     except OSError as error:
         _log.warning("storage does not answer: %s", error)
         return False
-    return True
+    if hindrance is not None:
+        _log.warning("%s", hindrance.message)
+    return hindrance is None

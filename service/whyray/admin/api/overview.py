@@ -8,8 +8,9 @@ from fastapi import APIRouter
 
 import whyray
 from whyray.admin.attention import shown_attention
-from whyray.admin.backend import ActorDep, BackendDep
+from whyray.admin.backend import ActorDep, Backend, BackendDep
 from whyray.admin.service_schemas import Choices, DestinationTally, Overview, ProcessOut, QueueOut
+from whyray.base.errors import StorageUnavailable
 from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.catalog.overview import overview as counted
@@ -25,8 +26,7 @@ def overview(backend: BackendDep, actor: ActorDep) -> Overview:
     now = backend.catalog.clock()
     site = backend.site()
     names = [destination.name for destination in site.destinations]
-    free = backend.store.free_bytes()
-    disks = Disks(backend.store.disk_space(), backend.catalog.disk_space(), site.min_free_disk)
+    free, disks = _disks(backend, site.min_free_disk)
     with backend.catalog.read() as session:
         installation = counted(session, now, destinations=names, disks=disks)
         watched = backend.drift.look(session, now)
@@ -57,6 +57,19 @@ def choices() -> Choices:
         grades=list(get_args(GradeName)),
         severities=list(get_args(Severity)),
     )
+
+
+def _disks(backend: Backend, refused_below: int) -> tuple[int, Disks]:
+    """Free bytes of storage, 0 where it is away; and all that is told of the disks: this page is where that is."""
+    catalog = backend.catalog.disk_space()
+    try:
+        if (hindrance := backend.store.hindrance()) is None:
+            space, free = backend.store.disk_space(), backend.store.free_bytes()
+            return free, Disks(space, catalog, refused_below)
+        words = hindrance.message
+    except (StorageUnavailable, OSError) as error:  # it went between two questions
+        words = error.message if isinstance(error, StorageUnavailable) else f"storage: {error.strerror}"
+    return 0, Disks(None, catalog, storage_away=words)
 
 
 def _rounded(free: int) -> int:
