@@ -28,8 +28,10 @@ class CatalogCollector(Collector):
 
     def _free_bytes(self) -> int:
         """0 where storage is away: all else is told, and whoever is alarmed by a full disk is by that."""
+        store = self._backend.store
         try:
-            return self._backend.store.free_bytes()
+            # an empty folder on which nothing is mounted has as much room as the disk that it lies on
+            return store.free_bytes() if store.hindrance() is None else 0
         except StorageUnavailable:
             return 0
 

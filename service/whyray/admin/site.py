@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
 from whyray.base.disk_space import DiskSpace
+from whyray.base.errors import StorageUnavailable
 from whyray.config import AllOf, Config, DicomDestination, DicomWebDestination, Route, format_duration
 
 
@@ -18,8 +19,12 @@ class ResultStore(Protocol):
         """The bytes under `key`, for reading. Raises NotFound if there are none."""
         ...
 
+    def hindrance(self) -> StorageUnavailable | None:
+        """Why nothing can be read from it and written to it now; None where both can."""
+        ...
+
     def free_bytes(self) -> int:
-        """How many bytes can still be written."""
+        """How many bytes can still be written; raises StorageUnavailable where it is away."""
         ...
 
     def disk_space(self) -> DiskSpace | None:
