@@ -19,6 +19,7 @@ from whyray.app.route_studies import StudyRouter
 from whyray.base.failures import logged, typed_error
 from whyray.base.sources import this_boot
 from whyray.catalog import Catalog, clock_readings, clock_steps, jobs, tallies
+from whyray.storage import SAFE_AGE
 
 _log = logging.getLogger("whyray.schedule")
 SEND_AGAIN_AFTER = timedelta(seconds=90)
@@ -26,6 +27,9 @@ SEND_AGAIN_AFTER = timedelta(seconds=90)
 
 SET_BACK = timedelta(seconds=20)
 """By how much the clock must fall behind between two steps to be taken as set back; less than that is waited out."""
+
+SET_FORWARD = timedelta(seconds=20)
+"""By how much it must run ahead to be taken as set forward: what was stored before is younger than it looks."""
 
 
 @dataclass
@@ -52,13 +56,14 @@ class Schedule:
     """Within what `monotonic` goes on."""
     _last_step: tuple[datetime, float] | None = field(default=None)
     _clock_kept_at: float | None = field(default=None)
+    _sweep_after: float = field(default=0.0)
     _kept_house_at: datetime | None = field(default=None)
     _folded_at: datetime | None = field(default=None)
     _stirred: threading.Event = field(default_factory=threading.Event)
 
     def step(self) -> None:
         """Route, wake jobs, send their messages, compare what came again and, every few minutes, forget what is old."""
-        self._heed_the_clock()
+        heeded_at = self._heed_the_clock()
         self.router.step()
         now = self.catalog.clock()
         with self.catalog.read() as session:
@@ -73,10 +78,11 @@ class Schedule:
             self._fold()
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now
-            self.retention.step()
+            # by the clock as it was heeded: it may have been set forward since
+            self.retention.step(heeded_at, may_sweep=self.monotonic() >= self._sweep_after)
 
-    def _heed_the_clock(self) -> None:
-        """Where the clock was set back since the last step, move what waits for a time by as much.
+    def _heed_the_clock(self) -> datetime:
+        """Where the clock was set back since the last step, move what waits for a time by as much; says what it says.
 
         At the first step: since any schedule of this installation has told the catalog what its clock says.
         """
@@ -84,9 +90,14 @@ class Schedule:
         if self._last_step is None:
             with self.catalog.read() as session:
                 back = clock_readings.set_back(session, self.boot, now, seconds)
+                forward = clock_readings.set_forward(session, self.boot, now, seconds)
         else:
             then, seconds_then = self._last_step
             back = timedelta(seconds=seconds - seconds_then) - (now - then)
+            forward = -back
+        if forward >= SET_FORWARD:
+            _log.warning("the clock was set forward by %.0f s, or the machine slept", forward.total_seconds())
+            self._sweep_after = seconds + SAFE_AGE.total_seconds()
         was_set_back = back >= SET_BACK
         if was_set_back or self._clock_kept_at is None or seconds - self._clock_kept_at >= self.read_clock_every:
             with self.catalog.begin() as session:
@@ -98,6 +109,7 @@ class Schedule:
             if was_set_back:
                 self._kept_house_at = self._folded_at = None
         self._last_step = now, seconds
+        return now
 
     def _compare(self) -> None:
         """After the studies that wait for a job: reading contents may take its time, or fail, and holds up none."""

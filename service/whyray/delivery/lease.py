@@ -99,10 +99,8 @@ def take_over_from_the_dead(catalog: Catalog) -> int:
     machine, now = socket.gethostname(), catalog.clock()
     try:
         with catalog.begin() as session:
-            taken = sum(
-                attempts.end_leases_of_the_dead(session, table, machine, _is_another_process, now)
-                for table in (Delivery, Announcement)
-            )
+            taken = attempts.end_leases_of_the_dead(session, Delivery, machine, _is_another_process, now)
+            taken += attempts.end_leases_of_the_dead(session, Announcement, machine, _is_another_process, now)
     except SQLAlchemyError as error:
         logged(_log, error, "what a sender that died had under way waits for the end of its leases")
         return 0
