@@ -158,12 +158,16 @@ class Schedule:
     def run(self, stop: threading.Event, *, tick: float = 0.5) -> None:
         """Step until told to stop; an outage of catalog or queue is waited out."""
         threading.Thread(target=self._stir_at, args=[stop], name="whyray-schedule-end", daemon=True).start()
+        away = ""
         while not stop.is_set():
             self._stirred.clear()
             try:
                 self.step()
+                away = ""
             except SQLAlchemyError as error:
-                _log.error("the catalog can't be reached: %s", type(error).__name__)
+                # once for each reason, and not twice a second
+                if away != (away := typed_error(error).message):
+                    _log.error("the schedule waits: %s", away)
             except Exception as error:  # one study that trips the schedule must not stop the hospital's others
                 logged(_log, error, "the schedule goes on after a failure")
             self._stirred.wait(tick)
