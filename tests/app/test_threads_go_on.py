@@ -156,3 +156,15 @@ def test_an_outage_is_told_once_for_each_reason_and_not_twice_a_second(
     sender.stop = stop
     sender._run()
     assert len([record for record in caplog.records if "goes on after a failure" in record.message]) == 2
+
+
+@pytest.mark.parametrize(("built", "warned"), [(1, False), (0, True), (None, True)])
+def test_a_python_whose_waits_hang_on_the_clock_is_warned_of(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, built: int | None, warned: bool
+) -> None:
+    monkeypatch.setattr("sysconfig.get_config_var", {"HAVE_SEM_CLOCKWAIT": built}.get)
+    context = Context.open(site.folder / "whyray.yaml")
+    with ProcessHeartbeat(context, "intake"):
+        pass
+    context.close()
+    assert any("waits by the clock" in record.message for record in caplog.records) is warned
