@@ -40,12 +40,14 @@ from whyray.catalog import (
     workitems,
 )
 from whyray.config import Config, DicomDestination
-from whyray.storage import Storage, sweep_orphans
+from whyray.storage import SAFE_AGE, Storage, sweep_orphans
 
 _log = logging.getLogger("whyray.retention")
 _JOBS_TO_SEE_TO = (*JOBS_AT_WORK, JobState.FAILED)
 _DELIVERIES_AT_WORK = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.WAITING, DeliveryState.FAILED)
 _BATCH = 100
+NO_SWEEP_FOR = SAFE_AGE
+"""After the clock was set forward: until then what was stored before looks older than it is."""
 _SILENT = timedelta(days=7)
 """A role that gave no sign for so long is no longer shown as missing."""
 

@@ -14,12 +14,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from whyray.app.retention import Retention
+from whyray.app.retention import NO_SWEEP_FOR, Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.base.failures import logged, typed_error
 from whyray.base.sources import this_boot
 from whyray.catalog import Catalog, clock_readings, clock_steps, jobs, tallies
-from whyray.storage import SAFE_AGE
 
 _log = logging.getLogger("whyray.schedule")
 SEND_AGAIN_AFTER = timedelta(seconds=90)
@@ -97,7 +96,7 @@ class Schedule:
             forward = -back
         if forward >= SET_FORWARD:
             _log.warning("the clock was set forward by %.0f s, or the machine slept", forward.total_seconds())
-            self._sweep_after = seconds + SAFE_AGE.total_seconds()
+            self._sweep_after = seconds + NO_SWEEP_FOR.total_seconds()
         was_set_back = back >= SET_BACK
         if was_set_back or self._clock_kept_at is None or seconds - self._clock_kept_at >= self.read_clock_every:
             with self.catalog.begin() as session:
