@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -147,3 +149,41 @@ def test_what_could_not_be_moved_is_moved_at_the_next_step(site: Site, monkeypat
             schedule.step()
     schedule_of(site, seconds).step()
     assert steps_back(site) == 1
+
+
+def stored_before_its_row(site: Site) -> Path:
+    """An object whose writer is about to enter it in the catalog: a file of this moment."""
+    key = site.storage.put(b"stored a moment ago", suffix=".dcm").key
+    moment = site.clock.now.timestamp()
+    with site.storage.local_file(key) as path:
+        os.utime(path, (moment, moment))
+    return path
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["while the schedule runs", "while it was stopped"])
+def test_what_was_stored_before_the_clock_was_set_forward_is_not_taken_for_an_orphan(
+    site: Site, restarted: bool
+) -> None:
+    """It looked six hours old, and its bytes were removed before they were entered and acknowledged."""
+    seconds = Seconds()
+    schedule = schedule_of(site, seconds)
+    schedule.step()
+    path = stored_before_its_row(site)
+    site.clock.tick(timedelta(hours=7).total_seconds())
+    seconds.now += 0.5
+    if restarted:
+        schedule = schedule_of(site, seconds)
+    schedule.step()
+    assert path.exists()
+    site.clock.tick(timedelta(hours=7).total_seconds())
+    seconds.now += timedelta(hours=7).total_seconds()
+    schedule.step()
+    assert not path.exists(), "nobody has entered it since"
+
+
+def test_after_a_night_without_power_orphans_are_swept(site: Site) -> None:
+    schedule_of(site, Seconds()).step()
+    path = stored_before_its_row(site)
+    site.clock.tick(timedelta(hours=14).total_seconds())
+    schedule_of(site, Seconds(), boot="the next morning").step()
+    assert not path.exists()

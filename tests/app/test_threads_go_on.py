@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,13 +10,18 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy.exc import OperationalError
 
 from peers import until
 from site_under_test import Site, film, site
 from whyray.app import context as context_module
 from whyray.app.context import Context, ProcessHeartbeat
+from whyray.app.retention import Retention
+from whyray.app.schedule import Schedule
 from whyray.audit import AuditSender
 from whyray.catalog import Event, jobs, processes, workitems
+from whyray.delivery import Caller
+from whyray.delivery.destination_worker import DestinationWorker
 from whyray.delivery.lease import LeaseKeeper
 from whyray.jobs.job_heartbeat import Heartbeat
 from whyray.worklist import Performer
@@ -57,8 +63,6 @@ def test_the_leases_of_deliveries_are_renewed_again(site: Site) -> None:
 
 
 def test_the_leases_of_workitems_are_renewed_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
     renew = OnceWithoutMemory()
     monkeypatch.setattr(workitems, "renew", renew)
     monkeypatch.setattr(workitems, "LEASE", timedelta(seconds=0.03))
@@ -119,3 +123,48 @@ def test_the_audit_trail_is_sent_again_and_somebody_hears_that_it_was_not(
 def _with_syslog(path: Path) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load(path.read_text())
     return config | {"audit": {"syslog": {"host": "127.0.0.1", "port": 6514, "transport": "udp"}}}
+
+
+def test_an_outage_is_told_once_for_each_reason_and_not_twice_a_second(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hours without a catalog filled the disk of the log."""
+    stop, steps = threading.Event(), 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 12:
+            stop.set()
+        if steps != 6:  # it was back in between
+            raise OperationalError("", None, Exception("away"))
+
+    retention = Retention(site.catalog, site.storage, lambda: site.config)
+    schedule = Schedule(site.catalog, site.router(), retention, send=lambda *_: None, backlog=lambda: 0)
+    schedule.step = step  # type: ignore[method-assign]
+    schedule.run(stop, tick=0.001)
+    assert len([record for record in caplog.records if "the schedule waits" in record.message]) == 2
+
+    class Sender(DestinationWorker):
+        def turn(self) -> bool:
+            step()
+            return True
+
+    stop.clear()
+    steps = 0
+    sender = Sender("pacs", site.config.destinations["pacs"], Caller("WHYRAY"), work="delivery", look=0.001)
+    sender.stop = stop
+    sender._run()
+    assert len([record for record in caplog.records if "goes on after a failure" in record.message]) == 2
+
+
+@pytest.mark.parametrize(("built", "warned"), [(1, False), (0, True), (None, True)])
+def test_a_python_whose_waits_hang_on_the_clock_is_warned_of(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, built: int | None, warned: bool
+) -> None:
+    monkeypatch.setattr("sysconfig.get_config_var", {"HAVE_SEM_CLOCKWAIT": built}.get)
+    context = Context.open(site.folder / "whyray.yaml")
+    with ProcessHeartbeat(context, "intake"):
+        pass
+    context.close()
+    assert any("waits by the clock" in record.message for record in caplog.records) is warned

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from catalog.conftest import Postgres
 from catalog.rows import NOON, job, received
-from peers import until
+from peers import free_port, until
 from whyray.base.failures import typed_error
 from whyray.base.sources import random_id
 from whyray.catalog import Catalog, clock_readings, events, jobs, studies
@@ -239,3 +239,18 @@ def test_two_schedules_of_one_machine_enter_their_first_reading_of_the_clock(ope
             clock_readings.keep(session, "boot", NOON, seconds)
     with opened.read() as session:
         assert clock_readings.set_back(session, "boot", NOON, 2.0).total_seconds() == 0
+
+
+def test_the_one_that_takes_writes_is_found_among_several_hosts(postgres: Postgres, opened: Catalog) -> None:
+    """As docs/install.md says it."""
+    hosts = f"host=127.0.0.1:{free_port()}&host=127.0.0.1:{postgres.port}"
+    several = Catalog(
+        f"postgresql+psycopg://postgres@/{opened.url.database}?{hosts}&target_session_attrs=read-write", migrate=False
+    )
+    with several.begin() as session:
+        events.record(session, NOON, "info", "job.created", "")
+    several.close()
+    order(postgres, f'ALTER DATABASE "{opened.url.database}" SET default_transaction_read_only = on')
+    with pytest.raises(OperationalError, match="read-only"), several.read() as session:
+        session.execute(text("SELECT 1"))
+    several.close()

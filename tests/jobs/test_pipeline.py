@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from peers import until
 from site_under_test import ROUTE, Site, film
@@ -496,6 +497,25 @@ def test_jobs_in_hand_are_queued_again_where_the_worker_ends_by_an_error(worker:
     worker.stop.set()
     worker.ends()
     assert [(job.state, job.attempt) for job in worker.site.jobs()] == [(JobState.QUEUED, 0)] * 2
+
+
+def test_a_catalog_that_takes_no_writes_is_asked_for_one_job_and_not_for_each_again_and_again(worker: Worker) -> None:
+    """What waits can be read from it: jobs were begun forty times a second, each with a line in the log."""
+    asked: list[str] = []
+
+    def refused(job_id: str, _: Work) -> None:
+        asked.append(job_id)
+        raise OperationalError("", None, Exception("a standby"))
+
+    first, _ = worker.queued(), worker.queued()
+    attempted, worker.pipeline.attempt = worker.pipeline.attempt, refused
+    worker.begins(first)
+    worker.ends()
+    assert asked == [first]
+    worker.pipeline.attempt = attempted
+    worker.begins(first)
+    worker.ends()
+    assert worker.job(first).state is JobState.DONE
 
 
 def test_jobs_of_one_study_go_to_the_process_that_has_read_it_while_others_wait(worker: Worker) -> None:

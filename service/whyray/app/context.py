@@ -24,6 +24,7 @@ from whyray.base.errors import StorageUnavailable, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.base.sealing import SealingKeys
 from whyray.base.shown import shown_path
+from whyray.base.sources import waits_by_the_wall_clock
 from whyray.catalog import (
     AuditEvent,
     AuditKind,
@@ -191,6 +192,8 @@ class ProcessHeartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> ProcessHeartbeat:
+        if waits_by_the_wall_clock():
+            _log.warning("this Python waits by the clock: set back by an hour, WhyRay stands still for an hour")
         refusal = self._context.source.refusal
         if refusal:
             words = refused_words(refusal, self._context.path)

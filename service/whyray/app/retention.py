@@ -40,12 +40,14 @@ from whyray.catalog import (
     workitems,
 )
 from whyray.config import Config, DicomDestination
-from whyray.storage import Storage, sweep_orphans
+from whyray.storage import SAFE_AGE, Storage, sweep_orphans
 
 _log = logging.getLogger("whyray.retention")
 _JOBS_TO_SEE_TO = (*JOBS_AT_WORK, JobState.FAILED)
 _DELIVERIES_AT_WORK = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.WAITING, DeliveryState.FAILED)
 _BATCH = 100
+NO_SWEEP_FOR = SAFE_AGE
+"""After the clock was set forward: until then what was stored before looks older than it is."""
 _SILENT = timedelta(days=7)
 """A role that gave no sign for so long is no longer shown as missing."""
 
@@ -66,9 +68,16 @@ class Retention:
     sweep_every: timedelta = timedelta(hours=6)
     _swept_at: datetime | None = field(default=None)
 
-    def step(self) -> int:
-        """Remove what is due; says how many studies went whole."""
-        now, config = self.catalog.clock(), self.config()
+    def step(self, now: datetime | None = None, *, may_sweep: bool = True) -> int:
+        """Remove what is due; says how many studies went whole.
+
+        Parameters
+        ----------
+        may_sweep
+            Whether the times of files can be compared with `now`: not after the clock was set forward.
+        """
+        config = self.config()
+        now = self.catalog.clock() if now is None else now
         rules = config.retention
         asked = [
             name
@@ -87,7 +96,7 @@ class Retention:
             session.execute(delete(Event).where(Event.at < now - rules.events))
             processes.forget(session, now - _SILENT)
         self._delete(freed)
-        if is_due(self._swept_at, self.sweep_every, now):
+        if may_sweep and is_due(self._swept_at, self.sweep_every, now):
             # bytes whose rows were never entered, or were removed just before a crash
             self._swept_at = now
             with self.catalog.begin() as session:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from whyray.app.retention import Retention
+from whyray.app.retention import NO_SWEEP_FOR, Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.base.failures import logged, typed_error
 from whyray.base.sources import this_boot
@@ -26,6 +26,9 @@ SEND_AGAIN_AFTER = timedelta(seconds=90)
 
 SET_BACK = timedelta(seconds=20)
 """By how much the clock must fall behind between two steps to be taken as set back; less than that is waited out."""
+
+SET_FORWARD = timedelta(seconds=20)
+"""By how much it must run ahead to be taken as set forward: what was stored before is younger than it looks."""
 
 
 @dataclass
@@ -53,13 +56,14 @@ class Schedule:
     _refused_by: str = field(default="")
     _last_step: tuple[datetime, float] | None = field(default=None)
     _clock_kept_at: float | None = field(default=None)
+    _sweep_after: float = field(default=0.0)
     _kept_house_at: datetime | None = field(default=None)
     _folded_at: datetime | None = field(default=None)
     _stirred: threading.Event = field(default_factory=threading.Event)
 
     def step(self) -> None:
         """Route, wake jobs, send their messages, compare what came again and, every few minutes, forget what is old."""
-        self._heed_the_clock()
+        heeded_at = self._heed_the_clock()
         self.router.step()
         now = self.catalog.clock()
         with self.catalog.read() as session:
@@ -74,10 +78,11 @@ class Schedule:
             self._fold()
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now
-            self.retention.step()
+            # by the clock as it was heeded: it may have been set forward since
+            self.retention.step(heeded_at, may_sweep=self.monotonic() >= self._sweep_after)
 
-    def _heed_the_clock(self) -> None:
-        """Where the clock was set back since the last step, move what waits for a time by as much.
+    def _heed_the_clock(self) -> datetime:
+        """Where the clock was set back since the last step, move what waits for a time by as much; says what it says.
 
         At the first step: since any schedule of this installation has told the catalog what its clock says.
         """
@@ -85,9 +90,14 @@ class Schedule:
         if self._last_step is None:
             with self.catalog.read() as session:
                 back = clock_readings.set_back(session, self.boot, now, seconds)
+                forward = clock_readings.set_forward(session, self.boot, now, seconds)
         else:
             then, seconds_then = self._last_step
             back = timedelta(seconds=seconds - seconds_then) - (now - then)
+            forward = -back
+        if forward >= SET_FORWARD:
+            _log.warning("the clock was set forward by %.0f s, or the machine slept", forward.total_seconds())
+            self._sweep_after = seconds + NO_SWEEP_FOR.total_seconds()
         was_set_back = back >= SET_BACK
         if was_set_back or self._clock_kept_at is None or seconds - self._clock_kept_at >= self.read_clock_every:
             with self.catalog.begin() as session:
@@ -99,6 +109,7 @@ class Schedule:
             if was_set_back:
                 self._kept_house_at = self._folded_at = None
         self._last_step = now, seconds
+        return now
 
     def _compare(self) -> None:
         """After the studies that wait for a job: reading contents may take its time, or fail, and holds up none."""
@@ -154,12 +165,16 @@ class Schedule:
     def run(self, stop: threading.Event, *, tick: float = 0.5) -> None:
         """Step until told to stop; an outage of catalog or queue is waited out."""
         threading.Thread(target=self._stir_at, args=[stop], name="whyray-schedule-end", daemon=True).start()
+        away = ""
         while not stop.is_set():
             self._stirred.clear()
             try:
                 self.step()
+                away = ""
             except SQLAlchemyError as error:
-                _log.error("the catalog can't be reached: %s", type(error).__name__)
+                # once for each reason, and not twice a second
+                if away != (away := typed_error(error).message):
+                    _log.error("the schedule waits: %s", away)
             except Exception as error:  # one study that trips the schedule must not stop the hospital's others
                 logged(_log, error, "the schedule goes on after a failure")
             self._stirred.wait(tick)

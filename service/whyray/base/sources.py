@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import sys
+import sysconfig
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +26,14 @@ def system_clock() -> datetime:
 def is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
     """Whether what was done `last`, or never, is to be done again; at once where the clock was set back since."""
     return last is None or not timedelta(0) <= now - last < every
+
+
+def waits_by_the_wall_clock() -> bool:
+    """Whether a wait with a time limit in this Python lasts longer where the clock is set back meanwhile.
+
+    So it does in one that was built without sem_clockwait, for a glibc before 2.30 or for musl.
+    """
+    return sys.platform == "linux" and not sysconfig.get_config_var("HAVE_SEM_CLOCKWAIT")
 
 
 @cache

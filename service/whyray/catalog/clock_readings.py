@@ -33,6 +33,15 @@ def set_back(session: Session, boot: str, now: datetime, seconds: float) -> time
     return back
 
 
+def set_forward(session: Session, boot: str, now: datetime, seconds: float) -> timedelta:
+    """By how much this machine's clock was set forward since its own last reading, or the machine slept meanwhile.
+
+    Zero or less where it was not, and where this is its first reading since it was started.
+    """
+    own = session.get(ClockReading, boot)
+    return timedelta(0) if own is None else (now - own.at) - timedelta(seconds=seconds - own.seconds)
+
+
 def keep(session: Session, boot: str, now: datetime, seconds: float, *, was_set_back: bool = False) -> None:
     """Enter what the clock says; where it `was_set_back`, what was read before that is forgotten."""
     if was_set_back:

@@ -68,7 +68,7 @@ def open_engine(url: URL) -> Engine:
 def take_your_time(connection: Connection) -> None:
     """Let this transaction, and what it waits for, take as long as it takes: it migrates."""
     limits = "'lock_timeout', 'statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout'"
-    connection.exec_driver_sql(f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ({limits})")  # nosec B608
+    connection.exec_driver_sql(f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ({limits})")
 
 
 class PostgresqlSessions:

@@ -8,7 +8,7 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 
-from whyray.base.failures import logged
+from whyray.base.failures import logged, typed_error
 from whyray.base.sources import random_id
 from whyray.config import Destination
 from whyray.delivery.association import Caller
@@ -53,12 +53,16 @@ class DestinationWorker(ABC):
         self.thread.join()
 
     def _run(self) -> None:
+        told = ""
         while not self.stop.is_set():
             self._roused.clear()
             worked = False
             try:
                 worked = self.turn()
+                told = ""
             except Exception as error:  # leases run out by themselves: whatever was claimed is taken up again
-                logged(_log, error, f"{self._work} to {self.name} goes on after a failure")
+                # once for each reason, and not twice a second
+                if told != (told := typed_error(error).message):
+                    logged(_log, error, f"{self._work} to {self.name} goes on after a failure")
             if not worked:
                 self._roused.wait(self._look)

@@ -94,6 +94,7 @@ class DeliveryService:
         self._destinations = dict(destinations)
         self._workers: list[DestinationWorker] = []
         self._strangers: frozenset[str] = frozenset()
+        self._away = ""
         self._lock = threading.Lock()
 
     def reload(self, destinations: Mapping[str, Destination], caller: Caller | None = None) -> None:
@@ -133,8 +134,11 @@ class DeliveryService:
                     deliveries.wake(session, self.clock())
                     announcements.wake(session, self.clock())
             self._name_strangers(waiting)
+            self._away = ""
         except Exception as error:  # whatever it was, deliveries to others must go on, and it is tried again
-            logged(_log, error, "the catalog could not be asked; tried again")
+            # once for each reason, and not twice a second
+            if self._away != typed_error(error).message:
+                self._away = logged(_log, error, "the catalog could not be asked; tried again").message
         with self._lock:
             wanted, caller = dict(self._destinations), self.caller
             self._stop_changed()

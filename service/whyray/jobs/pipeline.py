@@ -35,6 +35,8 @@ IDLE = 60.0
 _LOOK = 0.2
 _LOOK_IN_CATALOG = 0.5
 """Seconds between looks for a job to read ahead."""
+_AFTER_FAILURE = 5.0
+"""Seconds without another job after one that could not be begun: a catalog that takes no writes would refuse it too."""
 _WANT_OF_MEMORY = "want of memory for two jobs"
 _log = logging.getLogger("whyray.worker")
 
@@ -75,7 +77,7 @@ class Pipeline:
         self._device = DeviceTurn(is_next=self._is_next, may_take=self._give_way, taken=self._taken)
         self._changed = threading.Event()
         self._wants: SimpleQueue[_WantOfMemory] = SimpleQueue()
-        self._looked = 0.0
+        self._looked = self._begin_after = 0.0
         self._alone = False
         self._retiring: threading.Timer | None = None
 
@@ -146,10 +148,9 @@ class Pipeline:
                 self.attempt(job_id, partial(self._work, lane))
         except HandedBack as reason:
             _log.debug("job %s was not begun, for %s", job_id, reason)
-        except (WhyRayError, SQLAlchemyError) as error:
+        except Exception as error:  # whatever it is, one job that trips it must not end the worker
+            self._begin_after = time.monotonic() + _AFTER_FAILURE
             _not_begun(job_id, error)
-        except Exception as error:  # one job that trips it must not end the worker
-            logged(_log, error, f"job {job_id}")
         finally:
             lane.free()
             self._looked = 0.0
@@ -200,6 +201,8 @@ class Pipeline:
         """Begin what waits where a process is free; where none is, hand back what is read ahead of something more
         urgent."""
         in_hand = self._in_hand()
+        if time.monotonic() < self._begin_after:
+            return
         if not in_hand:
             self._alone = False
         elif self._alone or time.monotonic() - self._looked < _LOOK_IN_CATALOG:
@@ -365,4 +368,4 @@ class Pipeline:
 
 
 def _not_begun(job_id: str, error: Exception) -> None:
-    _log.error("job %s was not begun: %s", job_id, type(error).__name__)
+    logged(_log, error, f"job {job_id} was not begun")
