@@ -68,7 +68,15 @@ def assess(
     again = made_again(case, heatmap, affordable=budget.forwards - known.forwards - budget.least)
     budget = replace(budget, forwards=max(budget.forwards - known.forwards - again.forwards, 1))
     faithful, null = fidelity(case, heatmap, budget, seed, valid, made_again=again.grade is Grade.GREEN)
-    measured = [health, known, *weights_that_learned(model), again, *engine(heatmap, null.parity), *faithful, *completeness(heatmap)]
+    measured = [
+        health,
+        known,
+        *weights_that_learned(model),
+        again,
+        *engine(heatmap, null.parity),
+        *faithful,
+        *completeness(heatmap),
+    ]
     measured += complexity(heatmap.values)
     measured += inside_anatomy(heatmap, allowed, valid)
     measured += answer_against_threshold(case)
