@@ -129,7 +129,7 @@ def test_an_outage_is_told_once_for_each_reason_and_not_twice_a_second(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Hours without a catalog filled the disk of the log."""
-    stop, steps = threading.Event(), 0
+    stop, steps, let_go = threading.Event(), 0, 0
 
     def step() -> None:
         nonlocal steps
@@ -150,12 +150,17 @@ def test_an_outage_is_told_once_for_each_reason_and_not_twice_a_second(
             step()
             return True
 
+        def let_go(self) -> None:
+            nonlocal let_go
+            let_go += 1
+
     stop.clear()
     steps = 0
     sender = Sender("pacs", site.config.destinations["pacs"], Caller("WHYRAY"), work="delivery", look=0.001)
     sender.stop = stop
     sender._run()
     assert len([record for record in caplog.records if "goes on after a failure" in record.message]) == 2
+    assert let_go == 10, "after each turn that failed, before the next"
 
 
 @pytest.mark.parametrize(("built", "warned"), [(1, False), (0, True), (None, True)])

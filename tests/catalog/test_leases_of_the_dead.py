@@ -53,6 +53,22 @@ def test_the_delivery_role_takes_over_from_one_that_was_killed_on_its_machine(ca
     assert {row.id for row in taken} == {claimed[owner] for owner in before}
 
 
+def test_what_a_sender_could_enter_no_outcome_of_is_taken_up_after_a_wait_and_not_when_its_lease_ends(
+    catalog: Catalog,
+) -> None:
+    """After a second without a database, what was under way then lay for two minutes."""
+    claimed = held_by(catalog, "living", "other")
+    with catalog.begin() as session:
+        assert attempts.let_go(session, Delivery, "living", lambda attempt: attempt * MINUTE / 6, NOON) == 1
+        assert attempts.let_go(session, Announcement, "living", lambda attempt: attempt * MINUTE / 6, NOON) == 0
+    with catalog.begin() as session:
+        assert deliveries.claim_batch(session, "pacs", "living", NOON + MINUTE / 7) == []
+        (again,) = deliveries.claim_batch(session, "pacs", "living", NOON + MINUTE / 6)
+        assert (again.id, again.attempt) == (claimed["living"], 2)
+        assert attempts.let_go(session, Delivery, "living", lambda _: 60 * MINUTE, NOON) == 1
+        assert again.lease_until == NOON + MINUTE / 6 + deliveries.LEASE, "never longer than it was"
+
+
 def test_an_audit_receiver_that_a_dead_sender_held_before_the_clock_was_set_back_has_another(catalog: Catalog) -> None:
     """Nothing was sent to it for as long as the clock had been set back by."""
     with catalog.begin() as session:

@@ -120,6 +120,19 @@ def end_leases_of_the_dead(
     return len(rows)
 
 
+def let_go(session: Session, table: type[Outgoing], owner: str, wait: Callable[[int], timedelta], now: datetime) -> int:
+    """Let what `owner` holds and could not enter an outcome of be taken up after a wait; says how much that was.
+
+    It was sent, perhaps: it is sent again by the same UID. `wait` gives the wait after so many attempts.
+    """
+    theirs = select(table).where(table.state == DeliveryState.SENDING, table.lease_owner == owner).order_by(table.id)
+    rows = session.scalars(theirs.with_for_update()).all()
+    for row in rows:
+        soon = now + wait(row.attempt)
+        row.lease_until = soon if row.lease_until is None else min(row.lease_until, soon)
+    return len(rows)
+
+
 def hand_back(session: Session, table: type[Outgoing], ids: Collection[str], owner: str) -> None:
     """Queue again what was claimed and never tried; the attempt is not counted."""
     rows = select(table).where(table.id.in_(ids), table.lease_owner == owner).order_by(table.id)

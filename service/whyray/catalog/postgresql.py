@@ -43,6 +43,10 @@ _SET = (
     "JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (name, value, instead_of) ON wanted.name = known.name "
     "WHERE wanted.instead_of IS NULL OR known.reset_val = wanted.instead_of"
 )
+_NO_LIMITS = (
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
+    "('lock_timeout', 'statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')"
+)
 _COMMITS_EARLY = "whyray_commits_early"
 _COMMIT_DURABLY = "SET LOCAL synchronous_commit TO on"
 
@@ -67,8 +71,7 @@ def open_engine(url: URL) -> Engine:
 
 def take_your_time(connection: Connection) -> None:
     """Let this transaction, and what it waits for, take as long as it takes: it migrates."""
-    limits = "'lock_timeout', 'statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout'"
-    connection.exec_driver_sql(f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ({limits})")
+    connection.exec_driver_sql(_NO_LIMITS)
 
 
 class PostgresqlSessions:

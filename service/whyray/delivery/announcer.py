@@ -15,7 +15,7 @@ from pynetdicom.sop_class import InstanceAvailabilityNotification
 from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.base.retry import retry_after
-from whyray.catalog import Announcement, Catalog, ResultRow, announcements
+from whyray.catalog import Announcement, Catalog, ResultRow, announcements, attempts
 from whyray.config import Destination, DicomDestination, Informed
 from whyray.delivery.announcement import announcement, announcement_context
 from whyray.delivery.association import Caller, address, association
@@ -89,6 +89,11 @@ class Announcer(DestinationWorker):
                     with self._catalog.begin() as session:
                         announcements.hand_back(session, left, self.owner)
         return True
+
+    def let_go(self) -> None:
+        """After announcements whose outcomes the catalog did not take."""
+        with self._catalog.begin() as session:
+            attempts.let_go(session, Announcement, self.owner, self.destination.retry.wait, self._catalog.clock())
 
     def _tell(self, told: list[tuple[Announcement, list[ResultRow]]], keeper: LeaseKeeper) -> None:
         with association(self._informed, self.caller, [announcement_context()]) as link:

@@ -39,6 +39,10 @@ class DestinationWorker(ABC):
     def turn(self) -> bool:
         """Do what is due; says whether anything was."""
 
+    @abstractmethod
+    def let_go(self) -> None:
+        """Have what was claimed in a turn that failed taken up soon, and not when its lease ends."""
+
     def look_now(self) -> None:
         """There may be something due: don't wait for the next look."""
         self._roused.set()
@@ -53,14 +57,18 @@ class DestinationWorker(ABC):
         self.thread.join()
 
     def _run(self) -> None:
-        told = ""
+        told, failed = "", False
         while not self.stop.is_set():
             self._roused.clear()
             worked = False
             try:
+                if failed:
+                    self.let_go()
+                    failed = False
                 worked = self.turn()
                 told = ""
-            except Exception as error:  # leases run out by themselves: whatever was claimed is taken up again
+            except Exception as error:  # and if all else fails, leases run out by themselves
+                failed = True
                 # once for each reason, and not twice a second
                 if told != (told := typed_error(error).message):
                     logged(_log, error, f"{self._work} to {self.name} goes on after a failure")

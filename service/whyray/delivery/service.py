@@ -18,7 +18,7 @@ from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayErr
 from whyray.base.failures import logged, typed_error
 from whyray.base.retry import retry_after
 from whyray.base.sources import IdSource, random_uid
-from whyray.catalog import Catalog, Delivery, DeliveryState, announcements, deliveries, events
+from whyray.catalog import Catalog, Delivery, DeliveryState, announcements, attempts, deliveries, events
 from whyray.config import Destination, DicomDestination
 from whyray.delivery.announcer import Announcer
 from whyray.delivery.association import MOST_BROKEN, Caller, association
@@ -209,6 +209,12 @@ class _DeliveryWorker(DestinationWorker):
                 Batch(self, claimed).send()
                 return True
         return self.number == 0 and self._ask_commitments()
+
+    def let_go(self) -> None:
+        """After a batch whose outcomes the catalog did not take."""
+        catalog, wait = self.service.catalog, self.destination.retry.wait
+        with catalog.begin() as session:
+            attempts.let_go(session, Delivery, self.owner, wait, catalog.clock())
 
     def _ask_commitments(self) -> bool:
         """Ask for what was sent and never asked for, or not reported within its time."""
