@@ -8,6 +8,8 @@ import warnings
 
 _NOISY = ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn", "onnx_ir")
 """These log data sets, connections, SQL or each pass over a graph at INFO."""
+_REPEATING = ("kombu.transport.redis",)
+"""These log the same warning with its stack each second; the worker says once itself why the queue is of no use."""
 _QUOTING = ("pydicom", "pynetdicom", "highdicom")
 """What these log quotes data elements; what matters of it is told as WhyRay's own errors."""
 
@@ -20,6 +22,8 @@ def log_to_stderr(level: str) -> None:
     if level != "DEBUG":
         for noisy in _NOISY:
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        for repeating in _REPEATING:
+            logging.getLogger(repeating).setLevel(logging.ERROR)
         # a level would not do: pydicom sets its own when it is imported
         for handler in logging.getLogger().handlers:
             handler.addFilter(_quotes_nothing)
