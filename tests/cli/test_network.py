@@ -17,6 +17,7 @@ from synthetic import LATIN, radiograph, write
 from whyray import admin
 from whyray.catalog import Catalog, JobState, processes, sqlite_url
 from whyray.cli import status
+from whyray.storage import open_folder
 
 
 def film(folder: Path, **options: object) -> Path:
@@ -111,6 +112,8 @@ def test_a_peer_that_is_misspelt_and_a_file_that_is_not_there_are_refused(cli: C
 # --- status ------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def catalog(site: Path) -> Catalog:
+    """That of a service that has run once: its storage is there, too."""
+    open_folder(site.parent / "state" / "instances")
     return Catalog(sqlite_url(site.parent / "state" / "catalog.sqlite"))
 
 
