@@ -54,7 +54,7 @@ def test_a_schedule_that_is_stirred_steps_at_once_and_one_that_is_stopped_ends_a
     retention = Retention(site.catalog, site.storage, lambda: site.config)
     schedule = Schedule(site.catalog, site.router(), retention, send=lambda *_: None, backlog=lambda: 0)
     retention_step = retention.step
-    retention.step = lambda: (retention_step(), stepped.set())  # type: ignore[method-assign,func-returns-value]
+    retention.step = lambda *at, **how: (retention_step(*at, **how), stepped.set())  # type: ignore[method-assign,func-returns-value]
     running = threading.Thread(target=schedule.run, args=[stop], kwargs={"tick": 3600.0})
     running.start()
     assert stepped.wait(30), "the first step"
