@@ -117,6 +117,38 @@ def test_big_endian_words_and_what_stands_twice_are_read_whole(tmp_path: Path) -
     assert open_instance(twice).with_pixels_in_file()[1] is None
 
 
+@pytest.mark.parametrize("shape", [(3, 3, 5), (5, 8, 4), (7, 13, 9), (1, 8, 8), (4, 5, 5)])
+@pytest.mark.parametrize("representation", ["OW", "OB"])
+@pytest.mark.parametrize("bits", [1, 8])
+def test_pixels_of_a_bit_or_a_byte_lie_in_the_words_of_a_big_endian_file(
+    bits: int, representation: str, shape: tuple[int, int, int], tmp_path: Path
+) -> None:
+    """PS3.5 section 8.1.1 and annex D: the first pixel is in the low bits of a word, which is the second byte there."""
+    wanted = np.random.default_rng(5).integers(0, 2**bits, shape, np.uint8)
+    content = (np.packbits(wanted, bitorder="little") if bits == 1 else wanted).tobytes()
+    content += b"\0" * (len(content) % 2)
+    data = synthetic.cine(wanted)
+    data.BitsAllocated = data.BitsStored = bits
+    data.HighBit = bits - 1
+    data.PixelData = np.frombuffer(content, "<u2").astype(">u2").tobytes() if representation == "OW" else content
+    data["PixelData"].VR = representation
+    data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    path = tmp_path / "big.dcm"
+    dcmwrite(path, data, implicit_vr=False, little_endian=False, force_encoding=True)
+    with IsolatedGdcm() as isolated:
+        numbers = range(1, shape[0] + 1)
+        found = [frame.values for frame in stored_frames(open_instance(path).with_pixels(), "1.2", numbers, isolated)]
+    np.testing.assert_array_equal(np.array(found), wanted)
+
+
+def test_big_endian_words_that_end_within_one_are_refused() -> None:
+    data = synthetic.cine(np.zeros((3, 3, 5), np.uint8))
+    data.PixelData, data["PixelData"].VR = data.PixelData[:45], "OW"
+    data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    with IsolatedGdcm() as isolated, pytest.raises(DecodeError, match="words of 2 bytes"):
+        next(stored_frames(data, "1.2", [1], isolated))
+
+
 def test_too_few_and_too_many_bytes_are_refused_with_their_number(tmp_path: Path) -> None:
     for frames_said in (COUNT - 1, COUNT + 1):
         data = cine()

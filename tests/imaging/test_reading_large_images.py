@@ -10,17 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset
+from pydicom.dataset import FileDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless
 
 import real_size
 import synthetic
 from whyray.base.errors import Cancelled, ResourceExhausted
 from whyray.base.free_memory import memory_left, process_field
-from whyray.imaging import extent, read, read_images
+from whyray.imaging import extent, read, read_images, values_in_unit
 from whyray.imaging.codestream import CodestreamHeader
 from whyray.imaging.instance import Instance
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.stored_values import values_of_codestream
+from whyray.packages.manifest import Intensity
 
 SHAPE = (256, 192)
 
@@ -120,6 +123,35 @@ def test_the_frames_of_a_cine_keep_one_shown_frame_together() -> None:
         tracemalloc.stop()
     assert kept < 3 * 256 * 256 * 4, "and not one for each"
     assert images[0].display[0] is images[0].display[0]
+
+
+def mapped_run(frames: np.ndarray) -> FileDataset:
+    made, item, code = synthetic.cine(frames), Dataset(), Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "ms", "UCUM", "ms"
+    item.MeasurementUnitsCodeSequence = [code]
+    item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = 0, 255
+    item.RealWorldValueSlope, item.RealWorldValueIntercept = 2.0, 0.0
+    made.RealWorldValueMappingSequence = [item]
+    return made
+
+
+@pytest.mark.parametrize("unit", ["ms", "s"])
+def test_the_frames_of_a_cine_keep_one_frame_in_their_unit_together(unit: str) -> None:
+    frames = np.random.default_rng(1).integers(0, 255, (12, 256, 256), np.uint8)
+    images = read_images([mapped_run(frames)]).or_raise()
+    wanted = Intensity(source="modality", window=(0, 1), unit=unit)
+    tracemalloc.start()
+    try:
+        for image in images:
+            shown = values_in_unit(image, wanted)[0]
+            number = image.frames[0].frame_number
+            assert np.isclose(shown[3, 5], float(frames[number - 1][3, 5]) * (2 if unit == "ms" else 0.002))
+            assert values_in_unit(image, wanted)[0] is shown, "what is asked for again is not made again"
+        del shown
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 3 * 256 * 256 * 4, "and not one for each"
 
 
 def test_a_film_for_which_its_own_frame_leaves_too_little_is_for_another_time(

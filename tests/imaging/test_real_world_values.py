@@ -15,7 +15,7 @@ import emission
 import synthetic
 from imaging.test_units import HOUR_BEFORE, PLANES, given, read, spec, uniform
 from whyray.base.errors import ImageError
-from whyray.imaging import read_images, to_model
+from whyray.imaging import read_images, to_model, values_in_unit
 from whyray.packages.manifest import Intensity
 
 
@@ -189,6 +189,109 @@ def test_ct_that_maps_its_values_to_hounsfield_units_has_to_agree_with_its_resca
     assert given(read(made), "HU", (-1000, 4000)) == pytest.approx(5 - 1024, abs=0.1)
 
 
+def scanned_with(stated: str, *of_each: list[Dataset]) -> list[FileDataset]:
+    """CT from -976 to 24 HU, of this Rescale Type, each slice with mappings of its own."""
+    volume = np.linspace(-976, 24, 6 * 64).round().astype(np.int16).reshape(6, 8, 8)
+    made = synthetic.slices(volume, PLANES, shuffled=False)
+    for data, items in zip(made, of_each, strict=True):
+        data.RescaleType = stated
+        if items:
+            data.RealWorldValueMappingSequence = items
+    return made
+
+
+HU_OF_A_PART = line("[hnsf'U]", 1.0, -1024.0, first=124, last=4095)
+"""From -900 to 3071 HU."""
+HU_OF_ALL = line("[hnsf'U]", 1.0, -1024.0)
+
+
+@pytest.mark.parametrize("stated", ["HU", ""])
+@pytest.mark.parametrize(
+    "of_each",
+    [[[HU_OF_A_PART]] * 6, [[HU_OF_ALL]] * 5 + [[]], [[]] * 3 + [[HU_OF_A_PART]] * 3],
+    ids=["a part of the range", "five slices of six", "both"],
+)
+def test_ct_in_hounsfield_units_needs_no_mapping_of_all_its_values(stated: str, of_each: list[list[Dataset]]) -> None:
+    """A mapping may leave values out (C.7.6.16.2.11), and Rescale Type says all of them."""
+    image = read(scanned_with(stated, *of_each))
+    assert values_in_unit(image, spec("HU").intensity) is image.modality
+    assert float(np.asarray(image.modality).min()) == -976
+
+
+@pytest.mark.parametrize("place", [0, 5])
+def test_a_mapping_of_a_part_has_to_agree_with_rescale_where_it_maps(place: int) -> None:
+    other = line("[hnsf'U]", 1.0, -924.0, first=1000, last=4095)
+    of_each = [[HU_OF_A_PART]] * 6
+    of_each[place] = [other]
+    image = read(scanned_with("HU", *of_each))
+    if place == 0:  # whose values are all below
+        assert values_in_unit(image, spec("HU").intensity) is image.modality
+        return
+    with pytest.raises(ImageError, match="one value in HU of each pixel"):
+        values_in_unit(image, spec("HU").intensity)
+
+
+@pytest.mark.parametrize(
+    ("of_each", "said"),
+    [([[HU_OF_A_PART]] * 6, "all stored values mapped, found 48"), ([[HU_OF_ALL]] * 5 + [[]], "found one of 5 of 6")],
+)
+def test_ct_that_states_no_unit_beside_its_mapping_needs_one_of_all_its_values(
+    of_each: list[list[Dataset]], said: str
+) -> None:
+    with pytest.raises(ImageError, match=said):
+        values_in_unit(read(scanned_with("US", *of_each)), spec("HU").intensity)
+
+
+def test_pet_in_bq_per_ml_needs_no_mapping_of_all_its_values() -> None:
+    made = uniform(20000)
+    for data in made[1:]:
+        data.RealWorldValueMappingSequence = [line("Bq/ml", float(data.RescaleSlope), first=0, last=31999)]
+    made[1].RealWorldValueMappingSequence = [line("Bq/ml", float(made[1].RescaleSlope))]
+    image = read(made)
+    assert values_in_unit(image, spec("BQML").intensity) is image.modality
+    made[1].RealWorldValueMappingSequence = [line("Bq/ml", float(made[1].RescaleSlope) * 1.1)]
+    with pytest.raises(ImageError, match="one value in BQML of each pixel"):
+        values_in_unit(read(made), spec("BQML").intensity)
+
+
+def test_suv_that_can_be_had_of_dose_and_weight_needs_no_mapping_of_all_values() -> None:
+    made = uniform(20000)
+    made[1].RealWorldValueMappingSequence = [line(SUV, float(made[1].RescaleSlope) * HOUR_BEFORE)]
+    assert given(read(made), "SUVbw") == pytest.approx(20000 * HOUR_BEFORE, rel=1e-3)
+    made[1].RealWorldValueMappingSequence = [line(SUV, float(made[1].RescaleSlope) * HOUR_BEFORE * 1.5)]
+    with pytest.raises(ImageError, match="one value in SUVbw of each pixel"):
+        to_model(read(made), spec("SUVbw"))
+
+
+def test_parts_of_the_range_in_two_multiples_of_a_unit_are_all_of_it() -> None:
+    parts = [line("ms", 2.0, last=699), line("s", 0.002, first=700)]
+    assert given(read(resonance(*parts)), "ms", (1000, 2000)) == pytest.approx(1400)
+    assert given(read(resonance(*parts, stored=600)), "ms", (1000, 2000)) == pytest.approx(1200)
+
+
+@pytest.mark.parametrize(
+    ("items", "wanted"),
+    [
+        ([line("ms", 1.0, first=-32768, last=0), line("ms", 1.0, first=0, last=32767)], 700.0),
+        ([line("ms", 2.0, 4.0, last=800), line("ms", 2.0, 4.0, first=600)], 1404.0),
+        ([line("ms", 1.0, first=-32768, last=700), line("ms", 2.0, -700.0, first=700, last=32767)], 700.0),
+        ([line("ms", 0.1), mapping("ms", 699, 701, RealWorldValueLUTData=[69.9, 70.0, 70.1])], 70.0),
+        ([line("ms", 0.1), mapping("ms", 699, 701, RealWorldValueLUTData=[69.9, 70.0, 70.2])], None),
+        ([line("ms", 1.0, first=-32768, last=1), line("ms", 2.0, first=0, last=32767)], None),
+        ([line("ms", 1.0, last=800), line("ms", 2.0, -650.0, first=600)], None),  # the same of 650 alone
+    ],
+)
+def test_two_mappings_of_one_stored_value_are_taken_where_they_say_the_same(
+    items: list[Dataset], wanted: float | None
+) -> None:
+    image = read(resonance(*items))
+    if wanted is None:
+        with pytest.raises(ImageError, match="one mapping to ms of each stored value"):
+            values_in_unit(image, spec("ms").intensity)
+    else:
+        np.testing.assert_allclose(np.asarray(values_in_unit(image, spec("ms").intensity)), wanted, rtol=1e-6)
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
 @pytest.mark.parametrize("of_floats", [False, True])
 def test_ends_of_a_range_are_read_as_files_hold_them(tmp_path: Path, syntax: str, of_floats: bool) -> None:
@@ -237,6 +340,27 @@ def test_suv_that_was_computed_elsewhere_needs_no_weight(weight: str) -> None:
     planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
     made = emission.pet(planes, lambda points: np.full(points.shape[:-1], 2.0), Units="GML", PatientWeight=weight)
     assert given(read(made), "SUVbw") == pytest.approx(2, rel=1e-3)
+
+
+def test_suv_of_next_to_no_activity_is_refused_only_where_dose_and_times_were_used() -> None:
+    """The first frames of a dynamic series hold next to nothing, and no dose has a say in SUV of the scanner's own."""
+    planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
+    of_the_scanner = emission.pet(planes, lambda points: np.full(points.shape[:-1], 0.002), Units="GML")
+    assert given(read(of_the_scanner), "SUVbw", (0.002, 0.01)) == pytest.approx(0.002, rel=1e-3)
+    mapped = emission.pet(planes, lambda points: np.full(points.shape[:-1], 5.0))
+    with pytest.raises(ImageError, match="Radionuclide Total Dose"):
+        to_model(read(mapped), spec("SUVbw"))
+    for data in mapped:
+        data.RealWorldValueMappingSequence = [line(SUV, float(data.RescaleSlope) * HOUR_BEFORE)]
+    assert given(read(mapped), "SUVbw", (0.002, 0.01)) == pytest.approx(5 * HOUR_BEFORE, rel=1e-3)
+
+
+def test_more_than_was_injected_is_refused_of_any_suv_and_dose_is_named_only_where_it_was_used() -> None:
+    planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
+    made = emission.pet(planes, lambda points: np.full(points.shape[:-1], 500.0), Units="GML")
+    with pytest.raises(ImageError, match="times it: SUV can't be right") as refused:
+        to_model(read(made), spec("SUVbw"))
+    assert "Radionuclide Total Dose" not in refused.value.message
 
 
 def test_what_is_no_mapping_at_all_is_none() -> None:

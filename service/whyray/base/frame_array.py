@@ -81,6 +81,11 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
         self._empty: NDArray[Scalar] | None = None
 
     @property
+    def remember(self) -> bool | LastFrame:
+        """Where the last frame stays: for arrays that are made of this one, and shall keep no frame beside it."""
+        return False if self._last is None else self._last
+
+    @property
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)

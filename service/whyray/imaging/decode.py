@@ -123,25 +123,30 @@ def _native(
     """Read frames that lie one after the other, uncompressed and without padding (PS3.5 section 8.1.1)."""
     _refuse_what_is_not_native(data, keyword, pixels)
     value = _value(data, keyword) if in_file is None else in_file
+    if not syntax.is_little_endian and pixels.bits_allocated <= 8 and data[keyword].VR == "OW":
+        value = _bytes_of_words(value[:])
     notes = _check_length(value, pixels, keyword)
     options = _options(pixels, pixels.bits_allocated, pixels.bits_allocated, signed=False)
     options |= {"pixel_keyword": keyword, "correct_unused_bits": False, "allow_excess_frames": False}
+    # of 8 bits pydicom would swap big endian words itself, those of its frame alone
+    options["pixel_vr"] = "OB" if pixels.bits_allocated <= 8 else "OW"
     decoder = get_decoder(syntax)
-    if not syntax.is_little_endian:
-        # Pixel data of 8 bits in words: big endian files have the bytes of each pair the other way round.
-        options |= {"pixel_vr": str(data[keyword].VR), "number_of_frames": pixels.frames}
 
     def frame(number: int) -> StoredFrame:
         if number > pixels.frames:
             raise CodestreamError(f"there are {pixels.frames} frames")
-        if syntax.is_little_endian:
-            cells, _ = decoder.as_array(_bytes_of_frame(value, number, pixels), index=0, pixel_vr="OW", **options)
-        else:
-            cells, _ = decoder.as_array(value, index=number - 1, **options)
+        cells, _ = decoder.as_array(_bytes_of_frame(value, number, pixels), index=0, **options)
         values, own = values_of_cells(cells, pixels)
         return StoredFrame(values, notes + own)
 
     return frame
+
+
+def _bytes_of_words(words: bytes) -> bytes:
+    """The bytes of big endian words in the order of their pixels: the first lie in the low byte (PS3.5 annex D)."""
+    if len(words) % 2:
+        raise CodestreamError(f"expected words of 2 bytes, found {len(words)} bytes")
+    return np.frombuffer(words, np.uint16).byteswap().tobytes()
 
 
 def _bytes_of_frame(value: bytes | PixelsInFile, number: int, pixels: PixelDescription) -> bytes:

@@ -26,6 +26,8 @@ _ENDS = (
     ("RealWorldValueLastValueMapped", "DoubleFloatRealWorldValueLastValueMapped"),
 )
 """Of integer pixels, and of floating point ones."""
+_ROUNDING = 1e-6
+"""Share of the larger end's value by which two mappings of one stored value may differ: a table of 32-bit numbers."""
 _ADVICE = "Give the image with one usable mapping to this unit, or without any."
 
 
@@ -65,26 +67,47 @@ def real_world_maps(header: Dataset, frame_number: int, units: Sequence[str]) ->
         if _unit_of(item) in units and (one := _map_of(header, item)) not in maps:
             maps.append(one)
     for index, one in enumerate(maps):
-        if any(one.first <= other.last and other.first <= one.last for other in maps[:index]):
+        if any(_differ(one, other) for other in maps[:index]):
             raise _refused(header, f"one mapping to {units[0]} of each stored value, found several")
     return maps
 
 
-def real_world_values(
-    header: Dataset, maps: Sequence[RealWorldMap], stored: NDArray[Any], padding: BoolArray
-) -> FloatArray:
-    """A frame's real world values, (rows, columns) float32; 0 where there is no image.
+def mapped_pixels(maps: Sequence[RealWorldMap], stored: NDArray[Any], padding: BoolArray) -> BoolArray:
+    """Where there is an image, and any of a frame's mappings says something of its stored value: (rows, columns)."""
+    mapped = np.zeros(stored.shape, np.bool_)
+    for one in maps:
+        mapped |= one.maps(stored)
+    return mapped & ~padding
 
-    Raises ImageError where the mappings leave out a stored value.
-    """
-    values, mapped = np.zeros(stored.shape, np.float64), padding.copy()
+
+def real_world_values(maps: Sequence[RealWorldMap], stored: NDArray[Any], padding: BoolArray) -> FloatArray:
+    """A frame's real world values, (rows, columns) float32; 0 where nothing is mapped, and where there is no image."""
+    values = np.zeros(stored.shape, np.float64)
     for one in maps:
         where = one.maps(stored) & ~padding
-        values[where], mapped = one.apply(stored[where]), mapped | where
-    if not mapped.all():
-        ends = " and ".join(f"from {one.first:g} to {one.last:g}" for one in maps)
-        raise _refused(header, f"all stored values mapped, found {stored[~mapped].flat[0]:g} beside those {ends}")
+        values[where] = one.apply(stored[where])
     return values.astype(np.float32)
+
+
+def refuse_left_out(header: Dataset, maps: Sequence[RealWorldMap], left_out: NDArray[Any]) -> None:
+    """ImageError for stored values, (values), that a frame's mappings leave out; nothing where there are none."""
+    if left_out.size:
+        ends = " and ".join(f"from {one.first:g} to {one.last:g}" for one in maps)
+        raise _refused(header, f"all stored values mapped, found {left_out[0]:g} beside those {ends}")
+
+
+def _differ(one: RealWorldMap, other: RealWorldMap) -> bool:
+    """Whether two mappings say different things of any stored value that both map.
+
+    Two lines do so at the ends of what they share or nowhere; a table says something of whole numbers alone.
+    """
+    first, last = max(one.first, other.first), min(one.last, other.last)
+    if first > last:
+        return False
+    is_line = one.table is None and other.table is None
+    shared = np.array([first, last]) if is_line else np.arange(first, last + 1)
+    largest = max(float(np.abs(each.apply(np.array([each.first, each.last]))).max()) for each in (one, other))
+    return bool(np.abs(one.apply(shared) - other.apply(shared)).max() > _ROUNDING * largest)
 
 
 def _items(header: Dataset, frame_number: int) -> list[Dataset]:

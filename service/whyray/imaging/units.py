@@ -1,7 +1,8 @@
 """In which unit an image's values are, and what brings them to the unit that a model was trained in.
 
 CT says it by Rescale Type (PS3.3 sections C.8.2.1 and C.11.1.1.2), PET by Units and SUV Type (section C.8.9.1), any
-image by Real World Value Mapping (section C.7.6.16.2.11). What two of them say of one unit has to agree.
+image by Real World Value Mapping (section C.7.6.16.2.11). What two of them say of one unit has to agree; a mapping that
+leaves values out will do where something else states the unit of all of them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydicom import Dataset
 
-from whyray.base.arrays import FloatArray
 from whyray.base.errors import ImageError
 from whyray.base.frame_array import FrameArray, Frames
 from whyray.imaging.attributes import attribute_name, written_texts, written_value
 from whyray.imaging.functional_groups import holder_of
+from whyray.imaging.mapped_values import SAME_LINE, MappedValues, kept_beside, mapped_values, refuse_disagreement
 from whyray.imaging.nifti import WRAPPED_NIFTI
-from whyray.imaging.real_world_values import real_world_maps, real_world_values
 from whyray.imaging.source import SourceImage
 from whyray.imaging.standardised_uptake import refuse_uncorrected, uptake_per_value
 from whyray.imaging.uptake_plausibility import refuse_impossible_uptake
@@ -37,11 +37,10 @@ UCUM: Mapping[str, Mapping[str, float]] = {
 }
 """By the unit of a package, the UCUM codes that a mapping may have for it, and how many of the package's one of each
 is. Of any other unit its own code alone."""
-SAME_LINE, SAME_UPTAKE = 1e-3, 0.05
-"""Shares of the largest value by which two statements of one unit may differ: by rounding; by how a device rounds times
-and doses before it computes SUV."""
+SAME_UPTAKE = 0.05
+"""Share of the largest value by which two statements of SUV may differ: by how a device rounds times and doses before
+it computes them."""
 _SAY_IT = "Say in the package's input.intensity which unit it was trained on: unit: SUVbw, or unit: BQML."
-_CONTRADICTS = "Ask who made the image which of the two holds."
 
 
 def values_in_unit(image: SourceImage, intensity: Intensity) -> Frames[np.float32]:
@@ -88,9 +87,12 @@ def _of_pet(image: SourceImage, unit: str | None) -> Frames[np.float32]:
         return _mapped_or_refused(image, unit)
     mapped, units = _mapped(image, unit), written_texts(image.header, "Units")[0]
     if units == "BQML":
-        return image.modality if mapped is None else _agreeing(image, mapped, image.modality, unit, SAME_LINE)
+        if mapped is not None:
+            refuse_disagreement(image, mapped, image.modality, unit, SAME_LINE)
+        return image.modality
     if mapped is not None and not units:
-        return mapped
+        mapped.refuse_left_out(image, unit)
+        return mapped.values
     raise ImageError(
         f"{_series(image)}: the package expects values in {unit}, found {attribute_name('Units')} "
         f"{written_value(image.header, 'Units')}"
@@ -98,7 +100,7 @@ def _of_pet(image: SourceImage, unit: str | None) -> Frames[np.float32]:
 
 
 def _uptake(image: SourceImage) -> Frames[np.float32]:
-    """SUV by body weight: as the device maps it, else computed; where both can be had, they have to agree."""
+    """SUV by body weight: as the device maps all of it, else computed; where both can be had, they have to agree."""
     mapped = _mapped(image, "SUVbw")
     for header in image.headers.values():
         refuse_uncorrected(header)
@@ -107,12 +109,17 @@ def _uptake(image: SourceImage) -> Frames[np.float32]:
     except ImageError:
         if mapped is None:
             raise
-        values: Frames[np.float32] = mapped
-    else:
-        computed = image.modality if factor == 1 else _scaled(image, factor)
-        values = computed if mapped is None else _agreeing(image, mapped, computed, "SUVbw", SAME_UPTAKE)
-    refuse_impossible_uptake(image, values)
-    return values
+        mapped.refuse_left_out(image, "SUVbw")
+        refuse_impossible_uptake(image, mapped.values, by_dose=False)
+        return mapped.values
+    computed = image.modality if factor == 1 else _scaled(image, factor)
+    if mapped is not None:
+        refuse_disagreement(image, mapped, computed, "SUVbw", SAME_UPTAKE)
+        if not mapped.leaves_out(image):
+            refuse_impossible_uptake(image, mapped.values, by_dose=False)
+            return mapped.values
+    refuse_impossible_uptake(image, computed, by_dose=written_texts(image.header, "Units")[0].upper() == "BQML")
+    return computed
 
 
 def _of_ct(image: SourceImage, modality: str, *, unspecified: bool) -> Frames[np.float32]:
@@ -133,9 +140,13 @@ def _of_ct(image: SourceImage, modality: str, *, unspecified: bool) -> Frames[np
                 f"{_series(image)}: the package expects Hounsfield units, found {attribute_name('RescaleType')} "
                 f"{written_value(holder, 'RescaleType')}"
             )
-    if mapped is None or unstated:
-        return image.modality if mapped is None else mapped
-    return _agreeing(image, mapped, image.modality, "HU", SAME_LINE)
+    if mapped is None:
+        return image.modality
+    if unstated:
+        mapped.refuse_left_out(image, "HU")
+        return mapped.values
+    refuse_disagreement(image, mapped, image.modality, "HU", SAME_LINE)
+    return image.modality
 
 
 def _mapped_or_refused(image: SourceImage, unit: str | None) -> Frames[np.float32]:
@@ -148,72 +159,17 @@ def _mapped_or_refused(image: SourceImage, unit: str | None) -> Frames[np.float3
             f"{_series(image)}: the package expects values in {unit}, found no "
             f"{attribute_name('RealWorldValueMappingSequence')} to it"
         )
-    return mapped
+    mapped.refuse_left_out(image, str(unit))
+    return mapped.values
 
 
-def _mapped(image: SourceImage, unit: str) -> FrameArray[np.float32] | None:
-    """The image's values by its Real World Value Mapping to a unit; None where it has none.
-
-    ImageError where some frames have none, where it is unusable, or where it maps to the unit by two codes that
-    disagree.
-    """
-    found = [
-        mapped
-        for code, factor in UCUM.get(unit, {unit: 1.0}).items()
-        if (mapped := _mapped_by(image, code, factor)) is not None
-    ]
-    for other in found[1:]:
-        _agreeing(image, other, found[0], unit, SAME_LINE)
-    return found[0] if found else None
-
-
-def _mapped_by(image: SourceImage, code: str, factor: float) -> FrameArray[np.float32] | None:
-    stored, padding = image.stored, image.padding
-    if stored is None:
-        return None
-    headers = [image.headers[frame.sop_instance_uid] for frame in image.frames]
-    maps = [
-        real_world_maps(header, frame.frame_number, (code,))
-        for header, frame in zip(headers, image.frames, strict=True)
-    ]
-    if not any(maps):
-        return None
-    if not all(maps):
-        raise ImageError(
-            f"{_series(image)}: expected a {attribute_name('RealWorldValueMappingSequence')} to {code} of all frames, "
-            f"found one of {sum(map(bool, maps))} of {len(maps)}"
-        )
-
-    def of_frame(index: int) -> FloatArray:
-        values = real_world_values(headers[index], maps[index], stored[index], padding[index])
-        return values if factor == 1 else values * np.float32(factor)
-
-    made = FrameArray(image.shape, np.float32, of_frame)
-    for index in range(len(maps)):
-        made[index]  # what is not mapped is said now, and not when the tensor is made
-    return made
-
-
-def _agreeing(
-    image: SourceImage, first: Frames[np.float32], second: Frames[np.float32], unit: str, share: float
-) -> Frames[np.float32]:
-    """The first of two statements of the same values; ImageError where they differ."""
-    for index, frame in enumerate(image.frames):
-        shown = ~image.padding[index]
-        one, other = first[index][shown], second[index][shown]
-        if one.size and np.abs(one - other).max() > share * max(np.abs(one).max(), np.abs(other).max()):
-            at = int(np.abs(one - other).argmax())
-            raise ImageError(
-                f"{_series(image)}: expected one value in {unit} of each pixel, found {one[at]:g} by "
-                f"{attribute_name('RealWorldValueMappingSequence')} and {other[at]:g} by what else frame "
-                f"{frame.frame_number} of instance {frame.sop_instance_uid} says of it",
-                advice=_CONTRADICTS,
-            )
-    return first
+def _mapped(image: SourceImage, unit: str) -> MappedValues | None:
+    return mapped_values(image, unit, UCUM.get(unit, {unit: 1.0}))
 
 
 def _scaled(image: SourceImage, factor: np.float32) -> FrameArray[np.float32]:
-    return FrameArray(image.shape, np.float32, lambda index: image.modality[index] * factor)
+    modality = image.modality
+    return FrameArray(image.shape, np.float32, lambda index: modality[index] * factor, remember=kept_beside(image))
 
 
 def _rescale_type(header: Dataset, frame_number: int) -> tuple[Dataset, str]:
