@@ -278,7 +278,7 @@ def test_a_storage_that_is_full_or_away_is_waited_out_by_a_job_for_as_long_as_it
         (job,) = site.jobs()
         assert (job.error_code, job.attempt) == ("StorageUnavailable", 0)
         assert str(job.error_advice).endswith("WhyRay tries again by itself.")
-        site.clock.tick(60)
+        site.clock.tick(3600)
         with site.catalog.begin() as session:
             assert jobs.wake(session, site.clock()) == 1
     site.storage.root.rmdir()
@@ -287,7 +287,7 @@ def test_a_storage_that_is_full_or_away_is_waited_out_by_a_job_for_as_long_as_it
         patched.setattr(type(site.storage), "put", _full)
         assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
     assert (site.jobs()[0].error_code, site.jobs()[0].attempt) == ("StorageUnavailable", 0)
-    site.clock.tick(60)
+    site.clock.tick(3600)
     with site.catalog.begin() as session:
         jobs.wake(session, site.clock())
     assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE

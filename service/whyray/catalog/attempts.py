@@ -69,8 +69,14 @@ def release_lease(row: Job | Delivery | Announcement) -> None:
 
 def begin_anew(row: Job | Delivery | Announcement) -> None:
     """Count attempts from 0, at once."""
-    row.attempt, row.not_before = 0, None
+    row.attempt, row.outages, row.not_before = 0, 0, None
     release_lease(row)
+
+
+def count(row: Job | Delivery | Announcement, error: WhyRayError) -> None:
+    """An attempt that is to be made again: one that met an outage which all work meets was none of its own."""
+    row.attempt -= error.waited_out
+    row.outages = row.outages + 1 if error.waited_out else 0
 
 
 def take(row: Delivery | Announcement, owner: str, until: datetime) -> None:
@@ -149,13 +155,17 @@ def holds(row: Delivery | Announcement, owner: str) -> bool:
 
 
 def give_up(row: Delivery | Announcement, error: WhyRayError, now: datetime, retry_after: timedelta | None) -> bool:
-    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says whether it has failed."""
+    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says whether it has failed.
+
+    One that met an outage that all work meets is not counted.
+    """
     release_lease(row)
     set_error(row, error, again=retry_after is not None)
     if retry_after is None:
         row.state = delivery_after("fail", row.state)
         return True
     row.state, row.not_before = delivery_after("defer", row.state), now + retry_after
+    count(row, error)
     return False
 
 

@@ -285,7 +285,7 @@ def stop(
     else:
         job.state, job.not_before = job_after("defer", job.state), now + retry_after
         attempts.set_error(job, error, again=True)
-        job.attempt -= error.waited_out
+        attempts.count(job, error)
     return job.state
 
 
