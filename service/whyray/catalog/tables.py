@@ -311,6 +311,8 @@ class ClockReading(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     seconds: Mapped[float]
     """What its monotonic clock said at that moment."""
+    sweep_after: Mapped[float | None]
+    """What that clock says before which no orphan is swept there, for the machine's clock was set forward."""
 
 
 class Event(Base):

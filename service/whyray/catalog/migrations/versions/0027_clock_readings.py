@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("boot", sa.String(length=96), nullable=False),
         sa.Column("at", sa.DateTime(), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("sweep_after", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("boot"),
     )
     op.add_column("workitems", sa.Column("taken_after", sa.Integer(), nullable=True))
