@@ -101,23 +101,29 @@ def renew(session: Session, table: type[Outgoing], ids: Collection[str], owner: 
 
 
 def end_leases_of_the_dead(
-    session: Session, table: type[Outgoing], machine: str, is_alive: Callable[[int], bool], now: datetime
+    session: Session,
+    table: type[Outgoing],
+    machine: str,
+    namespace: str,
+    is_alive: Callable[[int], bool],
+    now: datetime,
 ) -> int:
     """Let what a sender held that died on this machine be taken up at once; says how much that was.
 
+    Of one in another namespace nobody here can see whether it lives: its leases end by themselves.
+
     Parameters
     ----------
-    machine
-        Its name, with which its senders' names begin: 'MACHINE:PROCESS:…'.
+    machine, namespace
+        Its name, and in which PID namespace the caller is; senders' names begin with 'MACHINE:PROCESS:NAMESPACE:'.
     is_alive
-        Whether a process of that number is another sender of this machine.
+        Whether a process of that number is another sender of this namespace.
     """
     held = select(table.lease_owner).where(table.state == DeliveryState.SENDING).distinct()
     dead = []
     for owner in session.scalars(held):
-        name, _, rest = (owner or "").partition(":")
-        number = rest.partition(":")[0]
-        if name == machine and number.isdecimal() and not is_alive(int(number)):
+        name, number, where, *_ = f"{owner}:::".split(":")
+        if (name, where) == (machine, namespace) and number.isdecimal() and not is_alive(int(number)):
             dead.append(owner)
     theirs = select(table).where(table.state == DeliveryState.SENDING, table.lease_owner.in_(dead)).order_by(table.id)
     rows = session.scalars(theirs.with_for_update()).all() if dead else ()
