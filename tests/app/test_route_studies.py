@@ -13,8 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from site_under_test import ROUTE, Site, film
 from synthetic import ball, slices, stack, volume_of
-from whyray.base.errors import PeerUnreachable
-from whyray.catalog import Event, Instance, JobState, Study, known_series
+from whyray.base.errors import PeerUnreachable, StorageUnavailable
+from whyray.catalog import Event, Instance, JobState, Study, known_series, studies
 
 
 def study(site: Site, uid: str) -> Study:
@@ -367,3 +367,36 @@ def test_a_study_whose_files_can_t_be_read_now_is_routed_once_they_can(site: Sit
     away[0] = False
     assert router.step() == 1
     assert "study.refused" not in kinds_of_events(site)
+
+
+def test_while_storage_is_away_each_study_says_so_once_and_not_at_every_step(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three studies left sixty lines of errors in ten seconds."""
+    uids = [site.receive([film(number, study=str(number), series=str(number))]) for number in (1, 2, 3)]
+    router, reason = site.router(), ["is not there"]
+    read_header = router.read_header
+
+    def away(key: str) -> Dataset:
+        if not reason:
+            return read_header(key)
+        raise StorageUnavailable(f"storage at /data {reason[0]}")
+
+    router.read_header = away
+    told: list[int] = []
+    describe = studies.describe
+    monkeypatch.setattr(studies, "describe", lambda *said: (told.append(said[1]), describe(*said)))
+
+    def lines() -> int:
+        return sum("routing a study: StorageUnavailable" in record.getMessage() for record in caplog.records)
+
+    assert [router.step() for _ in range(20)] == [0] * 20
+    assert (lines(), len(told)) == (3, 3)
+    reason[0] = "can't be read (Stale file handle)"
+    assert [router.step() for _ in range(20)] == [0] * 20
+    assert (lines(), len(told)) == (6, 6)
+    assert {str(study(site, uid).note) for uid in uids} == {
+        "StorageUnavailable: storage at /data can't be read (Stale file handle)"
+    }
+    reason.clear()
+    assert router.step() == 3

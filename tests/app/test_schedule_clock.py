@@ -181,6 +181,26 @@ def test_what_was_stored_before_the_clock_was_set_forward_is_not_taken_for_an_or
     assert not path.exists(), "nobody has entered it since"
 
 
+def test_a_schedule_started_anew_some_time_after_the_clock_was_set_forward_sweeps_nothing_either(site: Site) -> None:
+    """What the one before had noticed was in its memory alone, and by then the clock's readings agreed again."""
+    seconds = Seconds()
+    schedule = schedule_of(site, seconds)
+    schedule.step()
+    path = stored_before_its_row(site)
+    site.clock.tick(timedelta(hours=7).total_seconds())
+    for _ in range(60):
+        site.clock.tick(0.5)
+        seconds.now += 0.5
+        schedule.step()
+    for _ in range(2):
+        schedule_of(site, seconds).step()
+        assert path.exists()
+    site.clock.tick(timedelta(hours=6).total_seconds())
+    seconds.now += timedelta(hours=6).total_seconds()
+    schedule_of(site, seconds).step()
+    assert not path.exists(), "nobody has entered it since"
+
+
 def test_after_a_night_without_power_orphans_are_swept(site: Site) -> None:
     schedule_of(site, Seconds()).step()
     path = stored_before_its_row(site)

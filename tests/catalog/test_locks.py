@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 
 import pytest
@@ -12,9 +13,22 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
-from catalog.rows import job, result
+from catalog.rows import job, received, result
 from peers import until
-from whyray.catalog import Catalog, Delivery, DeliveryState, Job, deliveries, events, jobs
+from whyray.catalog import (
+    Catalog,
+    Delivery,
+    DeliveryState,
+    Event,
+    Instance,
+    Job,
+    Study,
+    contents,
+    deliveries,
+    events,
+    jobs,
+    studies,
+)
 
 # SQLite lets one write at a time
 pytestmark = pytest.mark.parametrize("catalog", ["postgresql"], indirect=True)
@@ -90,6 +104,53 @@ def test_jobs_are_locked_in_their_order_and_before_deliveries(catalog: Catalog, 
 
     assert held_by_who_waits(catalog, Job, lock) == set()
     assert held_by_who_waits(catalog, Delivery, lock) == set()
+
+
+def _of_one_study(catalog: Catalog, ticks: Ticks, ids: Sequence[str]) -> list[str]:
+    """The jobs of one study: one with a result and, later, these; by when they were made."""
+    with catalog.begin() as session:
+        first = job(session, now=ticks())
+        jobs.claim(session, first.id, "worker", ticks())
+        jobs.finish(session, first.id, "worker", [result("1", "pacs")], [], ticks())
+        alike = {
+            name: getattr(first, name) for name in ("study_id", "route", "package", "series_uids", "through_instance")
+        }
+        for revision, job_id in enumerate(ids, start=2):
+            now = ticks.pass_by(timedelta(seconds=1))
+            session.add(Job(id=job_id, revision=revision, input_digest=job_id, created_at=now, **alike))
+        return [first.id, *ids]
+
+
+def _withdraw(session: Session, ticks: Ticks) -> None:
+    study = session.scalars(select(Study)).one()
+    former = session.scalars(select(Instance)).one()
+    contents.withdraw(session, study, [former], ticks(), "admin", "that is in use no more")
+
+
+def _create(session: Session, ticks: Ticks) -> None:
+    study = session.scalars(select(Study)).one()
+    studies.add_instance(session, received(7), ticks())
+    taken = studies.routable(session, study.id)
+    made = jobs.create(
+        session, study=study, route="route", package="package@1", instances=taken, priority=2, now=ticks()
+    )
+    assert made is not None
+    assert made.revision == 6
+
+
+@pytest.mark.parametrize(
+    ("work", "ids"), [(_withdraw, "7654"), (_create, "4567")], ids=["withdrawn", "replaced by a new revision"]
+)
+def test_the_jobs_of_a_study_are_locked_in_the_order_of_their_ids_too(
+    catalog: Catalog, ticks: Ticks, work: Callable[[Session, Ticks], None], ids: str
+) -> None:
+    """By when they were made, one that enters what was sent of them and one that withdraws them could wait for each
+    other."""
+    made = _of_one_study(catalog, ticks, [f"0000000{number}" for number in ids])
+    assert held_by_who_waits(catalog, Job, lambda session: work(session, ticks)) == set()
+    with catalog.read() as session:
+        told = [event.job_id for event in session.scalars(select(Event).order_by(Event.id)) if event.job_id in made]
+    assert told in (made, made[::-1]), "in the order in which they were made"
 
 
 def test_two_that_enter_deliveries_of_the_same_jobs_the_other_way_round_both_come_through(

@@ -17,11 +17,13 @@ from sqlalchemy.exc import OperationalError
 from planted import planted_package
 from results.answers import KINDS_OF_A_MAP
 from site_under_test import ROUTE, Site, film
+from whyray.base.disk_space import DiskSpace
 from whyray.base.errors import StorageUnavailable
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
 from whyray.jobs import kept_study, worker
 from whyray.jobs.device_turn import HandedBack
+from whyray.jobs.room_for_results import LEAST_ROOM
 from whyray.jobs.worker import run_job
 from whyray.results import EVERY_KIND, Answer
 
@@ -278,7 +280,7 @@ def test_a_storage_that_is_full_or_away_is_waited_out_by_a_job_for_as_long_as_it
         (job,) = site.jobs()
         assert (job.error_code, job.attempt) == ("StorageUnavailable", 0)
         assert str(job.error_advice).endswith("WhyRay tries again by itself.")
-        site.clock.tick(60)
+        site.clock.tick(3600)
         with site.catalog.begin() as session:
             assert jobs.wake(session, site.clock()) == 1
     site.storage.root.rmdir()
@@ -287,11 +289,54 @@ def test_a_storage_that_is_full_or_away_is_waited_out_by_a_job_for_as_long_as_it
         patched.setattr(type(site.storage), "put", _full)
         assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
     assert (site.jobs()[0].error_code, site.jobs()[0].attempt) == ("StorageUnavailable", 0)
-    site.clock.tick(60)
+    site.clock.tick(3600)
     with site.catalog.begin() as session:
         jobs.wake(session, site.clock())
     assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
     assert site.jobs()[0].attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("space", "limit"),
+    [
+        (DiskSpace(LEAST_ROOM - 1, None), "2GiB"),
+        (DiskSpace(1 << 40, 0), "2GiB"),
+        (DiskSpace(0, None), "0B"),
+        (DiskSpace(1 << 20, None), "2MiB"),
+    ],
+    ids=["nearly full", "no inode", "full", "less than an administrator wants"],
+)
+def test_a_job_whose_results_would_have_no_room_computes_nothing_until_there_is_some(
+    site: Site, monkeypatch: pytest.MonkeyPatch, space: DiskSpace, limit: str
+) -> None:
+    """It answered and explained in full each time, and threw it away."""
+    site.configure(listener={"limits": {"min_free_disk": limit}})
+    job_id = queued(site)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(site.storage), "disk_space", lambda _: space)
+        patched.setattr(worker, "answer_images", lambda *_, **__: pytest.fail("it computed"))
+        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+    (job,) = site.jobs()
+    assert (job.error_code, job.attempt, job.outages) == ("StorageUnavailable", 0, 1)
+    site.clock.tick(3600)
+    with site.catalog.begin() as session:
+        assert jobs.wake(session, site.clock()) == 1
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+
+
+@pytest.mark.parametrize(
+    ("space", "limit"),
+    [(DiskSpace(LEAST_ROOM, None), "2GiB"), (DiskSpace(1, None), "0B")],
+    ids=["reserve", "to the last"],
+)
+def test_what_was_acknowledged_is_worked_on_where_senders_are_refused_already(
+    site: Site, monkeypatch: pytest.MonkeyPatch, space: DiskSpace, limit: str
+) -> None:
+    """Else nothing would ever be done again: what waits to be worked on is never removed to make room."""
+    site.configure(listener={"limits": {"min_free_disk": limit}})
+    job_id = queued(site)
+    monkeypatch.setattr(type(site.storage), "disk_space", lambda _: space)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
 
 
 def _full(*_: object, **__: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from whyray.base.errors import ConfigError, ResourceExhausted, SealBroken
 from whyray.base.sealing import SEGMENT, START, SealingKeys, unsealed
-from whyray.storage import FolderStorage, open_folder, reseal_all, sweep_orphans
+from whyray.storage import FolderStorage, folder, open_folder, reseal_all, sweep_orphans
 
 KEYS = SealingKeys(bytes(range(32)))
 OTHER = SealingKeys(bytes(range(1, 33)))
@@ -244,13 +245,24 @@ def test_a_text_that_was_sealed_belongs_where_it_was_sealed_for() -> None:
             keys.open_text(sealed, about)
 
 
-def test_no_room_in_memory_for_an_opened_copy_is_a_shortage(
-    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("refused", "number"),
+    [("memfd_create", errno.EMFILE), ("memfd_create", errno.ENOSPC), ("write", errno.EFBIG), ("write", errno.ENOMEM)],
+)
+def test_no_room_in_memory_for_an_opened_copy_is_this_machines_shortage_and_no_outage_of_storage(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch, refused: str, number: int
 ) -> None:
+    """It was waited out without end, and called a full disk."""
+
     def none_left(*_: object) -> int:
-        raise OSError(28, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     key = storage.put_bytes(b"x")
-    monkeypatch.setattr(os, "memfd_create", none_left)
-    with pytest.raises(ResourceExhausted), storage.local_file(key):
+    if refused == "write":
+        monkeypatch.setattr(folder, "_write_all", none_left)
+    else:
+        monkeypatch.setattr(os, "memfd_create", none_left)
+    with pytest.raises(ResourceExhausted, match=errno.errorcode[number]) as caught, storage.local_file(key):
         pass
+    assert not caught.value.waited_out
+    assert "disk" not in caught.value.message

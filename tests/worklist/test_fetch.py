@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from intake.web import BOUNDARY, multipart, part10
 from peers import OrthancServer
 from site_under_test import ROUTE, Site
 from synthetic import write
-from whyray.catalog import Instance, JobState, Study, studies
+from whyray.base.errors import StorageUnavailable
+from whyray.catalog import Instance, JobState, Study, studies, workitems
+from whyray.storage import FolderStorage
+from whyray.storage.folder import FolderWriter
 from worklist.conftest import MakePerformer, Served, film, workitem
 
 
@@ -172,6 +176,47 @@ def test_a_series_of_which_a_part_was_given_is_asked_for_again_before_anything_i
     one.step()
     assert len(asked) == 2
     assert {instance.sop_instance_uid for instance in held(site)} == {one.SOPInstanceUID for one in films}
+    assert len(site.jobs()) == 1
+
+
+def test_what_a_full_storage_does_not_take_is_fetched_when_there_is_room_however_long_that_takes(
+    site: Site,
+    served: Served,
+    performer: MakePerformer,
+    archive_that: Callable[[Answer], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After sixty attempts, some nine hours, the workitem was cancelled: a weekend is longer."""
+    image = film(1, study="long", series="long")
+    asked = archive_that(lambda _: (200, multipart(part10(image))))
+    uid, one = served.create(workitem(image)), performer(images="archive")
+
+    writer = type(site.storage).writer
+
+    def full(storage: FolderStorage, *, suffix: str = "", prefix: bytes = b"") -> FolderWriter:
+        if suffix == ".dcm":
+            raise StorageUnavailable("storage at /data is full")
+        return writer(storage, suffix=suffix, prefix=prefix)  # a workitem is small
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(site.storage), "writer", full)
+        one.step()
+        with site.catalog.begin() as session:
+            row = workitems.get(session, workitems.OWN, uid)
+            assert row is not None
+            assert (row.attempt, row.outages) == (0, 1)
+            row.attempt = 59
+        for _ in range(8):
+            site.clock.tick(3600)
+            one.step()
+    assert (len(asked), served.state(uid), site.jobs()) == (9, "IN PROGRESS", [])
+    with site.catalog.read() as session:
+        row = workitems.get(session, workitems.OWN, uid)
+    assert row is not None
+    assert (row.attempt, row.outages, row.not_before) == (59, 9, site.clock() + timedelta(minutes=10))
+    assert str(row.reason).startswith("StorageUnavailable")
+    site.clock.tick(3600)
+    one.step()
     assert len(site.jobs()) == 1
 
 

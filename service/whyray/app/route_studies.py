@@ -44,6 +44,8 @@ class StudyRouter:
     _headers: dict[str, Dataset] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _failures: dict[int, int] = field(default_factory=dict)
+    _delayed_by: dict[int, str] = field(default_factory=dict)
+    """Why a study could not be looked at, as it was told last."""
 
     def __post_init__(self) -> None:
         self._notes = RejectionNotes(
@@ -61,6 +63,7 @@ class StudyRouter:
             try:
                 created += self._study(study_id)
                 self._failures.pop(study_id, None)
+                self._delayed_by.pop(study_id, None)
             except Exception as error:  # whatever it was, the other studies go on
                 if isinstance(error, SQLAlchemyError) and typed_error(error).retriable:
                     raise  # the catalog is away, for all of them
@@ -71,6 +74,7 @@ class StudyRouter:
             self.expected.forget()
             self._told.clear()
             self._failures.clear()
+            self._delayed_by.clear()
         return created
 
     def _again(self, study_id: int, error: Exception) -> bool:
@@ -85,8 +89,11 @@ class StudyRouter:
         return self._failures[study_id] < _MOST_FAILURES
 
     def _refuse(self, study_id: int, error: Exception) -> None:
-        again, typed = self._again(study_id, error), logged(_log, error, "routing a study")
+        again, typed = self._again(study_id, error), typed_error(error)
         words = f"{typed.code}: {typed.message}"
+        if again and self._delayed_by.get(study_id) == words:
+            return  # once for each study and reason, and not twice a second
+        logged(_log, error, "routing a study")
         with self.catalog.begin() as session:
             study = session.get(Study, study_id)
             if study is None:
@@ -96,6 +103,8 @@ class StudyRouter:
             else:
                 studies.settle(session, study_id, study.received_sequence, words)
                 self._event(session, study, "error", "study.refused", words)
+        if again:
+            self._delayed_by[study_id] = words
 
     def _study(self, study_id: int) -> int:
         config, now = self.config(), self.catalog.clock()

@@ -56,7 +56,7 @@ class Schedule:
     _refused_by: str = field(default="")
     _last_step: tuple[datetime, float] | None = field(default=None)
     _clock_kept_at: float | None = field(default=None)
-    _sweep_after: float = field(default=0.0)
+    _sweep_after: float | None = field(default=None)
     _kept_house_at: datetime | None = field(default=None)
     _folded_at: datetime | None = field(default=None)
     _stirred: threading.Event = field(default_factory=threading.Event)
@@ -79,7 +79,8 @@ class Schedule:
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now
             # by the clock as it was heeded: it may have been set forward since
-            self.retention.step(heeded_at, may_sweep=self.monotonic() >= self._sweep_after)
+            may_sweep = self._sweep_after is None or self.monotonic() >= self._sweep_after
+            self.retention.step(heeded_at, may_sweep=may_sweep)
 
     def _heed_the_clock(self) -> datetime:
         """Where the clock was set back since the last step, move what waits for a time by as much; says what it says.
@@ -91,20 +92,26 @@ class Schedule:
             with self.catalog.read() as session:
                 back = clock_readings.set_back(session, self.boot, now, seconds)
                 forward = clock_readings.set_forward(session, self.boot, now, seconds)
+                self._sweep_after = clock_readings.sweep_after(session, self.boot)
         else:
             then, seconds_then = self._last_step
             back = timedelta(seconds=seconds - seconds_then) - (now - then)
             forward = -back
-        if forward >= SET_FORWARD:
+        was_set_forward = forward >= SET_FORWARD
+        if was_set_forward:
             _log.warning("the clock was set forward by %.0f s, or the machine slept", forward.total_seconds())
             self._sweep_after = seconds + NO_SWEEP_FOR.total_seconds()
         was_set_back = back >= SET_BACK
-        if was_set_back or self._clock_kept_at is None or seconds - self._clock_kept_at >= self.read_clock_every:
+        is_due = self._clock_kept_at is None or seconds - self._clock_kept_at >= self.read_clock_every
+        if was_set_back or was_set_forward or is_due:
             with self.catalog.begin() as session:
                 if was_set_back:
                     _log.warning("the clock was set back by %.0f s", back.total_seconds())
                     clock_steps.moved(session, back, now)
-                clock_readings.keep(session, self.boot, now, seconds, was_set_back=was_set_back)
+                # what was set forward is told before anything is swept: who is started next can't see it any more
+                clock_readings.keep(
+                    session, self.boot, now, seconds, was_set_back=was_set_back, sweep_after=self._sweep_after
+                )
             self._clock_kept_at = seconds
             if was_set_back:
                 self._kept_house_at = self._folded_at = None

@@ -31,20 +31,25 @@ class RetryPolicy(Protocol):
         """The wait after so many failed attempts (1 or more)."""
 
 
-def retry_after(error: WhyRayError, attempt: int, policy: RetryPolicy, rng: random.Random) -> timedelta | None:
+def retry_after(
+    error: WhyRayError, attempt: int, policy: RetryPolicy, rng: random.Random, *, outages: int = 0
+) -> timedelta | None:
     """The wait before the next attempt; None if there is to be none: a permanent error, or the last attempt.
 
     A peer that asks for a longer wait gets it, up to the policy's ceiling; a shorter one would use up the attempts
-    before the time that the policy gives them. An outage that all work meets is waited out: no attempt is its last.
+    before the time that the policy gives them. An outage that all work meets is waited out: no attempt is its last, and
+    the wait grows with those that met it in a row, which are not counted.
 
     Parameters
     ----------
     attempt
         The attempt that has just failed, from 1.
+    outages
+        How many before it, in a row, met an outage that is waited out.
     """
     if not error.retriable or (attempt >= policy.attempts and not error.waited_out):
         return None
-    wait = policy.wait(attempt)
+    wait = policy.wait(attempt + outages if error.waited_out else attempt)
     asked = error.not_within if isinstance(error, RetriableError) else None
     if asked is not None:
         wait = max(wait, min(asked, policy.ceiling))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 import sysconfig
@@ -46,6 +47,19 @@ def this_boot() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/time').readlink()}"  # a container may have a monotonic clock of its own
     return f"{platform.node()[:40]} {uuid.uuid4()}"
+
+
+@cache
+def this_pid_namespace() -> str:
+    """What tells in which namespace of which run of this machine a process's number is its own: 8 hexadecimal digits.
+
+    Containers may have the name of their machine, and numbers of their own. Where the system does not tell, it is this
+    process alone.
+    """
+    namespace = ""
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return hashlib.sha256(f"{this_boot()} {namespace or uuid.uuid4()}".encode()).hexdigest()[:8]
 
 
 def random_id() -> str:

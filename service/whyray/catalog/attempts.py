@@ -69,8 +69,14 @@ def release_lease(row: Job | Delivery | Announcement) -> None:
 
 def begin_anew(row: Job | Delivery | Announcement) -> None:
     """Count attempts from 0, at once."""
-    row.attempt, row.not_before = 0, None
+    row.attempt, row.outages, row.not_before = 0, 0, None
     release_lease(row)
+
+
+def count(row: Job | Delivery | Announcement, error: WhyRayError) -> None:
+    """An attempt that is to be made again: one that met an outage which all work meets was none of its own."""
+    row.attempt -= error.waited_out
+    row.outages = row.outages + 1 if error.waited_out else 0
 
 
 def take(row: Delivery | Announcement, owner: str, until: datetime) -> None:
@@ -95,23 +101,29 @@ def renew(session: Session, table: type[Outgoing], ids: Collection[str], owner: 
 
 
 def end_leases_of_the_dead(
-    session: Session, table: type[Outgoing], machine: str, is_alive: Callable[[int], bool], now: datetime
+    session: Session,
+    table: type[Outgoing],
+    machine: str,
+    namespace: str,
+    is_alive: Callable[[int], bool],
+    now: datetime,
 ) -> int:
     """Let what a sender held that died on this machine be taken up at once; says how much that was.
 
+    Of one in another namespace nobody here can see whether it lives: its leases end by themselves.
+
     Parameters
     ----------
-    machine
-        Its name, with which its senders' names begin: 'MACHINE:PROCESS:…'.
+    machine, namespace
+        Its name, and in which PID namespace the caller is; senders' names begin with 'MACHINE:PROCESS:NAMESPACE:'.
     is_alive
-        Whether a process of that number is another sender of this machine.
+        Whether a process of that number is another sender of this namespace.
     """
     held = select(table.lease_owner).where(table.state == DeliveryState.SENDING).distinct()
     dead = []
     for owner in session.scalars(held):
-        name, _, rest = (owner or "").partition(":")
-        number = rest.partition(":")[0]
-        if name == machine and number.isdecimal() and not is_alive(int(number)):
+        name, number, where, *_ = f"{owner}:::".split(":")
+        if (name, where) == (machine, namespace) and number.isdecimal() and not is_alive(int(number)):
             dead.append(owner)
     theirs = select(table).where(table.state == DeliveryState.SENDING, table.lease_owner.in_(dead)).order_by(table.id)
     rows = session.scalars(theirs.with_for_update()).all() if dead else ()
@@ -149,13 +161,17 @@ def holds(row: Delivery | Announcement, owner: str) -> bool:
 
 
 def give_up(row: Delivery | Announcement, error: WhyRayError, now: datetime, retry_after: timedelta | None) -> bool:
-    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says whether it has failed."""
+    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says whether it has failed.
+
+    One that met an outage that all work meets is not counted.
+    """
     release_lease(row)
     set_error(row, error, again=retry_after is not None)
     if retry_after is None:
         row.state = delivery_after("fail", row.state)
         return True
     row.state, row.not_before = delivery_after("defer", row.state), now + retry_after
+    count(row, error)
     return False
 
 

@@ -42,13 +42,32 @@ def set_forward(session: Session, boot: str, now: datetime, seconds: float) -> t
     return timedelta(0) if own is None else (now - own.at) - timedelta(seconds=seconds - own.seconds)
 
 
-def keep(session: Session, boot: str, now: datetime, seconds: float, *, was_set_back: bool = False) -> None:
-    """Enter what the clock says; where it `was_set_back`, what was read before that is forgotten."""
+def sweep_after(session: Session, boot: str) -> float | None:
+    """What this machine's monotonic clock says before which no orphan is swept; None where it may be done at once."""
+    own = session.get(ClockReading, boot)
+    return None if own is None else own.sweep_after
+
+
+def keep(
+    session: Session,
+    boot: str,
+    now: datetime,
+    seconds: float,
+    *,
+    was_set_back: bool = False,
+    sweep_after: float | None = None,
+) -> None:
+    """Enter what the clock says; where it `was_set_back`, what was read before that is forgotten.
+
+    A `sweep_after` that was entered before and is later stays.
+    """
     if was_set_back:
         session.execute(delete(ClockReading).where(ClockReading.at > now))
     row = session.get(ClockReading, boot)
     if row is None:
         session.execute(delete(ClockReading).where(ClockReading.at < now - _REMEMBERED))
-        session.add(ClockReading(boot=boot, at=now, seconds=seconds))
-    else:
-        row.at, row.seconds = now, seconds
+        session.add(ClockReading(boot=boot, at=now, seconds=seconds, sweep_after=sweep_after))
+        return
+    row.at, row.seconds = now, seconds
+    if sweep_after is not None:
+        row.sweep_after = sweep_after if row.sweep_after is None else max(sweep_after, row.sweep_after)

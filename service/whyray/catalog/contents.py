@@ -164,11 +164,11 @@ def withdraw(session: Session, study: Study, formers: list[Instance], now: datet
     `why` says of the instances why they are not to be used, for the events.
     """
     series_uids = {former.series.series_instance_uid for former in formers}
+    # by id: whoever locks several jobs does so in this order, so that no two wait for each other
+    locked = session.scalars(select(Job).where(Job.study_id == study.id).order_by(Job.id).with_for_update())
     affected = [
         job
-        for job in session.scalars(
-            select(Job).where(Job.study_id == study.id).order_by(Job.created_at, Job.id).with_for_update()
-        )
+        for job in sorted(locked, key=lambda job: (job.created_at, job.id))
         if series_uids.intersection(job.series_uids)
         or any(job_inputs.is_segmentation_for(job, former) for former in formers)
     ]

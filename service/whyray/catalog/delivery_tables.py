@@ -25,6 +25,8 @@ class Delivery(Base):
     priority: Mapped[int] = mapped_column(Integer, default=2)
     state: Mapped[DeliveryState] = mapped_column(EnumText(DeliveryState), default=DeliveryState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
+    outages: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """As of `Job`."""
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_owner: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -78,6 +80,8 @@ class Announcement(Base):
     uid: Mapped[str] = mapped_column(String(64), unique=True)
     state: Mapped[DeliveryState] = mapped_column(EnumText(DeliveryState), default=DeliveryState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
+    outages: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """As of `Job`."""
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_owner: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -83,9 +83,11 @@ def create(
     session.execute(select(Study.id).where(Study.id == study.id).with_for_update())
     if not studies.rejected(session, study.id).isdisjoint(instance.id for instance in taken):
         return None  # since whoever asks has read what there is
-    known = session.scalars(
-        select(Job).where(Job.study_id == study.id, Job.route == route).order_by(Job.revision.desc()).with_for_update()
+    # by id: whoever locks several jobs does so in this order, so that no two wait for each other
+    locked = session.scalars(
+        select(Job).where(Job.study_id == study.id, Job.route == route).order_by(Job.id).with_for_update()
     )
+    known = sorted(locked, key=lambda old: old.revision, reverse=True)
     others = {other for other in beside if other != package}
     earlier = [old for old in known if revisions.of_one_package(old.package, package) and old.package not in others]
     if revisions.existing_job(taken, [old for old in earlier if old.package == package]) is not None:
@@ -285,7 +287,7 @@ def stop(
     else:
         job.state, job.not_before = job_after("defer", job.state), now + retry_after
         attempts.set_error(job, error, again=True)
-        job.attempt -= error.waited_out
+        attempts.count(job, error)
     return job.state
 
 

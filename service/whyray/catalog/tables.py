@@ -164,6 +164,8 @@ class Job(Base):
     state: Mapped[JobState] = mapped_column(EnumText(JobState), default=JobState.QUEUED)
     revision: Mapped[int] = mapped_column(Integer, default=1)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
+    outages: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """How often in a row it has met an outage that is waited out: the wait grows by it, and no attempt was counted."""
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     dispatched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_owner: Mapped[str | None] = mapped_column(String(128))
@@ -279,6 +281,8 @@ class Workitem(Base):
     """Why it was cancelled, or what it waits for."""
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
+    outages: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """As of `Job`."""
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_owner: Mapped[str | None] = mapped_column(String(128))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -307,6 +311,8 @@ class ClockReading(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     seconds: Mapped[float]
     """What its monotonic clock said at that moment."""
+    sweep_after: Mapped[float | None]
+    """What that clock says before which no orphan is swept there, for the machine's clock was set forward."""
 
 
 class Event(Base):

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from whyray.base.errors import WhyRayError
 from whyray.catalog import events, tallies
 from whyray.catalog.states import WorkitemStage, WorkitemState
 from whyray.catalog.tables import Workitem
@@ -107,6 +108,12 @@ def release_claim(session: Session, row: Workitem) -> None:
         row.stage = row.claim_uid = row.route = row.started_at = row.taken_after = None
     else:
         session.delete(row)
+
+
+def count(row: Workitem, error: WhyRayError) -> None:
+    """A failed attempt at a stage: one that met an outage which all work meets is none of its own."""
+    row.outages = row.outages + 1 if error.waited_out else 0
+    row.attempt += not error.waited_out
 
 
 def hand_back(row: Workitem, *, not_before: datetime | None) -> None:

@@ -114,7 +114,7 @@ class Announcer(DestinationWorker):
                 keeper.close(row.id)
 
     def _stop(self, row: Announcement, error: WhyRayError, keeper: LeaseKeeper, seed: float) -> None:
-        wait = retry_after(error, row.attempt, self.destination.retry, random.Random(seed))
+        wait = retry_after(error, row.attempt, self.destination.retry, random.Random(seed), outages=row.outages)
         with self._catalog.begin() as session:
             announcements.stop(session, row.id, self.owner, error, self._catalog.clock(), retry_after=wait)
         keeper.close(row.id)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 from abc import ABC, abstractmethod
 
 from whyray.base.failures import logged, typed_error
-from whyray.base.sources import random_id
 from whyray.config import Destination
 from whyray.delivery.association import Caller
+from whyray.delivery.lease import owner_name
 
 _log = logging.getLogger("whyray.delivery")
 
@@ -30,7 +28,7 @@ class DestinationWorker(ABC):
     def __init__(self, name: str, destination: Destination, caller: Caller, *, work: str, look: float) -> None:
         self.name, self.destination, self.caller = name, destination, caller
         self.stop = threading.Event()
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{name}:{random_id()[:8]}"
+        self.owner = owner_name(name)
         self.thread = threading.Thread(target=self._run, name=f"{work}-{name}", daemon=True)
         self._work, self._look = work, look
         self._roused = threading.Event()

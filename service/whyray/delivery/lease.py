@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from whyray.base.failures import logged
+from whyray.base.sources import random_id, this_pid_namespace
 from whyray.catalog import Announcement, Catalog, Delivery, attempts, deliveries
 
 _log = logging.getLogger("whyray.delivery")
@@ -91,16 +92,22 @@ class LeaseKeeper:
                 logged(_log, error, f"leases could not be renewed; tried again in {self._every:.0f} s")
 
 
+def owner_name(work_on: str) -> str:
+    """A new name for who holds leases, of at most 128 characters: 'MACHINE:PROCESS:NAMESPACE:WHAT IT WORKS ON:…'."""
+    name = f"{socket.gethostname()}:{os.getpid()}:{this_pid_namespace()}:{work_on}"
+    return f"{name[:119]}:{random_id()[:8]}"
+
+
 def take_over_from_the_dead(catalog: Catalog) -> int:
     """What a sender held that was killed on this machine goes out at once, and not when its lease ends; says how much.
 
-    Where the catalog can't be asked, the leases end by themselves.
+    Where the catalog can't be asked, the leases end by themselves, as do those of a container that was started anew.
     """
-    machine, now = socket.gethostname(), catalog.clock()
+    here, now = (socket.gethostname(), this_pid_namespace()), catalog.clock()
     try:
         with catalog.begin() as session:
-            taken = attempts.end_leases_of_the_dead(session, Delivery, machine, _is_another_process, now)
-            taken += attempts.end_leases_of_the_dead(session, Announcement, machine, _is_another_process, now)
+            taken = attempts.end_leases_of_the_dead(session, Delivery, *here, _is_another_process, now)
+            taken += attempts.end_leases_of_the_dead(session, Announcement, *here, _is_another_process, now)
     except SQLAlchemyError as error:
         logged(_log, error, "what a sender that died had under way waits for the end of its leases")
         return 0
@@ -110,5 +117,5 @@ def take_over_from_the_dead(catalog: Catalog) -> int:
 
 
 def _is_another_process(number: int) -> bool:
-    """Whether another process of this machine has this number; in a container, this one has that of the one before."""
+    """Whether another process of this namespace has this number: this one may have that of one that has ended."""
     return number != os.getpid() and Path("/proc", str(number)).exists()

@@ -423,7 +423,8 @@ class Batch:
 
     def _stop(self, delivery_id: str, error: WhyRayError, status: int | None) -> None:
         policy = self.worker.destination.retry
-        wait = retry_after(error, self.rows[delivery_id].attempt, policy, random.Random(self.jitter_seed))
+        row, rng = self.rows[delivery_id], random.Random(self.jitter_seed)
+        wait = retry_after(error, row.attempt, policy, rng, outages=row.outages)
         owner, now = self.worker.owner, self.service.clock()
         self.service.catalog.repeat(
             lambda session: deliveries.stop(session, delivery_id, owner, error, now, status=status, retry_after=wait)

@@ -47,7 +47,8 @@ def attempt(
         typed = typed_error(error, f"job {job_id}")
         if isinstance(typed, InternalError):
             logged(_log, error, f"job {job_id}")
-        return _stop(catalog, job, owner, typed, retry_after(typed, job.attempt, config.workers.retry, rng))
+        wait = retry_after(typed, job.attempt, config.workers.retry, rng, outages=job.outages)
+        return _stop(catalog, job, owner, typed, wait)
     return JobState.DONE
 
 

@@ -33,6 +33,7 @@ from whyray.jobs.device_turn import Device, HandedBack
 from whyray.jobs.explanation_request import Progress, reading_told
 from whyray.jobs.kept_study import KeptStudy
 from whyray.jobs.result_storing import ResultStore
+from whyray.jobs.room_for_results import check_room
 from whyray.jobs.route_request import request_of
 from whyray.jobs.runs_before import Groups, RunsBefore, earlier_result, results_of_run, version_in_force
 from whyray.results import (
@@ -102,7 +103,9 @@ def _work_on(
     tools: Tools, job_id: str, owner: str, progress: Progress, device: Device, files: ExitStack, stages: Stages
 ) -> None:
     """What is read stays open in `files`, for images give their pixels when asked for."""
-    config, order = tools.config(), _order(job_id, tools)
+    config = tools.config()
+    check_room(tools.storage, config.listener.limits.min_free_disk)
+    order = _order(job_id, tools)
     route = route_of(config, order.job.route)
     model = tools.model(order.job.package)
     if not order.image_keys:

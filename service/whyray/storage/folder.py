@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from whyray.base.disk_space import DiskSpace, disk_space, why_unusable
-from whyray.base.errors import NotFound, StorageUnavailable
+from whyray.base.errors import NotFound, ResourceExhausted, StorageUnavailable
 from whyray.base.failures import raise_unreadable
 from whyray.base.sealing import (
     MAGIC,
@@ -348,15 +348,27 @@ class FolderWriter:
 @contextmanager
 def _in_memory(source: BinaryIO) -> Iterator[Path]:
     """A file that no disk ever holds, and that is gone with this process: opened bytes must not be left behind."""
-    handle = _guarded(lambda: os.memfd_create("whyray-opened", os.MFD_CLOEXEC), Path("memory"))
+    handle = _kept_in_memory(lambda: os.memfd_create("whyray-opened", os.MFD_CLOEXEC))
     try:
         with FileIO(handle, "wb", closefd=False) as file:
             for piece in pieces(source):
-                _guarded(lambda piece=piece: _write_all(file, piece), Path("memory"))  # type: ignore[misc]
+                _kept_in_memory(lambda piece=piece: _write_all(file, piece))  # type: ignore[misc]
         # by number of process, so that a process of ours that decodes can open it too
         yield Path(f"/proc/{os.getpid()}/fd/{handle}")
     finally:
         os.close(handle)
+
+
+def _kept_in_memory(action: Callable[[], T]) -> T:
+    """What is refused is this machine's memory, or this process met its limits: no outage of the folder for all."""
+    try:
+        return action()
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "an error without a number")
+        raise ResourceExhausted(
+            f"an encrypted object can't be opened in memory: {name}",
+            advice="Look at this machine's memory, and at the process's limits on files and their size (`ulimit -a`).",
+        ) from error
 
 
 def _write_all(file: FileIO, data: bytes | memoryview) -> None:

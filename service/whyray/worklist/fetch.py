@@ -8,7 +8,7 @@ from email.message import Message
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from whyray.base.errors import ImageError, PeerBusy, PeerUnreachable, ResourceExhausted
+from whyray.base.errors import ImageError, PeerBusy, PeerUnreachable, ResourceExhausted, StorageUnavailable, WhyRayError
 from whyray.config import DicomWebDestination
 from whyray.delivery import asked_wait, error_of_response, unanswered, web_client
 from whyray.intake import MEDIA_TYPE, Body, MalformedBody, MultipartReader, SinglePart, StoreRequest
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Keep = Callable[[str, str], StoreRequest]
 """Name of who gives them and Study Instance UID → where instances of this study go."""
 _ACCEPT = f'multipart/related; type="{MEDIA_TYPE}"; transfer-syntax=*'
+_NO_STORAGE = 0xA700
+"""Failure Reason where the disk is low, or storage is full or away."""
 
 
 def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) -> set[str]:
@@ -32,7 +34,7 @@ def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) ->
     ------
     PeerUnreachable, PeerBusy, PeerRefused
         If the service does not give them.
-    ResourceExhausted
+    StorageUnavailable, ResourceExhausted
         If they can't be kept for now.
     ImageError
         If one of them can't be taken for good.
@@ -74,8 +76,15 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
     refused = [failure for *_, failure in store.failed] + store.other_failures
     if refused:
         words = f"an instance of {path} from {name} can't be kept: {refused[0].detail}"
-        raise ResourceExhausted(words) if refused[0].status & 0xFF00 == 0xA700 else ImageError(words)
+        raise _not_kept(refused[0].status, words)
     return {instance for _, instance in store.stored}
+
+
+def _not_kept(status: int, words: str) -> WhyRayError:
+    """By the status that a sender would be answered with."""
+    if status == _NO_STORAGE:  # all senders are refused
+        return StorageUnavailable(words)
+    return ResourceExhausted(words) if status & 0xFF00 == 0xA700 else ImageError(words)
 
 
 def _reader(answer: httpx.Response, name: str, store: StoreRequest) -> Body:

@@ -202,7 +202,7 @@ class Performer:
             if held is None:
                 return
             waits = following is row.stage
-            held.stage, held.attempt = following, 0
+            held.stage, held.attempt, held.outages = following, 0, 0
             held.progress, held.reason = row.progress, row.reason
             held.key = row.key if row.worklist != workitems.OWN else held.key
             held.study_instance_uid, held.job_ids = row.study_instance_uid, row.job_ids
@@ -215,11 +215,11 @@ class Performer:
             held = workitems.held(session, row.id, self.owner)
             if held is None:
                 return
-            held.attempt += 1
+            workitems.count(held, error)
             held.reason = f"{error.code}: {error.message}"
             if error.retriable and held.attempt < _MOST_ATTEMPTS:
                 asked = error.not_within if isinstance(error, RetriableError) else None
-                wait = max(_FIRST_WAIT * 2 ** min(held.attempt - 1, 10), asked or timedelta(0))
+                wait = max(_FIRST_WAIT * 2 ** min(held.attempt + held.outages - 1, 10), asked or timedelta(0))
                 wait = min(wait, _LONGEST_WAIT)
                 workitems.hand_back(held, not_before=now + wait)
                 return
