@@ -15,6 +15,7 @@ from sqlalchemy import select
 from catalog.rows import NOON, result
 from site_under_test import ROUTE, Site, film
 from whyray.app.rejection_notes import rejection_note
+from whyray.app.retention import Retention
 from whyray.base.errors import DecodeError
 from whyray.catalog import (
     Delivery,
@@ -22,6 +23,7 @@ from whyray.catalog import (
     Event,
     Job,
     JobState,
+    Rejection,
     ResultRow,
     Study,
     job_inputs,
@@ -304,3 +306,64 @@ def test_a_note_without_any_reference_is_no_silent_one() -> None:
     del document.ContentSequence
     with pytest.raises(DecodeError, match="113037"):
         rejection_note(document, NOON)
+
+
+def retention(site: Site) -> Retention:
+    return Retention(site.catalog, site.storage, lambda: site.config)
+
+
+def days(number: float) -> float:
+    return number * 24 * 3600
+
+
+@pytest.mark.parametrize("otherwise", ["keep 1d", "discard"])
+def test_a_study_of_which_all_is_rejected_is_kept_as_any_other(site: Site, otherwise: str) -> None:
+    site.configure(otherwise=otherwise)
+    images = films(1, 2)
+    router = site.router()
+    site.receive(images)
+    router.step()
+    run(site, site.jobs()[0], "1")
+    with site.catalog.begin() as session:
+        for sent in session.scalars(select(Delivery)):
+            sent.state, sent.sent_at = DeliveryState.SENT, site.clock()
+    site.receive([note(*images)])
+    router.step()
+    site.clock.tick(days(2))
+    assert retention(site).step() == 0
+    with site.catalog.read() as session:
+        assert session.scalars(select(Study.expires_at)).all() == [None]
+        assert len(session.scalars(select(ResultRow)).all()) == 1
+        assert len(session.scalars(select(Delivery)).all()) == 2
+
+
+@pytest.mark.parametrize("otherwise", ["keep 1d", "discard"])
+def test_a_rejection_outlives_its_study(site: Site, otherwise: str) -> None:
+    site.configure(otherwise=otherwise)
+    first, second = films(1, 2)
+    router = site.router()
+    site.receive([note(second)])
+    router.step()
+    site.clock.tick(days(400))
+    for _ in range(2):
+        retention(site).step()
+    with site.catalog.read() as session:
+        assert session.scalars(select(Study)).all() == []
+    site.receive([first, second])
+    assert router.step() == 1
+    assert taken(site, site.jobs()[-1]) == uids(first)
+
+
+def test_what_had_expired_is_forgotten_with_its_study(site: Site) -> None:
+    (image,) = films(1)
+    router = site.router()
+    site.receive([image])
+    router.step()
+    site.receive([note(image, title=EXPIRED)])
+    router.step()
+    site.clock.tick(days(4000))
+    for _ in range(3):
+        retention(site).step()
+    with site.catalog.read() as session:
+        assert session.scalars(select(Study)).all() == []
+        assert session.scalars(select(Rejection)).all() == []

@@ -112,7 +112,7 @@ class RejectionNotes:
         if note is None:
             return False
         with self.catalog.read() as session:
-            if rejections.known(session, study.id, note):
+            if rejections.known(session, study.study_instance_uid, note):
                 return False
         with self.catalog.begin() as session:
             return rejections.enter(session, study.id, note, self.catalog.clock(), actor=instance.calling_ae) > 0

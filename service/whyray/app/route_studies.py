@@ -187,9 +187,15 @@ class StudyRouter:
 
     def _unmatched(self, study_id: int, received_sequence: int, config: Config, now: datetime, left_out: str) -> int:
         keep = config.otherwise.keep
-        expires_at = now if keep is None else now + keep
         with self.catalog.begin() as session:
-            words = f"no route matched: {config.otherwise}{left_out}"
+            study = session.get(Study, study_id)
+            if study is None:
+                return 0
+            if studies.is_unmatched_only(session, study):
+                expires_at, becomes = now if keep is None else now + keep, str(config.otherwise)
+            else:
+                expires_at, becomes = None, "kept as retention says"
+            words = f"no route matched: {becomes}{left_out}"
             studies.settle(session, study_id, received_sequence, words, expires_at=expires_at)
         return 0
 

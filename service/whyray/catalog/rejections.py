@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import contents, events, studies
@@ -38,9 +38,9 @@ class RejectionNote:
         return f"{self.code} {TITLES[self.code]}"
 
 
-def known(session: Session, study_id: int, note: RejectionNote) -> bool:
+def known(session: Session, study_uid: str, note: RejectionNote) -> bool:
     """Whether all that a note rejects is entered as rejected."""
-    return not _new(session, study_id, note)
+    return not _new(session, study_uid, note)
 
 
 def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *, actor: str) -> int:
@@ -49,7 +49,7 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
     A study that has some in use is to be routed anew: whoever enters a note does that, since it has just come.
     """
     study = session.scalars(select(Study).where(Study.id == study_id).with_for_update()).one()
-    new = _new(session, study_id, note)
+    new = _new(session, study.study_instance_uid, note)
     if not new:
         return 0
     formers = [
@@ -60,7 +60,7 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
     ]
     for uid in sorted(new):
         row = Rejection(
-            study_id=study_id,
+            study_instance_uid=study.study_instance_uid,
             sop_instance_uid=uid,
             code=note.code,
             document_uid=note.document_uid,
@@ -83,10 +83,17 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
     return len(new)
 
 
-def _new(session: Session, study_id: int, note: RejectionNote) -> Collection[str]:
+def forget_expired(session: Session, study_uid: str) -> None:
+    """Forget what had only expired of a study that is removed: it may come anew. What was wrong stays known for good."""
+    session.execute(
+        delete(Rejection).where(Rejection.study_instance_uid == study_uid, Rejection.code == RETENTION_EXPIRED)
+    )
+
+
+def _new(session: Session, study_uid: str, note: RejectionNote) -> Collection[str]:
     """What a note rejects and is not rejected already, for good or by an expiry that came with or after this one."""
     entered = Rejection.code != RETENTION_EXPIRED
     if note.code == RETENTION_EXPIRED:
         entered |= Rejection.rejected_at >= note.came_at
-    rows = select(Rejection.sop_instance_uid).where(Rejection.study_id == study_id, entered)
+    rows = select(Rejection.sop_instance_uid).where(Rejection.study_instance_uid == study_uid, entered)
     return note.sop_instance_uids - set(session.scalars(rows))

@@ -31,7 +31,7 @@ from whyray.catalog import conflicts, events, headers
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
 from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
-from whyray.catalog.tables import Instance, ResultRow, Series, Study
+from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
 _OF_RESULT = select(ResultRow.id).where(ResultRow.sop_instance_uid == bindparam("uid")).limit(1)
@@ -46,16 +46,6 @@ _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 _STILL_REJECTED = or_(Rejection.code != RETENTION_EXPIRED, Instance.received_at <= Rejection.rejected_at)
 """What a retention policy has removed may be stored anew (IHE IOCM); what is wrong stays wrong."""
-IS_REJECTED: ColumnElement[bool] = (
-    exists()
-    .where(
-        Rejection.study_id == Series.study_id,
-        Rejection.sop_instance_uid == Instance.sop_instance_uid,
-        _STILL_REJECTED,
-    )
-    .correlate(Series, Instance)
-)
-"""Whether a key object selection has rejected an instance."""
 
 
 @dataclass(frozen=True)
@@ -266,10 +256,16 @@ def routable(session: Session, study_id: int) -> dict[str, list[Instance]]:
 
     No own results, no contents that are set aside, and none that a key object selection has rejected.
     """
+    is_rejected = (
+        exists()
+        .where(_of_study(study_id), Rejection.sop_instance_uid == Instance.sop_instance_uid, _STILL_REJECTED)
+        .correlate(Instance)
+    )
     rows = session.execute(
         select(Series.series_instance_uid, Instance)
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False), ~IS_REJECTED)
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False))
+        .where(~is_rejected)
         .order_by(Series.id, Instance.id)
     )
     grouped: dict[str, list[Instance]] = {}
@@ -285,10 +281,27 @@ def rejected(session: Session, study_id: int) -> set[int]:
         select(Instance.id)
         .select_from(Rejection)
         .join(Instance, Instance.sop_instance_uid == Rejection.sop_instance_uid)
-        .join(Series, (Series.id == Instance.series_id) & (Series.study_id == Rejection.study_id))
-        .where(Rejection.study_id == study_id, _STILL_REJECTED)
+        .join(Series, Series.id == Instance.series_id)
+        .where(_of_study(study_id), Series.study_id == study_id, _STILL_REJECTED)
     )
     return set(session.scalars(of_study))
+
+
+def _of_study(study_id: int) -> ColumnElement[bool]:
+    """Whether a rejection is one of this study: its UID is asked for once, and each rejection is found by its key."""
+    uid = select(Study.study_instance_uid).where(Study.id == study_id).scalar_subquery()
+    return Rejection.study_instance_uid == uid
+
+
+def is_unmatched_only(session: Session, study: Study) -> bool:
+    """Whether no route ever took any of a study, and none of it is rejected.
+
+    Where all is rejected no route takes it either, but its results are others' to fetch, and a note that came first
+    says of images that come yet.
+    """
+    with_jobs = exists().where(Job.study_id == study.id)
+    rejected = exists().where(Rejection.study_instance_uid == study.study_instance_uid)
+    return not session.scalar(select(with_jobs | rejected))
 
 
 def input_digest(instances: Iterable[Instance]) -> str:
