@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from copy import deepcopy
 
@@ -9,14 +10,17 @@ import pytest
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 from sqlalchemy import select
 
 from catalog.rows import NOON, result
 from site_under_test import ROUTE, Site, film
+from whyray.app.context import Context
+from whyray.app.orders import OrderedJobs
 from whyray.app.rejection_notes import rejection_note
 from whyray.app.retention import Retention
-from whyray.base.errors import DecodeError
+from whyray.base.errors import DecodeError, ImageError
+from whyray.base.sealing import SealingKeys
 from whyray.catalog import (
     Delivery,
     DeliveryState,
@@ -33,6 +37,8 @@ from whyray.catalog import (
 )
 from whyray.catalog.attention import attention
 from whyray.catalog.shortages import Disks
+from whyray.storage import open_folder
+from whyray.worklist import Input, Order
 
 QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")
 SAFETY = Code("113037", "DCM", "Rejected for Patient Safety Reasons")
@@ -367,3 +373,94 @@ def test_what_had_expired_is_forgotten_with_its_study(site: Site) -> None:
     with site.catalog.read() as session:
         assert session.scalars(select(Study)).all() == []
         assert session.scalars(select(Rejection)).all() == []
+
+
+def long_note(image: Dataset, count: int) -> Dataset:
+    """A note that refers to so many instances, this one the last of them."""
+    made = note(image)
+    (own,) = made.CurrentRequestedProcedureEvidenceSequence
+    references = own.ReferencedSeriesSequence[0].ReferencedSOPSequence
+    last = references.pop()
+    for number in range(count - 1):
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = last.ReferencedSOPClassUID
+        reference.ReferencedSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.{10**30 + number}"
+        references.append(reference)
+    references.append(last)
+    return made
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_note_of_many_references_is_obeyed_where_files_are_encrypted(site: Site, syntax: UID) -> None:
+    site.storage = open_folder(site.folder / "sealed", SealingKeys(bytes(range(32))))
+    first, second = films(1, 2)
+    made = long_note(second, 12_000)
+    made.file_meta.TransferSyntaxUID = syntax
+    del made.ContentSequence
+    site.receive([first, second, made])
+    assert site.router().step() == 1
+    (job,) = site.jobs()
+    assert taken(site, job) == uids(first)
+
+
+def test_no_job_is_made_while_a_note_can_not_be_read_for_a_reason_that_passes(site: Site) -> None:
+    first, second = films(1, 2)
+    site.receive([first, second, note(second)])
+    router = site.router()
+    read, away = router.read_header, [True]
+
+    def unreadable(key: str) -> Dataset:
+        header = read(key)
+        if away and header.Modality == "KO":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return header
+
+    router.read_header = unreadable
+    for _ in range(5):
+        assert router.step() == 0
+    assert site.jobs() == []
+    assert events(site) == []
+    away.clear()
+    assert router.step() == 1
+    assert taken(site, site.jobs()[0]) == uids(first)
+
+
+def ordered(site: Site, *images: Dataset) -> list[str]:
+    """The jobs of a workitem on the series of these images."""
+    context = Context(site.folder / "whyray.yaml", None, site.catalog, site.storage)  # type: ignore[arg-type]
+    make_jobs = OrderedJobs(
+        site.catalog, lambda: site.config, context.read_header, lambda name: f"{name.split('@')[0]}@1.0.0"
+    )
+    series = dict.fromkeys(str(image.SeriesInstanceUID) for image in images)
+    inputs = tuple(Input(str(images[0].StudyInstanceUID), uid, ()) for uid in series)
+    return make_jobs("films", Order("1.2.3", None, True, 1, inputs))
+
+
+def test_a_note_that_was_fetched_for_a_workitem_is_obeyed_by_the_jobs_that_it_orders(site: Site) -> None:
+    first, second = films(1, 2)
+    site.receive([first, second, note(second)], routed=False, released=False)
+    ordered(site, first)
+    (job,) = site.jobs()
+    assert taken(site, job) == uids(first)
+    assert site.router().step() == 0
+
+
+def test_a_study_that_a_fetched_note_rejects_in_part_is_routed_anew(site: Site) -> None:
+    first, second = films(1, 2)
+    router = site.router()
+    site.receive([first, second])
+    router.step()
+    foot = films(3, series="foot")
+    site.receive([note(second), *foot], routed=False)
+    assert router.step() == 0
+    ordered(site, *foot)
+    assert router.step() == 1
+    assert uids(first) <= taken(site, site.jobs()[-1])
+    assert not uids(second) & taken(site, site.jobs()[-1])
+
+
+def test_of_a_workitem_whose_images_are_all_rejected_no_job_is_made(site: Site) -> None:
+    images = films(1, 2)
+    site.receive([*images, note(*images)], routed=False, released=False)
+    with pytest.raises(ImageError, match="rejected"):
+        ordered(site, *images)

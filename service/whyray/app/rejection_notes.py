@@ -11,11 +11,13 @@ from pydicom import Dataset
 from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from whyray.base.errors import DecodeError
-from whyray.base.failures import logged
+from whyray.base.failures import logged, raise_unreadable
 from whyray.base.uids import is_uid
-from whyray.catalog import Catalog, Instance, RejectionNote, Study, rejections
+from whyray.catalog import Catalog, Instance, RejectionNote, Study, rejections, studies
 
 _log = logging.getLogger("whyray.routing")
+LARGEST = 64 << 20
+"""Bytes of a key object selection that is read: `routing.read_header` reads no more of one."""
 
 
 def rejection_note(document: Dataset, came_at: datetime) -> RejectionNote | None:
@@ -78,20 +80,30 @@ class RejectionNotes:
     ----------
     tell_unread
         Told of a key object selection that can't be read, with the words.
+    reopens
+        Whether a study of which some is rejected is given to routing again; routing itself has it in hand.
     """
 
     catalog: Catalog
     read_header: Callable[[str], Dataset]
     tell_unread: Callable[[Study, str, str], None]
+    reopens: bool = False
     _heeded: set[str] = field(default_factory=set)
 
     def heed(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> bool:
-        """Enter what the key object selections among these instances reject; says whether that is anything new."""
+        """Enter what the key object selections among these instances reject; says whether that is anything new.
+
+        Raises
+        ------
+        WhyRayError
+            If one can't be read now and may be later: until then nobody knows what may be used.
+        """
         new = False
         for instance in (instance for group in grouped.values() for instance in group):
             if instance.sop_class_uid != KeyObjectSelectionDocumentStorage or instance.key in self._heeded:
                 continue
-            new = self._heed(study, instance) or new
+            if self._heed(study, instance):
+                new = True
             self._heeded.add(instance.key)
         return new
 
@@ -101,8 +113,13 @@ class RejectionNotes:
 
     def _heed(self, study: Study, instance: Instance) -> bool:
         try:
+            if instance.size > LARGEST:
+                raise DecodeError(
+                    f"a key object selection of {instance.size} bytes is not read, {LARGEST} are the most"
+                )
             note = rejection_note(self.read_header(instance.key), instance.received_at)
         except Exception as error:  # pydicom raises what it likes on nonsense, as values are looked at
+            raise_unreadable(error, f"the key object selection {instance.sop_instance_uid}")
             typed = error if isinstance(error, DecodeError) else logged(_log, error, "reading a key object selection")
             if typed.retriable:
                 raise
@@ -115,4 +132,9 @@ class RejectionNotes:
             if rejections.known(session, study.study_instance_uid, note):
                 return False
         with self.catalog.begin() as session:
-            return rejections.enter(session, study.id, note, self.catalog.clock(), actor=instance.calling_ae) > 0
+            now = self.catalog.clock()
+            entered = rejections.enter(session, study.id, note, now, actor=instance.calling_ae)
+            # of what was fetched for workitems alone no route is asked
+            if entered and self.reopens and studies.has_routed(session, study.id):
+                studies.open_again(session, study.id, now)
+            return entered > 0

@@ -84,7 +84,7 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
 
 
 def forget_expired(session: Session, study_uid: str) -> None:
-    """Forget what had only expired of a study that is removed: it may come anew. What was wrong stays known for good."""
+    """Forget what had only expired of a study that is removed: it may come anew. What was wrong stays known."""
     session.execute(
         delete(Rejection).where(Rejection.study_instance_uid == study_uid, Rejection.code == RETENTION_EXPIRED)
     )

@@ -293,6 +293,12 @@ def _of_study(study_id: int) -> ColumnElement[bool]:
     return Rejection.study_instance_uid == uid
 
 
+def has_routed(session: Session, study_id: int) -> bool:
+    """Whether routes are asked about anything that is here of a study."""
+    routed = exists().where(Series.study_id == study_id, Instance.series_id == Series.id, Instance.routed)
+    return bool(session.scalar(select(routed)))
+
+
 def is_unmatched_only(session: Session, study: Study) -> bool:
     """Whether no route ever took any of a study, and none of it is rejected.
 
