@@ -464,3 +464,36 @@ def test_of_a_workitem_whose_images_are_all_rejected_no_job_is_made(site: Site) 
     site.receive([*images, note(*images)], routed=False, released=False)
     with pytest.raises(ImageError, match="rejected"):
         ordered(site, *images)
+
+
+@pytest.mark.parametrize("routed", [True, False])
+def test_what_had_expired_and_is_stored_again_while_it_is_still_here_is_taken(site: Site, routed: bool) -> None:
+    images = films(1, 2)
+    router = site.router()
+    uid = site.receive(images)
+    router.step()
+    site.receive([note(*images, title=EXPIRED)])
+    assert router.step() == 0
+    site.clock.tick(3600)
+    site.receive(images, routed=routed)
+    assert router.step() == (1 if routed else 0)
+    if not routed:
+        ordered(site, *images)
+    assert taken(site, site.jobs()[-1]) == uids(*images)
+    with site.catalog.read() as session:
+        study = session.scalars(select(Study).where(Study.study_instance_uid == uid)).one()
+        assert (study.last_received_at, study.expires_at) == (site.clock(), None)
+
+
+def test_what_is_wrong_and_is_stored_again_while_it_is_still_here_stays_wrong(site: Site) -> None:
+    images = films(1, 2)
+    router = site.router()
+    site.receive(images)
+    router.step()
+    for title in (EXPIRED, SAFETY):
+        site.receive([note(*images, title=title)])
+        router.step()
+    site.clock.tick(3600)
+    site.receive(images)
+    assert router.step() == 0
+    assert len(site.jobs()) == 1

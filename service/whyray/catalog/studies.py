@@ -79,6 +79,17 @@ class Arrival(StrEnum):
     """Same UID within its study, other bytes: kept apart as a further variant, and an event raised."""
 
 
+_HAD_EXPIRED = (
+    exists()
+    .where(
+        Rejection.study_instance_uid == bindparam("study_uid"),
+        Rejection.sop_instance_uid == _INSTANCES.c.sop_instance_uid,
+        Rejection.code == RETENTION_EXPIRED,
+        Rejection.rejected_at >= _INSTANCES.c.received_at,
+    )
+    .correlate(_INSTANCES)
+)
+"""Whether a retention policy had removed it; the database asks this of each row found, so of nothing that is new."""
 _LOCKED_STUDY = select(_STUDIES.c.id).where(_STUDIES.c.study_instance_uid == bindparam("uid")).with_for_update()
 _SAME_INSTANCES = (
     select(
@@ -89,6 +100,7 @@ _SAME_INSTANCES = (
         _INSTANCES.c.set_aside,
         _INSTANCES.c.own_result,
         _SERIES.c.study_id,
+        _HAD_EXPIRED.label("had_expired"),
     )
     .join(_SERIES, _SERIES.c.id == _INSTANCES.c.series_id)
     .where(_INSTANCES.c.sop_instance_uid == bindparam("uid"))
@@ -122,12 +134,17 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
     connection = session.connection()
     # the study's lock comes first: two processes that get the same instance at once must not both find it new
     study_id = _study(connection, received.study_instance_uid, now)
-    same_uid = connection.execute(_SAME_INSTANCES, {"uid": received.sop_instance_uid}).all()
+    asked = {"uid": received.sop_instance_uid, "study_uid": received.study_instance_uid}
+    same_uid = connection.execute(_SAME_INSTANCES, asked).all()
     same = next((row for row in same_uid if row.sha256 == received.sha256), None)
     if same is not None:
         if received.routed and not same.routed:
             connection.execute(update(_INSTANCES).where(_INSTANCES.c.id == same.id).values(routed=True))
             connection.execute(_OPEN, {"study": study_id, "now": now})
+        if same.had_expired and same.study_id == study_id:
+            # stored anew though it had not gone: as if it came now, after the note
+            connection.execute(update(_INSTANCES).where(_INSTANCES.c.id == same.id).values(received_at=now))
+            connection.execute(_OPEN if received.routed else _TOUCH, {"study": study_id, "now": now})
         in_study = [row for row in same_uid if row.study_id == study_id]
         study = (study_id, received.study_instance_uid)
         if len(in_study) > 1 and conflicts.reenter(session, study, same, in_study, received.calling_ae, now):
