@@ -32,6 +32,7 @@ from whyray.catalog import (
     Study,
     job_inputs,
     jobs,
+    rejections,
     removal,
     studies,
 )
@@ -68,7 +69,7 @@ def note(*rejected: Dataset, title: Code = SAFETY) -> Dataset:
 
 def events(site: Site) -> list[Event]:
     with site.catalog.read() as session:
-        of_kind = select(Event).where(Event.kind.in_(("instance.rejected", "study.unread")))
+        of_kind = select(Event).where(Event.kind.in_(("instance.rejected", "rejection.refused", "study.unread")))
         return list(session.scalars(of_kind.order_by(Event.id)))
 
 
@@ -497,3 +498,49 @@ def test_what_is_wrong_and_is_stored_again_while_it_is_still_here_stays_wrong(si
     site.receive(images)
     assert router.step() == 0
     assert len(site.jobs()) == 1
+
+
+@pytest.mark.parametrize("images_first", [True, False])
+def test_a_note_about_another_patient_rejects_nothing_and_is_an_error(site: Site, images_first: bool) -> None:
+    images = films(1, 2)
+    foreign = note(images[1])
+    foreign.PatientID, foreign.PatientName = "OTHER", "Somebody^Else"
+    router = site.router()
+    if images_first:
+        site.receive(images)
+        router.step()
+        site.receive([foreign])
+    else:
+        site.receive([foreign, *images])
+    router.step()
+    router.step()
+    (job,) = site.jobs()
+    assert (job.state, taken(site, job)) == (JobState.QUEUED, uids(*images))
+    (event,) = events(site)
+    assert (event.kind, event.severity) == ("rejection.refused", "error")
+    assert "PatientID, PatientName" in event.message
+    assert "Somebody" not in event.message
+    with site.catalog.read() as session:
+        (told,) = attention(session, site.clock(), destinations=["pacs", "archive"], disks=Disks())
+    assert (told.kind, told.severity) == ("rejection.refused", "error")
+
+
+def test_a_note_without_name_and_in_another_case_is_of_the_same_patient(site: Site) -> None:
+    first, second = films(1, 2)
+    made = note(second)
+    made.PatientName, made.PatientID = "", str(second.PatientID).lower()
+    router = site.router()
+    site.receive([first, second, made])
+    router.step()
+    assert taken(site, site.jobs()[0]) == uids(first)
+
+
+def test_a_note_of_more_references_than_a_study_has_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejections, "MOST_REFERENCES", 10)
+    (image,) = films(1)
+    router = site.router()
+    site.receive([image, long_note(image, 11)])
+    assert router.step() == 1
+    (event,) = events(site)
+    assert (event.kind, event.severity) == ("rejection.refused", "error")
+    assert "11" in event.message

@@ -51,7 +51,7 @@ class OrderedJobs:
             ordered = _study(session, order)
             here = studies.routable(session, ordered.id)
         # of what was fetched for a workitem routing looks at nothing, a rejection note neither
-        notes = RejectionNotes(self.catalog, self.read_header, self._tell_unread, reopens=True)
+        notes = RejectionNotes(self.catalog, self.read_header, self._tell, reopens=True)
         if notes.heed(ordered, here):
             with self.catalog.read() as session:
                 here = studies.routable(session, ordered.id)
@@ -71,10 +71,10 @@ class OrderedJobs:
                 return route
         raise NotFound(f"the configuration has no enabled route {name!r}", advice="Put the route back.")
 
-    def _tell_unread(self, study: Study, _key: str, words: str) -> None:
+    def _tell(self, study: Study, _key: str, severity: events.Severity, kind: events.EventKind, words: str) -> None:
         with self.catalog.begin() as session:
             uid = study.study_instance_uid
-            events.record(session, self.catalog.clock(), "warning", "study.unread", words, study=uid)
+            events.record(session, self.catalog.clock(), severity, kind, words, study=uid)
 
     def _taken(self, route: Route, order: Order, grouped: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
         wanted = [order_input.series_uid for order_input in order.inputs if grouped.get(order_input.series_uid)]

@@ -49,7 +49,7 @@ class StudyRouter:
         self._notes = RejectionNotes(
             self.catalog,
             lambda key: self.read_header(key),
-            lambda study, key, words: self._tell_once(study, key, "study.unread", words),
+            lambda study, key, severity, kind, words: self._tell_once(study, key, kind, words, severity),
         )
 
     def step(self) -> int:
@@ -165,7 +165,9 @@ class StudyRouter:
             )
             self._tell_once(study, f"{route}: {attributes}", "study.undecided", words)
 
-    def _tell_once(self, study: Study, what: str, kind: events.EventKind, message: str) -> None:
+    def _tell_once(
+        self, study: Study, what: str, kind: events.EventKind, message: str, severity: events.Severity = "warning"
+    ) -> None:
         """Enter an event once while the study is open, whichever process looks at it, and however often."""
         if (study.study_instance_uid, what) in self._told:
             return
@@ -178,7 +180,7 @@ class StudyRouter:
         )
         with self.catalog.begin() as session:
             if not session.scalar(select(told)):
-                self._event(session, study, "warning", kind, message)
+                self._event(session, study, severity, kind, message)
 
     def _header(self, instance: Instance) -> Dataset:
         if instance.key not in self._headers:

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import contents, events, studies
 from whyray.catalog.conflicts import instances_in_words
+from whyray.catalog.database import is_one_of
 from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
 from whyray.catalog.tables import Study
 
@@ -21,6 +22,10 @@ TITLES: Mapping[str, str] = {
     RETENTION_EXPIRED: "Data Retention Policy Expired",
 }
 """Document titles (CID 7010 of PS3.16, coding scheme DCM) that reject what they refer to, and their meaning."""
+
+MOST_REFERENCES = 100_000
+"""Of one note: no study has so many instances."""
+_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True)
@@ -58,16 +63,7 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
         for instance in group
         if instance.sop_instance_uid in new
     ]
-    for uid in sorted(new):
-        row = Rejection(
-            study_instance_uid=study.study_instance_uid,
-            sop_instance_uid=uid,
-            code=note.code,
-            document_uid=note.document_uid,
-            rejected_at=note.came_at,
-        )
-        session.merge(row)
-    session.flush()
+    _put(session, study.study_instance_uid, note, sorted(new))
     used = contents.withdraw(session, study, formers, now, actor, "that are rejected")
     words = (
         f"{instances_in_words(len(new))}, {len(formers)} of them here, rejected ({note.title}) by key object selection "
@@ -81,6 +77,23 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
     severity: events.Severity = "error" if used.deliveries.gone else "warning"
     events.record(session, now, severity, "instance.rejected", words, study=study.study_instance_uid, actor="whyray")
     return len(new)
+
+
+def _put(session: Session, study_uid: str, note: RejectionNote, sop_instance_uids: list[str]) -> None:
+    """Enter them by few statements, in place of what is entered of them: other writers wait meanwhile."""
+    rejected = {"code": note.code, "document_uid": note.document_uid, "rejected_at": note.came_at}
+    for start in range(0, len(sop_instance_uids), _AT_A_TIME):
+        some = sop_instance_uids[start : start + _AT_A_TIME]
+        of_study = Rejection.study_instance_uid == study_uid
+        session.execute(
+            delete(Rejection)
+            .where(of_study, is_one_of(session, Rejection.sop_instance_uid, some))
+            .execution_options(synchronize_session=False)
+        )
+        session.execute(
+            insert(Rejection),
+            [{"study_instance_uid": study_uid, "sop_instance_uid": uid, **rejected} for uid in some],
+        )
 
 
 def forget_expired(session: Session, study_uid: str) -> None:
