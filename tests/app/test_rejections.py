@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from copy import deepcopy
 
@@ -9,28 +10,36 @@ import pytest
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 from sqlalchemy import select
 
 from catalog.rows import NOON, result
 from site_under_test import ROUTE, Site, film
+from whyray.app.context import Context
+from whyray.app.orders import OrderedJobs
 from whyray.app.rejection_notes import rejection_note
-from whyray.base.errors import DecodeError
+from whyray.app.retention import Retention
+from whyray.base.errors import DecodeError, ImageError
+from whyray.base.sealing import SealingKeys
 from whyray.catalog import (
     Delivery,
     DeliveryState,
     Event,
     Job,
     JobState,
+    Rejection,
     ResultRow,
     Study,
     job_inputs,
     jobs,
+    rejections,
     removal,
     studies,
 )
 from whyray.catalog.attention import attention
 from whyray.catalog.shortages import Disks
+from whyray.storage import open_folder
+from whyray.worklist import Input, Order
 
 QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")
 SAFETY = Code("113037", "DCM", "Rejected for Patient Safety Reasons")
@@ -60,7 +69,7 @@ def note(*rejected: Dataset, title: Code = SAFETY) -> Dataset:
 
 def events(site: Site) -> list[Event]:
     with site.catalog.read() as session:
-        of_kind = select(Event).where(Event.kind.in_(("instance.rejected", "study.unread")))
+        of_kind = select(Event).where(Event.kind.in_(("instance.rejected", "rejection.refused", "study.unread")))
         return list(session.scalars(of_kind.order_by(Event.id)))
 
 
@@ -304,3 +313,234 @@ def test_a_note_without_any_reference_is_no_silent_one() -> None:
     del document.ContentSequence
     with pytest.raises(DecodeError, match="113037"):
         rejection_note(document, NOON)
+
+
+def retention(site: Site) -> Retention:
+    return Retention(site.catalog, site.storage, lambda: site.config)
+
+
+def days(number: float) -> float:
+    return number * 24 * 3600
+
+
+@pytest.mark.parametrize("otherwise", ["keep 1d", "discard"])
+def test_a_study_of_which_all_is_rejected_is_kept_as_any_other(site: Site, otherwise: str) -> None:
+    site.configure(otherwise=otherwise)
+    images = films(1, 2)
+    router = site.router()
+    site.receive(images)
+    router.step()
+    run(site, site.jobs()[0], "1")
+    with site.catalog.begin() as session:
+        for sent in session.scalars(select(Delivery)):
+            sent.state, sent.sent_at = DeliveryState.SENT, site.clock()
+    site.receive([note(*images)])
+    router.step()
+    site.clock.tick(days(2))
+    assert retention(site).step() == 0
+    with site.catalog.read() as session:
+        assert session.scalars(select(Study.expires_at)).all() == [None]
+        assert len(session.scalars(select(ResultRow)).all()) == 1
+        assert len(session.scalars(select(Delivery)).all()) == 2
+
+
+@pytest.mark.parametrize("otherwise", ["keep 1d", "discard"])
+def test_a_rejection_outlives_its_study(site: Site, otherwise: str) -> None:
+    site.configure(otherwise=otherwise)
+    first, second = films(1, 2)
+    router = site.router()
+    site.receive([note(second)])
+    router.step()
+    site.clock.tick(days(400))
+    for _ in range(2):
+        retention(site).step()
+    with site.catalog.read() as session:
+        assert session.scalars(select(Study)).all() == []
+    site.receive([first, second])
+    assert router.step() == 1
+    assert taken(site, site.jobs()[-1]) == uids(first)
+
+
+def test_what_had_expired_is_forgotten_with_its_study(site: Site) -> None:
+    (image,) = films(1)
+    router = site.router()
+    site.receive([image])
+    router.step()
+    site.receive([note(image, title=EXPIRED)])
+    router.step()
+    site.clock.tick(days(4000))
+    for _ in range(3):
+        retention(site).step()
+    with site.catalog.read() as session:
+        assert session.scalars(select(Study)).all() == []
+        assert session.scalars(select(Rejection)).all() == []
+
+
+def long_note(image: Dataset, count: int) -> Dataset:
+    """A note that refers to so many instances, this one the last of them."""
+    made = note(image)
+    (own,) = made.CurrentRequestedProcedureEvidenceSequence
+    references = own.ReferencedSeriesSequence[0].ReferencedSOPSequence
+    last = references.pop()
+    for number in range(count - 1):
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = last.ReferencedSOPClassUID
+        reference.ReferencedSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.{10**30 + number}"
+        references.append(reference)
+    references.append(last)
+    return made
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_note_of_many_references_is_obeyed_where_files_are_encrypted(site: Site, syntax: UID) -> None:
+    site.storage = open_folder(site.folder / "sealed", SealingKeys(bytes(range(32))))
+    first, second = films(1, 2)
+    made = long_note(second, 12_000)
+    made.file_meta.TransferSyntaxUID = syntax
+    del made.ContentSequence
+    site.receive([first, second, made])
+    assert site.router().step() == 1
+    (job,) = site.jobs()
+    assert taken(site, job) == uids(first)
+
+
+def test_no_job_is_made_while_a_note_can_not_be_read_for_a_reason_that_passes(site: Site) -> None:
+    first, second = films(1, 2)
+    site.receive([first, second, note(second)])
+    router = site.router()
+    read, away = router.read_header, [True]
+
+    def unreadable(key: str) -> Dataset:
+        header = read(key)
+        if away and header.Modality == "KO":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return header
+
+    router.read_header = unreadable
+    for _ in range(5):
+        assert router.step() == 0
+    assert site.jobs() == []
+    assert events(site) == []
+    away.clear()
+    assert router.step() == 1
+    assert taken(site, site.jobs()[0]) == uids(first)
+
+
+def ordered(site: Site, *images: Dataset) -> list[str]:
+    """The jobs of a workitem on the series of these images."""
+    context = Context(site.folder / "whyray.yaml", None, site.catalog, site.storage)  # type: ignore[arg-type]
+    make_jobs = OrderedJobs(
+        site.catalog, lambda: site.config, context.read_header, lambda name: f"{name.split('@')[0]}@1.0.0"
+    )
+    series = dict.fromkeys(str(image.SeriesInstanceUID) for image in images)
+    inputs = tuple(Input(str(images[0].StudyInstanceUID), uid, ()) for uid in series)
+    return make_jobs("films", Order("1.2.3", None, True, 1, inputs))
+
+
+def test_a_note_that_was_fetched_for_a_workitem_is_obeyed_by_the_jobs_that_it_orders(site: Site) -> None:
+    first, second = films(1, 2)
+    site.receive([first, second, note(second)], routed=False, released=False)
+    ordered(site, first)
+    (job,) = site.jobs()
+    assert taken(site, job) == uids(first)
+    assert site.router().step() == 0
+
+
+def test_a_study_that_a_fetched_note_rejects_in_part_is_routed_anew(site: Site) -> None:
+    first, second = films(1, 2)
+    router = site.router()
+    site.receive([first, second])
+    router.step()
+    foot = films(3, series="foot")
+    site.receive([note(second), *foot], routed=False)
+    assert router.step() == 0
+    ordered(site, *foot)
+    assert router.step() == 1
+    assert uids(first) <= taken(site, site.jobs()[-1])
+    assert not uids(second) & taken(site, site.jobs()[-1])
+
+
+def test_of_a_workitem_whose_images_are_all_rejected_no_job_is_made(site: Site) -> None:
+    images = films(1, 2)
+    site.receive([*images, note(*images)], routed=False, released=False)
+    with pytest.raises(ImageError, match="rejected"):
+        ordered(site, *images)
+
+
+@pytest.mark.parametrize("routed", [True, False])
+def test_what_had_expired_and_is_stored_again_while_it_is_still_here_is_taken(site: Site, routed: bool) -> None:
+    images = films(1, 2)
+    router = site.router()
+    uid = site.receive(images)
+    router.step()
+    site.receive([note(*images, title=EXPIRED)])
+    assert router.step() == 0
+    site.clock.tick(3600)
+    site.receive(images, routed=routed)
+    assert router.step() == (1 if routed else 0)
+    if not routed:
+        ordered(site, *images)
+    assert taken(site, site.jobs()[-1]) == uids(*images)
+    with site.catalog.read() as session:
+        study = session.scalars(select(Study).where(Study.study_instance_uid == uid)).one()
+        assert (study.last_received_at, study.expires_at) == (site.clock(), None)
+
+
+def test_what_is_wrong_and_is_stored_again_while_it_is_still_here_stays_wrong(site: Site) -> None:
+    images = films(1, 2)
+    router = site.router()
+    site.receive(images)
+    router.step()
+    for title in (EXPIRED, SAFETY):
+        site.receive([note(*images, title=title)])
+        router.step()
+    site.clock.tick(3600)
+    site.receive(images)
+    assert router.step() == 0
+    assert len(site.jobs()) == 1
+
+
+@pytest.mark.parametrize("images_first", [True, False])
+def test_a_note_about_another_patient_rejects_nothing_and_is_an_error(site: Site, images_first: bool) -> None:
+    images = films(1, 2)
+    foreign = note(images[1])
+    foreign.PatientID, foreign.PatientName = "OTHER", "Somebody^Else"
+    router = site.router()
+    if images_first:
+        site.receive(images)
+        router.step()
+        site.receive([foreign])
+    else:
+        site.receive([foreign, *images])
+    router.step()
+    router.step()
+    (job,) = site.jobs()
+    assert (job.state, taken(site, job)) == (JobState.QUEUED, uids(*images))
+    (event,) = events(site)
+    assert (event.kind, event.severity) == ("rejection.refused", "error")
+    assert "PatientID, PatientName" in event.message
+    assert "Somebody" not in event.message
+    with site.catalog.read() as session:
+        (told,) = attention(session, site.clock(), destinations=["pacs", "archive"], disks=Disks())
+    assert (told.kind, told.severity) == ("rejection.refused", "error")
+
+
+def test_a_note_without_name_and_in_another_case_is_of_the_same_patient(site: Site) -> None:
+    first, second = films(1, 2)
+    made = note(second)
+    made.PatientName, made.PatientID = "", str(second.PatientID).lower()
+    router = site.router()
+    site.receive([first, second, made])
+    router.step()
+    assert taken(site, site.jobs()[0]) == uids(first)
+
+
+def test_a_note_of_more_references_than_a_study_has_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejections, "MOST_REFERENCES", 10)
+    (image,) = films(1)
+    router = site.router()
+    site.receive([image, long_note(image, 11)])
+    assert router.step() == 1
+    (event,) = events(site)
+    assert (event.kind, event.severity) == ("rejection.refused", "error")
+    assert "11" in event.message

@@ -20,6 +20,7 @@ _VIEWS = {
     "content.used": "events?kind=content.used",
     "instance.conflict": "events?kind=instance.conflict",
     "instance.rejected": "events?kind=instance.rejected",
+    "rejection.refused": "events?kind=rejection.refused",
     "job.no-statement": "events?kind=job.no-statement",
     "announcements.failed": "events?kind=announcement.failed",
     "announcements.waiting": "destinations",

@@ -10,6 +10,7 @@ from pydicom import Dataset
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from whyray.app.rejection_notes import RejectionNotes
 from whyray.base.errors import ImageError, InputChanged, NotFound
 from whyray.catalog import Catalog, Instance, Job, JobState, Study, events, jobs, revisions, studies
 from whyray.config import Config, Route
@@ -40,12 +41,20 @@ class OrderedJobs:
         InputChanged
             If the images are not here.
         ImageError
-            If none of the series meets the route's `when`.
+            If none of the series meets the route's `when`, or all of its images are rejected.
+        WhyRayError
+            If a key object selection of the study, which may reject some, can't be read now.
         """
         route = self._route(route_name)
         packages = [self.resolve_package(str(package)) for package in route.run]
         with self.catalog.read() as session:
-            here = studies.routable(session, _study(session, order).id)
+            ordered = _study(session, order)
+            here = studies.routable(session, ordered.id)
+        # of what was fetched for a workitem routing looks at nothing, a rejection note neither
+        notes = RejectionNotes(self.catalog, self.read_header, self._tell, reopens=True)
+        if notes.heed(ordered, here):
+            with self.catalog.read() as session:
+                here = studies.routable(session, ordered.id)
         # outside of the transaction that writes: a header that is not kept yet is kept by one of its own
         taken = self._taken(route, order, here)
         with self.catalog.begin() as session:
@@ -61,6 +70,11 @@ class OrderedJobs:
             if route.name == name and route.enabled:
                 return route
         raise NotFound(f"the configuration has no enabled route {name!r}", advice="Put the route back.")
+
+    def _tell(self, study: Study, _key: str, severity: events.Severity, kind: events.EventKind, words: str) -> None:
+        with self.catalog.begin() as session:
+            uid = study.study_instance_uid
+            events.record(session, self.catalog.clock(), severity, kind, words, study=uid)
 
     def _taken(self, route: Route, order: Order, grouped: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
         wanted = [order_input.series_uid for order_input in order.inputs if grouped.get(order_input.series_uid)]

@@ -35,6 +35,7 @@ from whyray.catalog import (
     events,
     keys,
     processes,
+    rejections,
     removal,
     studies,
     workitems,
@@ -114,6 +115,7 @@ class Retention:
                 freed += [*_instance_keys(session, study.id), *_result_keys(session, _of_study(study.id))]
                 self._audit(session, study, "kept long enough")
                 _log.info("study %s: kept long enough, removed", study.study_instance_uid)
+                rejections.forget_expired(session, study.study_instance_uid)
                 session.delete(study)
             self._tell(session, len(settled), "studies", len(freed))
         self._delete(freed)

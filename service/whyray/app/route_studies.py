@@ -51,7 +51,7 @@ class StudyRouter:
         self._notes = RejectionNotes(
             self.catalog,
             lambda key: self.read_header(key),
-            lambda study, key, words: self._tell_once(study, key, "study.unread", words),
+            lambda study, key, severity, kind, words: self._tell_once(study, key, kind, words, severity),
         )
 
     def step(self) -> int:
@@ -174,7 +174,9 @@ class StudyRouter:
             )
             self._tell_once(study, f"{route}: {attributes}", "study.undecided", words)
 
-    def _tell_once(self, study: Study, what: str, kind: events.EventKind, message: str) -> None:
+    def _tell_once(
+        self, study: Study, what: str, kind: events.EventKind, message: str, severity: events.Severity = "warning"
+    ) -> None:
         """Enter an event once while the study is open, whichever process looks at it, and however often."""
         if (study.study_instance_uid, what) in self._told:
             return
@@ -187,7 +189,7 @@ class StudyRouter:
         )
         with self.catalog.begin() as session:
             if not session.scalar(select(told)):
-                self._event(session, study, "warning", kind, message)
+                self._event(session, study, severity, kind, message)
 
     def _header(self, instance: Instance) -> Dataset:
         if instance.key not in self._headers:
@@ -196,9 +198,15 @@ class StudyRouter:
 
     def _unmatched(self, study_id: int, received_sequence: int, config: Config, now: datetime, left_out: str) -> int:
         keep = config.otherwise.keep
-        expires_at = now if keep is None else now + keep
         with self.catalog.begin() as session:
-            words = f"no route matched: {config.otherwise}{left_out}"
+            study = session.get(Study, study_id)
+            if study is None:
+                return 0
+            if studies.is_unmatched_only(session, study):
+                expires_at, becomes = now if keep is None else now + keep, str(config.otherwise)
+            else:
+                expires_at, becomes = None, "kept as retention says"
+            words = f"no route matched: {becomes}{left_out}"
             studies.settle(session, study_id, received_sequence, words, expires_at=expires_at)
         return 0
 

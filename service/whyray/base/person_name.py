@@ -22,8 +22,8 @@ class PersonName:
 
     Its groups (alphabetic, ideographic, phonetic) are texts in scripts. Some senders write ideographs or kana into the
     first group, and leave out others: texts of one script are compared, wherever they stand, and those in the same
-    place strictly. Kana are one script; letters with diacritical marks equal those without, and their usual spelling
-    (Müller, Muller, Mueller).
+    place strictly. Kana are one script; letters with diacritical marks equal those without, and their usual spelling:
+    Müller is Muller, and is Mueller, while these two differ, as no mark says that they are one.
     """
 
     groups: tuple[str, ...]

@@ -57,6 +57,7 @@ def attention(
         *_open_studies(session, now),
         *_corrected(session, now),
         *_rejected(session, now),
+        *_refused_rejections(session, now),
         *_conflicts(session, now),
         *_no_statements(session, now),
     ]
@@ -310,6 +311,23 @@ def _rejected(session: Session, now: datetime) -> list[Attention]:
             "did not go with the images.",
             count=studies_told,
             since=told[0].at,
+        )
+    ]
+
+
+def _refused_rejections(session: Session, now: datetime) -> list[Attention]:
+    count, since = _events_of_today(session, now, "rejection.refused")
+    if not count:
+        return []
+    return [
+        Attention(
+            severity="error",
+            kind="rejection.refused",
+            title=f"{_number(count, 'rejection note')} not obeyed today",
+            message="The images that they reject are still explained; the events say why.",
+            advice="Have the PACS administrator compare note and study, correct what is wrong, and send it anew.",
+            count=count,
+            since=since,
         )
     ]
 

@@ -65,6 +65,7 @@ EventKind = Literal[
     "job.passed-over",
     "job.results-replaced",
     "job.superseded",
+    "rejection.refused",
     "retention.removed",
     "role.ended",
     "study.closed",
@@ -175,6 +176,11 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
         "a job ran again and its results differ (by the answer or by settings): they replace those of the run before",
     ),
     "job.superseded": ("info", "more of a study came after a job was made for it: a newer job replaces it"),
+    "rejection.refused": (
+        "error",
+        "a key object selection that rejects instances (IHE IOCM) is not obeyed: it names another patient than the "
+        "images, or refers to more than a study has",
+    ),
     "retention.removed": (
         "info",
         "what was kept long enough, or before its time where the disk ran short, was removed",

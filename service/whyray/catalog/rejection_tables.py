@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from whyray.catalog.columns import Base, UtcDateTime
+from whyray.catalog.columns import UID_BYTEWISE, Base, UtcDateTime
 
 RETENTION_EXPIRED = "113039"
 """The `code` of instances that a retention policy has removed."""
 
 
 class Rejection(Base):
-    """An instance of a study that is rejected, whether it is here already or comes later.
+    """An instance of a study that is rejected, whether it is here already, comes later, or was here once.
 
+    Kept by UIDs and without a foreign key: what was rejected stays so where the study is removed and comes again.
     `code` is the document title, a DCM code (see `catalog.rejections.TITLES`), and `document_uid` the SOP Instance UID
     of the key object selection, which came at `rejected_at`.
     """
 
     __tablename__ = "rejections"
-    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(UID_BYTEWISE, primary_key=True)
     sop_instance_uid: Mapped[str] = mapped_column(String(64), primary_key=True)
     code: Mapped[str] = mapped_column(String(16))
     document_uid: Mapped[str] = mapped_column(String(64))

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import contents, events, studies
 from whyray.catalog.conflicts import instances_in_words
+from whyray.catalog.database import is_one_of
 from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
 from whyray.catalog.tables import Study
 
@@ -21,6 +22,10 @@ TITLES: Mapping[str, str] = {
     RETENTION_EXPIRED: "Data Retention Policy Expired",
 }
 """Document titles (CID 7010 of PS3.16, coding scheme DCM) that reject what they refer to, and their meaning."""
+
+MOST_REFERENCES = 100_000
+"""Of one note: no study has so many instances."""
+_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,9 @@ class RejectionNote:
         return f"{self.code} {TITLES[self.code]}"
 
 
-def known(session: Session, study_id: int, note: RejectionNote) -> bool:
+def known(session: Session, study_uid: str, note: RejectionNote) -> bool:
     """Whether all that a note rejects is entered as rejected."""
-    return not _new(session, study_id, note)
+    return not _new(session, study_uid, note)
 
 
 def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *, actor: str) -> int:
@@ -49,7 +54,7 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
     A study that has some in use is to be routed anew: whoever enters a note does that, since it has just come.
     """
     study = session.scalars(select(Study).where(Study.id == study_id).with_for_update()).one()
-    new = _new(session, study_id, note)
+    new = _new(session, study.study_instance_uid, note)
     if not new:
         return 0
     formers = [
@@ -58,16 +63,7 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
         for instance in group
         if instance.sop_instance_uid in new
     ]
-    for uid in sorted(new):
-        row = Rejection(
-            study_id=study_id,
-            sop_instance_uid=uid,
-            code=note.code,
-            document_uid=note.document_uid,
-            rejected_at=note.came_at,
-        )
-        session.merge(row)
-    session.flush()
+    _put(session, study.study_instance_uid, note, sorted(new))
     used = contents.withdraw(session, study, formers, now, actor, "that are rejected")
     words = (
         f"{instances_in_words(len(new))}, {len(formers)} of them here, rejected ({note.title}) by key object selection "
@@ -83,10 +79,34 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
     return len(new)
 
 
-def _new(session: Session, study_id: int, note: RejectionNote) -> Collection[str]:
+def _put(session: Session, study_uid: str, note: RejectionNote, sop_instance_uids: list[str]) -> None:
+    """Enter them by few statements, in place of what is entered of them: other writers wait meanwhile."""
+    rejected = {"code": note.code, "document_uid": note.document_uid, "rejected_at": note.came_at}
+    for start in range(0, len(sop_instance_uids), _AT_A_TIME):
+        some = sop_instance_uids[start : start + _AT_A_TIME]
+        of_study = Rejection.study_instance_uid == study_uid
+        session.execute(
+            delete(Rejection)
+            .where(of_study, is_one_of(session, Rejection.sop_instance_uid, some))
+            .execution_options(synchronize_session=False)
+        )
+        session.execute(
+            insert(Rejection),
+            [{"study_instance_uid": study_uid, "sop_instance_uid": uid, **rejected} for uid in some],
+        )
+
+
+def forget_expired(session: Session, study_uid: str) -> None:
+    """Forget what had only expired of a study that is removed: it may come anew. What was wrong stays known."""
+    session.execute(
+        delete(Rejection).where(Rejection.study_instance_uid == study_uid, Rejection.code == RETENTION_EXPIRED)
+    )
+
+
+def _new(session: Session, study_uid: str, note: RejectionNote) -> Collection[str]:
     """What a note rejects and is not rejected already, for good or by an expiry that came with or after this one."""
     entered = Rejection.code != RETENTION_EXPIRED
     if note.code == RETENTION_EXPIRED:
         entered |= Rejection.rejected_at >= note.came_at
-    rows = select(Rejection.sop_instance_uid).where(Rejection.study_id == study_id, entered)
+    rows = select(Rejection.sop_instance_uid).where(Rejection.study_instance_uid == study_uid, entered)
     return note.sop_instance_uids - set(session.scalars(rows))

@@ -31,7 +31,7 @@ from whyray.catalog import conflicts, events, headers
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
 from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
-from whyray.catalog.tables import Instance, ResultRow, Series, Study
+from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
 _OF_RESULT = select(ResultRow.id).where(ResultRow.sop_instance_uid == bindparam("uid")).limit(1)
@@ -46,16 +46,6 @@ _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 _STILL_REJECTED = or_(Rejection.code != RETENTION_EXPIRED, Instance.received_at <= Rejection.rejected_at)
 """What a retention policy has removed may be stored anew (IHE IOCM); what is wrong stays wrong."""
-IS_REJECTED: ColumnElement[bool] = (
-    exists()
-    .where(
-        Rejection.study_id == Series.study_id,
-        Rejection.sop_instance_uid == Instance.sop_instance_uid,
-        _STILL_REJECTED,
-    )
-    .correlate(Series, Instance)
-)
-"""Whether a key object selection has rejected an instance."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +79,17 @@ class Arrival(StrEnum):
     """Same UID within its study, other bytes: kept apart as a further variant, and an event raised."""
 
 
+_HAD_EXPIRED = (
+    exists()
+    .where(
+        Rejection.study_instance_uid == bindparam("study_uid"),
+        Rejection.sop_instance_uid == _INSTANCES.c.sop_instance_uid,
+        Rejection.code == RETENTION_EXPIRED,
+        Rejection.rejected_at >= _INSTANCES.c.received_at,
+    )
+    .correlate(_INSTANCES)
+)
+"""Whether a retention policy had removed it; the database asks this of each row found, so of nothing that is new."""
 _LOCKED_STUDY = select(_STUDIES.c.id).where(_STUDIES.c.study_instance_uid == bindparam("uid")).with_for_update()
 _SAME_INSTANCES = (
     select(
@@ -99,6 +100,7 @@ _SAME_INSTANCES = (
         _INSTANCES.c.set_aside,
         _INSTANCES.c.own_result,
         _SERIES.c.study_id,
+        _HAD_EXPIRED.label("had_expired"),
     )
     .join(_SERIES, _SERIES.c.id == _INSTANCES.c.series_id)
     .where(_INSTANCES.c.sop_instance_uid == bindparam("uid"))
@@ -132,12 +134,17 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
     connection = session.connection()
     # the study's lock comes first: two processes that get the same instance at once must not both find it new
     study_id = _study(connection, received.study_instance_uid, now)
-    same_uid = connection.execute(_SAME_INSTANCES, {"uid": received.sop_instance_uid}).all()
+    asked = {"uid": received.sop_instance_uid, "study_uid": received.study_instance_uid}
+    same_uid = connection.execute(_SAME_INSTANCES, asked).all()
     same = next((row for row in same_uid if row.sha256 == received.sha256), None)
     if same is not None:
         if received.routed and not same.routed:
             connection.execute(update(_INSTANCES).where(_INSTANCES.c.id == same.id).values(routed=True))
             connection.execute(_OPEN, {"study": study_id, "now": now})
+        if same.had_expired and same.study_id == study_id:
+            # stored anew though it had not gone: as if it came now, after the note
+            connection.execute(update(_INSTANCES).where(_INSTANCES.c.id == same.id).values(received_at=now))
+            connection.execute(_OPEN if received.routed else _TOUCH, {"study": study_id, "now": now})
         in_study = [row for row in same_uid if row.study_id == study_id]
         study = (study_id, received.study_instance_uid)
         if len(in_study) > 1 and conflicts.reenter(session, study, same, in_study, received.calling_ae, now):
@@ -266,10 +273,16 @@ def routable(session: Session, study_id: int) -> dict[str, list[Instance]]:
 
     No own results, no contents that are set aside, and none that a key object selection has rejected.
     """
+    is_rejected = (
+        exists()
+        .where(_of_study(study_id), Rejection.sop_instance_uid == Instance.sop_instance_uid, _STILL_REJECTED)
+        .correlate(Instance)
+    )
     rows = session.execute(
         select(Series.series_instance_uid, Instance)
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False), ~IS_REJECTED)
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.set_aside.is_(False))
+        .where(~is_rejected)
         .order_by(Series.id, Instance.id)
     )
     grouped: dict[str, list[Instance]] = {}
@@ -285,10 +298,33 @@ def rejected(session: Session, study_id: int) -> set[int]:
         select(Instance.id)
         .select_from(Rejection)
         .join(Instance, Instance.sop_instance_uid == Rejection.sop_instance_uid)
-        .join(Series, (Series.id == Instance.series_id) & (Series.study_id == Rejection.study_id))
-        .where(Rejection.study_id == study_id, _STILL_REJECTED)
+        .join(Series, Series.id == Instance.series_id)
+        .where(_of_study(study_id), Series.study_id == study_id, _STILL_REJECTED)
     )
     return set(session.scalars(of_study))
+
+
+def _of_study(study_id: int) -> ColumnElement[bool]:
+    """Whether a rejection is one of this study: its UID is asked for once, and each rejection is found by its key."""
+    uid = select(Study.study_instance_uid).where(Study.id == study_id).scalar_subquery()
+    return Rejection.study_instance_uid == uid
+
+
+def has_routed(session: Session, study_id: int) -> bool:
+    """Whether routes are asked about anything that is here of a study."""
+    routed = exists().where(Series.study_id == study_id, Instance.series_id == Series.id, Instance.routed)
+    return bool(session.scalar(select(routed)))
+
+
+def is_unmatched_only(session: Session, study: Study) -> bool:
+    """Whether no route ever took any of a study, and none of it is rejected.
+
+    Where all is rejected no route takes it either, but its results are others' to fetch, and a note that came first
+    says of images that come yet.
+    """
+    with_jobs = exists().where(Job.study_id == study.id)
+    rejected = exists().where(Rejection.study_instance_uid == study.study_instance_uid)
+    return not session.scalar(select(with_jobs | rejected))
 
 
 def input_digest(instances: Iterable[Instance]) -> str:

@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
 from whyray.base.errors import DecodeError
 from whyray.routing.match import Series
@@ -23,6 +23,8 @@ _OF_NONSENSE = (AttributeError, IndexError, RecursionError, TypeError, UnicodeEr
 """What pydicom also raises on bytes that are no data set, or one that is nested too deep or not whole."""
 _LARGEST_VALUE = 1 << 20
 """A value that is longer stays in the file: no route asks for it, and it may be as large as memory."""
+_LARGEST_DOCUMENT = 64 << 20
+"""A key object selection is read whole: what it refers to is asked for, in one value that grows with their number."""
 _PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 _PIECE = 1 << 16
 _MOST_INFLATED = 16 << 20
@@ -32,12 +34,13 @@ _MOST_INFLATED = 16 << 20
 def read_header(file: Path | BinaryIO, *, called: str | None = None) -> Dataset:
     """The attributes of a DICOM file, without its pixel data; `called` names it in errors instead of its path.
 
-    Memory is bounded: values of more than 1 MB are not read, and of a deflated file the first 16 MB alone.
+    Memory is bounded: values of more than 1 MB are not read, and of a deflated file the first 16 MB alone. Of a key
+    object selection 64 MB are.
 
     Raises
     ------
     DecodeError
-        If it is no DICOM file.
+        If it is no DICOM file, or a deflated key object selection of more than 64 MB.
     """
     try:
         if isinstance(file, Path):
@@ -71,15 +74,20 @@ def _read(file: BinaryIO) -> Dataset:
     start = file.tell()
     read_preamble(file, force=False)
     meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+    is_document = meta.get("MediaStorageSOPClassUID") == KeyObjectSelectionDocumentStorage
+    largest_value = _LARGEST_DOCUMENT if is_document else _LARGEST_VALUE
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         file.seek(start)
-        return dcmread(file, stop_before_pixels=True, defer_size=_LARGEST_VALUE)
+        return dcmread(file, stop_before_pixels=True, defer_size=largest_value)
+    most = _LARGEST_DOCUMENT if is_document else _MOST_INFLATED
     inflated = BytesIO()
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    while inflated.tell() < _MOST_INFLATED and not inflater.eof and (piece := file.read(_PIECE)):
-        inflated.write(inflater.decompress(piece, _MOST_INFLATED - inflated.tell()))
+    while inflated.tell() < most and not inflater.eof and (piece := file.read(_PIECE)):
+        inflated.write(inflater.decompress(piece, most - inflated.tell()))
+    if is_document and inflated.tell() >= most:
+        raise ValueError("a document of which the end would be missing")
     inflated.seek(0)
-    return read_dataset(inflated, False, True, stop_when=_is_pixels, defer_size=_LARGEST_VALUE)
+    return read_dataset(inflated, False, True, stop_when=_is_pixels, defer_size=largest_value)
 
 
 def _is_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
