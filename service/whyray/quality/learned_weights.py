@@ -26,7 +26,7 @@ LEAST_WEIGHTS = 1 << 15
 """Weights of a layer from which on it can be told: smaller layers of networks that learned for minutes were not."""
 CHANCE = 5.0
 """Standard deviations. Layers of networks that learned in earnest lay 8 or more from chance, and shuffled ones within
-5; of networks that learned for tens of steps some, or all, lie within 3 (docs/trust.md)."""
+5; of networks that learned for a hundred steps some, or all, lie within 3 (docs/trust.md)."""
 SHUFFLES = 8
 MOST_RANDOM = 0.5
 """Share of the weights. Some layers of a right network may be as they were drawn, frozen or hardly moved; one of which
