@@ -73,8 +73,7 @@ class OrderedJobs:
 
     def _tell(self, study: Study, _key: str, severity: events.Severity, kind: events.EventKind, words: str) -> None:
         with self.catalog.begin() as session:
-            uid = study.study_instance_uid
-            events.record(session, self.catalog.clock(), severity, kind, words, study=uid)
+            events.record_once(session, study, self.catalog.clock(), severity, kind, words)
 
     def _taken(self, route: Route, order: Order, grouped: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
         wanted = [order_input.series_uid for order_input in order.inputs if grouped.get(order_input.series_uid)]
