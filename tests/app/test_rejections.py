@@ -554,3 +554,16 @@ def test_that_a_fetched_note_is_not_obeyed_is_told_once_however_often_jobs_are_a
     assert ordered(site, *images) == ordered(site, *images)
     assert taken(site, site.jobs()[0]) == uids(*images)
     assert [event.kind for event in events(site)] == ["rejection.refused"]
+
+
+def test_what_no_route_takes_and_a_workitem_orders_is_kept_as_retention_says(site: Site) -> None:
+    images = films(1, 2)
+    site.configure(routes=[ROUTE | {"when": {"Modality": "MG"}}], otherwise="keep 1d")
+    site.receive(images)
+    assert site.router().step() == 0
+    site.configure(otherwise="keep 1d")
+    ordered(site, *images)
+    run(site, site.jobs()[0])
+    site.clock.tick(days(2))
+    assert retention(site).step() == 0
+    assert len(site.jobs()) == 1

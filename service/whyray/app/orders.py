@@ -63,6 +63,7 @@ class OrderedJobs:
             now_here = {uid: grouped[uid] for uid in taken if uid in grouped}
             if len(now_here) < len(taken):
                 raise InputChanged(f"series of the study {order.study_uid} went while jobs were made of them")
+            study.expires_at = None  # no route may have taken it, and yet there are jobs now
             return [self._job(session, study, route, package, now_here, order, packages) for package in packages]
 
     def _route(self, name: str) -> Route:
