@@ -544,3 +544,26 @@ def test_a_note_of_more_references_than_a_study_has_is_an_error(site: Site, monk
     (event,) = events(site)
     assert (event.kind, event.severity) == ("rejection.refused", "error")
     assert "11" in event.message
+
+
+def test_that_a_fetched_note_is_not_obeyed_is_told_once_however_often_jobs_are_asked_for(site: Site) -> None:
+    images = films(1, 2)
+    foreign = note(images[1])
+    foreign.PatientID = "OTHER"
+    site.receive([*images, foreign], routed=False, released=False)
+    assert ordered(site, *images) == ordered(site, *images)
+    assert taken(site, site.jobs()[0]) == uids(*images)
+    assert [event.kind for event in events(site)] == ["rejection.refused"]
+
+
+def test_what_no_route_takes_and_a_workitem_orders_is_kept_as_retention_says(site: Site) -> None:
+    images = films(1, 2)
+    site.configure(routes=[ROUTE | {"when": {"Modality": "MG"}}], otherwise="keep 1d")
+    site.receive(images)
+    assert site.router().step() == 0
+    site.configure(otherwise="keep 1d")
+    ordered(site, *images)
+    run(site, site.jobs()[0])
+    site.clock.tick(days(2))
+    assert retention(site).step() == 0
+    assert len(site.jobs()) == 1

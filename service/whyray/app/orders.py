@@ -63,6 +63,7 @@ class OrderedJobs:
             now_here = {uid: grouped[uid] for uid in taken if uid in grouped}
             if len(now_here) < len(taken):
                 raise InputChanged(f"series of the study {order.study_uid} went while jobs were made of them")
+            study.expires_at = None  # no route may have taken it, and yet there are jobs now
             return [self._job(session, study, route, package, now_here, order, packages) for package in packages]
 
     def _route(self, name: str) -> Route:
@@ -73,8 +74,7 @@ class OrderedJobs:
 
     def _tell(self, study: Study, _key: str, severity: events.Severity, kind: events.EventKind, words: str) -> None:
         with self.catalog.begin() as session:
-            uid = study.study_instance_uid
-            events.record(session, self.catalog.clock(), severity, kind, words, study=uid)
+            events.record_once(session, study, self.catalog.clock(), severity, kind, words)
 
     def _taken(self, route: Route, order: Order, grouped: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
         wanted = [order_input.series_uid for order_input in order.inputs if grouped.get(order_input.series_uid)]

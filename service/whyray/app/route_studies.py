@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydicom import Dataset
-from sqlalchemy import exists, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -17,7 +16,7 @@ from whyray.app.expected_counts import ExpectedCounts
 from whyray.app.rejection_notes import RejectionNotes
 from whyray.base.errors import DecodeError, WhyRayError
 from whyray.base.failures import logged, typed_error
-from whyray.catalog import Catalog, Event, Instance, Study, events, jobs, removal, revisions, studies
+from whyray.catalog import Catalog, Instance, Study, events, jobs, removal, revisions, studies
 from whyray.config import Config, Route
 from whyray.routing import RouteMatch, Series, routes_for
 
@@ -181,15 +180,8 @@ class StudyRouter:
         if (study.study_instance_uid, what) in self._told:
             return
         self._told.add((study.study_instance_uid, what))
-        told = exists().where(
-            Event.study_instance_uid == study.study_instance_uid,
-            Event.kind == kind,
-            Event.message == message,
-            Event.at >= study.opened_at,
-        )
         with self.catalog.begin() as session:
-            if not session.scalar(select(told)):
-                self._event(session, study, severity, kind, message)
+            events.record_once(session, study, self.catalog.clock(), severity, kind, message)
 
     def _header(self, instance: Instance) -> Dataset:
         if instance.key not in self._headers:

@@ -6,13 +6,13 @@ import logging
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import audit
 from whyray.catalog.audit_kinds import AUDITED_EVENTS
 from whyray.catalog.event_kinds import EventKind as EventKind
-from whyray.catalog.tables import Event
+from whyray.catalog.tables import Event, Study
 
 Severity = Literal["info", "warning", "error"]
 
@@ -66,6 +66,20 @@ def record(
     whose = "" if job is None or job in message else f"job {job}: "
     _log.log(_LEVELS[severity], "%s: %s%s", kind, whose, message)
     return event
+
+
+def record_once(
+    session: Session, study: Study, at: datetime, severity: Severity, kind: EventKind, message: str
+) -> None:
+    """Add an event of a study, unless the same was told since the study was opened."""
+    told = exists().where(
+        Event.study_instance_uid == study.study_instance_uid,
+        Event.kind == kind,
+        Event.message == message,
+        Event.at >= study.opened_at,
+    )
+    if not session.scalar(select(told)):
+        record(session, at, severity, kind, message, study=study.study_instance_uid)
 
 
 def recent(
