@@ -12,7 +12,7 @@ from typing import get_args
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Postgres, Ticks
@@ -161,7 +161,13 @@ def test_what_a_role_of_before_still_writes_while_counts_are_made_is_counted(pos
     to("0021", command.downgrade)
     with Session(catalog.engine) as before, Session(catalog.engine) as watching:
         # only the columns that revision 0021 has
-        before.execute(insert(Workitem).values(worklist="", uid="1", code="", created_at=NOON))
+        before.execute(
+            text(
+                "INSERT INTO workitems (worklist, uid, state, code, ready, priority, job_ids, progress, "
+                "cancel_requested, attempt, created_at) "
+                "VALUES ('', '1', 'SCHEDULED', '', false, 2, '[]', 0, false, 0, '2026-01-02 12:00:00')"
+            )
+        )
         upgrading = threading.Thread(target=to, args=["0022", command.upgrade])
         upgrading.start()
         until(lambda: watching.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
