@@ -139,6 +139,20 @@ def test_commitment_is_asked_for_again_in_time_and_told_of_as_late(catalog: Cata
     assert "commitment.late" in {item.kind for item in late}
 
 
+def test_commitment_that_is_asked_for_anew_each_hour_is_told_of_as_late(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        made = job(session)
+        jobs.claim(session, made.id, "worker", NOON)
+        jobs.finish(session, made.id, "worker", [result("1", "pacs")], [], NOON)
+        (sent,) = (row.id for row in deliveries.claim_batch(session, "pacs", "sender", NOON))
+        deliveries.sent(session, sent, "sender", 0, "", NOON)
+        for hour in range(7):
+            deliveries.ask_commitment(session, [sent], f"2.25.{hour + 1}", NOON + hour * HOUR)
+    with catalog.read() as session:
+        late = attention(session, NOON + LATE_COMMITMENT, destinations=["pacs"], disks=Disks(None, None, 0))
+    assert "commitment.late" in {item.kind for item in late}
+
+
 def test_what_was_committed_or_sent_after_the_step_keeps_its_time(catalog: Catalog) -> None:
     with catalog.begin() as session:
         made = job(session)

@@ -203,9 +203,9 @@ def _unknown_destinations(session: Session, known: set[str], waiting: Iterable[s
 
 def _uncommitted(session: Session, now: datetime) -> list[Attention]:
     rows = session.execute(
-        select(Delivery.destination, func.count(), func.min(Delivery.commitment_asked_at))
-        # as the index of those says it
-        .where(SENT_AND_ASKED, Delivery.commitment_asked_at <= now - LATE_COMMITMENT)
+        select(Delivery.destination, func.count(), func.min(Delivery.sent_at))
+        # by when it was sent: who gets no report asks anew each `commitment_within`
+        .where(SENT_AND_ASKED, Delivery.sent_at <= now - LATE_COMMITMENT)
         .group_by(Delivery.destination)
     )
     return [
@@ -213,8 +213,9 @@ def _uncommitted(session: Session, now: datetime) -> list[Attention]:
             severity="warning",
             kind="commitment.late",
             title=f"{name} has not said whether it keeps {_number(count, 'result')}",
-            message="Storage commitment was asked for more than 6 hours ago, and no report came.",
-            advice="Check that the PACS knows WhyRay's AE title, host and port, to which it sends the report.",
+            message="They were sent more than 6 hours ago; storage commitment was asked for, and no report came.",
+            advice="Check that the PACS offers storage commitment, and that it knows WhyRay's AE title, host and port, "
+            "to which it sends the report.",
             count=count,
             since=since,
             work=Work("deliveries", (DeliveryState.SENT,), name),
