@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -276,21 +276,16 @@ def _corrected(session: Session, now: datetime) -> list[Attention]:
                 since=more[0].since,
             )
         )
-    count, since = _events_of_today(session, now, "content.used")
-    if count:
-        waiting.append(
-            Attention(
-                severity="warning",
-                kind="content.used",
-                title=f"Of {_number(count, 'study', 'studies')} a corrected content was taken into use today",
-                message="What was made of the former content and not sent is cancelled; an archive keeps what it has.",
-                advice="See on each study's page what had been sent, and have the PACS administrator correct or remove "
-                "it, if the PACS has not moved it with the study.",
-                count=count,
-                since=since,
-            )
-        )
-    return waiting
+    return waiting + _of_events_today(
+        session,
+        now,
+        "warning",
+        "content.used",
+        title=lambda count: f"Of {_number(count, 'study', 'studies')} a corrected content was taken into use today",
+        message="What was made of the former content and not sent is cancelled; an archive keeps what it has.",
+        advice="See on each study's page what had been sent, and have the PACS administrator correct or remove it, if "
+        "the PACS has not moved it with the study.",
+    )
 
 
 def _rejected(session: Session, now: datetime) -> list[Attention]:
@@ -317,63 +312,63 @@ def _rejected(session: Session, now: datetime) -> list[Attention]:
 
 
 def _refused_rejections(session: Session, now: datetime) -> list[Attention]:
-    count, since = _events_of_today(session, now, "rejection.refused")
-    if not count:
-        return []
-    return [
-        Attention(
-            severity="error",
-            kind="rejection.refused",
-            title=f"{_number(count, 'rejection note')} not obeyed today",
-            message="The images that they reject are still explained; the events say why.",
-            advice="Have the PACS administrator compare note and study, correct what is wrong, and send it anew.",
-            count=count,
-            since=since,
-        )
-    ]
+    return _of_events_today(
+        session,
+        now,
+        "error",
+        "rejection.refused",
+        title=lambda count: f"{_number(count, 'rejection note')} not obeyed today",
+        message="The images that they reject are still explained; the events say why.",
+        advice="Have the PACS administrator compare note and study, correct what is wrong, and send it anew.",
+    )
 
 
 def _conflicts(session: Session, now: datetime) -> list[Attention]:
-    count, since = _events_of_today(session, now, "instance.conflict")
-    if not count:
-        return []
-    return [
-        Attention(
-            severity="warning",
-            kind="instance.conflict",
-            title=f"{_number(count, 'instance')} came again with other content today",
-            message="The former content stays in use unless a corrected one was taken; the events say how they differ.",
-            advice="Ask the sender why one SOP Instance UID names two contents. A study's page can use the newest.",
-            count=count,
-            since=since,
-        )
-    ]
+    return _of_events_today(
+        session,
+        now,
+        "warning",
+        "instance.conflict",
+        title=lambda count: f"{_number(count, 'instance')} came again with other content today",
+        message="The former content stays in use unless a corrected one was taken; the events say how they differ.",
+        advice="Ask the sender why one SOP Instance UID names two contents. A study's page can use the newest.",
+    )
 
 
 def _no_statements(session: Session, now: datetime) -> list[Attention]:
-    count, since = _events_of_today(session, now, "job.no-statement")
+    return _of_events_today(
+        session,
+        now,
+        "warning",
+        "job.no-statement",
+        title=lambda count: f"Of {_number(count, 'image')} nothing was said today",
+        message="They are unlike those that the package was made for: neither finding nor map was given.",
+        advice="Look at the images of these jobs: those wrongly turned or exposed are the sender's to mend; other "
+        "kinds of images don't belong to the route, whose conditions can leave them out.",
+    )
+
+
+def _of_events_today(
+    session: Session,
+    now: datetime,
+    severity: Literal["error", "warning"],
+    kind: EventKind,
+    *,
+    title: Callable[[int], str],
+    message: str,
+    advice: str,
+) -> list[Attention]:
+    """What is told of the events of a kind within `EVENT_MEMORY`, by how many they are; nothing where none was."""
+    count, since = session.execute(
+        select(func.count(), func.min(Event.at)).where(Event.kind == kind, Event.at >= now - EVENT_MEMORY)
+    ).one()
     if not count:
         return []
     return [
         Attention(
-            severity="warning",
-            kind="job.no-statement",
-            title=f"Of {_number(count, 'image')} nothing was said today",
-            message="They are unlike those that the package was made for: neither finding nor map was given.",
-            advice="Look at the images of these jobs: those wrongly turned or exposed are the sender's to mend; other "
-            "kinds of images don't belong to the route, whose conditions can leave them out.",
-            count=count,
-            since=since,
+            severity=severity, kind=kind, title=title(count), message=message, advice=advice, count=count, since=since
         )
     ]
-
-
-def _events_of_today(session: Session, now: datetime, kind: EventKind) -> tuple[int, datetime | None]:
-    """How many events of a kind there were within `EVENT_MEMORY`, and when the first of them was."""
-    count, since = session.execute(
-        select(func.count(), func.min(Event.at)).where(Event.kind == kind, Event.at >= now - EVENT_MEMORY)
-    ).one()
-    return count, since
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:
