@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from certificates import Authority
 from delivery.stalling_proxy import StallingProxy
 from delivery_site import PACE, PATIENT, QUICK, DeliverySite, ScpFactory
-from peers import OrthancFactory, StoreScpFactory, free_port, until
+from peers import OrthancFactory, StoreScp, StoreScpFactory, free_port, until
 from synthetic import radiograph, write
 from whyray.base.errors import PeerBusy, PeerUnreachable, StorageUnavailable
 from whyray.catalog import DeliveryState, deliveries
@@ -27,6 +27,11 @@ from whyray.delivery.association import LARGEST_PDU, context
 
 def dead() -> DicomDestination:
     return DicomDestination(ae_title="DEAD", host="127.0.0.1", port=free_port(), timeouts=QUICK, retry=PATIENT)
+
+
+def patient(peer: StoreScp) -> DicomDestination:
+    """A peer that is waited for as long as it takes."""
+    return DicomDestination(ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK, retry=PATIENT)
 
 
 def test_orthanc_and_storescp_hold_the_results_byte_for_byte_in_content(
@@ -67,10 +72,7 @@ def test_a_destination_that_comes_back_gets_what_waited_after_the_back_off(
     peer = storescp()
     peer.stop()
     uids = site.results(images[:3], "pacs")
-    destination = DicomDestination(
-        ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK, retry=PATIENT
-    )
-    with site.delivering({"pacs": destination}):
+    with site.delivering({"pacs": patient(peer)}):
         site.until_state("pacs", DeliveryState.WAITING)
         peer.start()
         site.clock.forward(timedelta(hours=2))
@@ -206,10 +208,7 @@ def test_a_destination_that_is_back_gets_all_that_waited_for_it_with_the_first_t
     peer = storescp()
     peer.stop()
     waited = site.results(images[:3], "pacs")
-    destination = DicomDestination(
-        ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK, retry=PATIENT
-    )
-    with site.delivering({"pacs": destination}):
+    with site.delivering({"pacs": patient(peer)}):
         site.until_state("pacs", DeliveryState.WAITING)
         peer.start()
         new = site.results(images[3:4], "pacs")

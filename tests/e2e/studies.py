@@ -29,6 +29,16 @@ KINDS = {
 """Kinds of result by SOP class."""
 
 
+REPORTS_OF_FILMS = {
+    "name": "films",
+    "when": {"Modality": "CR"},
+    "complete": {"on_release": True, "quiet_for": "1s", "at_most": "5m"},
+    "run": "planted",
+    "send": {"to": ["archive"], "as": ["sr"]},
+}
+"""A route of radiographs with the least that can be made of them: one report."""
+
+
 @dataclass(frozen=True)
 class SentStudy:
     """One study: its files, and which route it belongs to."""

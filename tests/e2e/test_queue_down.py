@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import redis
 
+from e2e.studies import REPORTS_OF_FILMS
 from peers import RedisServer, StoreScp, StoreScpFactory, until
 from planted import planted_package
 from running import Running
@@ -29,15 +30,7 @@ def site(folder: Path, server: RedisServer, archive: StoreScp) -> dict[str, Any]
             "archive": {"ae_title": "ARCHIVE", "host": archive.host, "port": archive.port, "retry": retry}
         },
         "packages": {"folders": [str(folder / "packages")]},
-        "routes": [
-            {
-                "name": "films",
-                "when": {"Modality": "CR"},
-                "complete": {"on_release": True, "quiet_for": "1s", "at_most": "5m"},
-                "run": "planted",
-                "send": {"to": ["archive"], "as": ["sr"]},
-            }
-        ],
+        "routes": [REPORTS_OF_FILMS],
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from e2e.studies import REPORTS_OF_FILMS
 from peers import StoreScpFactory, until
 from planted import planted_package
 from running import Running
@@ -41,15 +42,7 @@ def test_a_disk_that_goes_away_fails_no_job_and_no_delivery_and_all_goes_on_when
             },
             "workers": {"retry": retry},
             "packages": {"folders": [str(tmp_path / "packages")]},
-            "routes": [
-                {
-                    "name": "films",
-                    "when": {"Modality": "CR"},
-                    "complete": {"on_release": True, "quiet_for": "1s", "at_most": "5m"},
-                    "run": "planted",
-                    "send": {"to": ["archive"], "as": ["sr"]},
-                }
-            ],
+            "routes": [REPORTS_OF_FILMS],
         }
     )
     root = running.folder / "state" / "instances"

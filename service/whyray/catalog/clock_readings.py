@@ -28,9 +28,7 @@ def set_back(session: Session, boot: str, now: datetime, seconds: float) -> time
     latest = session.scalar(select(func.max(ClockReading.at)))
     back = timedelta(0) if latest is None else latest - now
     own = session.get(ClockReading, boot)
-    if own is not None:
-        back = max(back, timedelta(seconds=seconds - own.seconds) - (now - own.at))
-    return back
+    return back if own is None else max(back, -_forward(own, now, seconds))
 
 
 def set_forward(session: Session, boot: str, now: datetime, seconds: float) -> timedelta:
@@ -39,7 +37,7 @@ def set_forward(session: Session, boot: str, now: datetime, seconds: float) -> t
     Zero or less where it was not, and where this is its first reading since it was started.
     """
     own = session.get(ClockReading, boot)
-    return timedelta(0) if own is None else (now - own.at) - timedelta(seconds=seconds - own.seconds)
+    return timedelta(0) if own is None else _forward(own, now, seconds)
 
 
 def sweep_after(session: Session, boot: str) -> float | None:
@@ -71,3 +69,7 @@ def keep(
     row.at, row.seconds = now, seconds
     if sweep_after is not None:
         row.sweep_after = sweep_after if row.sweep_after is None else max(sweep_after, row.sweep_after)
+
+
+def _forward(since: ClockReading, now: datetime, seconds: float) -> timedelta:
+    return (now - since.at) - timedelta(seconds=seconds - since.seconds)
