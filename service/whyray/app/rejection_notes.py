@@ -16,10 +16,9 @@ from whyray.base.identification import StatedPatient
 from whyray.base.sop_classes import holds_no_image
 from whyray.base.uids import is_uid
 from whyray.catalog import Catalog, Instance, RejectionNote, Study, events, rejections, studies
+from whyray.routing import LARGEST_DOCUMENT
 
 _log = logging.getLogger("whyray.routing")
-LARGEST = 64 << 20
-"""Bytes of a key object selection that is read: `routing.read_header` reads no more of one."""
 
 
 def rejection_note(document: Dataset, came_at: datetime) -> RejectionNote | None:
@@ -119,9 +118,9 @@ class RejectionNotes:
 
     def _heed(self, study: Study, instance: Instance, grouped: Mapping[str, Sequence[Instance]]) -> bool:
         try:
-            if instance.size > LARGEST:
+            if instance.size > LARGEST_DOCUMENT:
                 raise DecodeError(
-                    f"a key object selection of {instance.size} bytes is not read, {LARGEST} are the most"
+                    f"a key object selection of {instance.size} bytes is not read, {LARGEST_DOCUMENT} are the most"
                 )
             document = self.read_header(instance.key)
             note = rejection_note(document, instance.received_at)

@@ -112,12 +112,11 @@ class StudyRouter:
             if study is None:
                 return 0
             received_sequence, uid = study.received_sequence, study.study_instance_uid
-            grouped = studies.routable(session, study_id)
-        news = self._notes.heed(study, grouped)
-        with self.catalog.read() as session:
-            grouped = studies.routable(session, study_id) if news else grouped
-            rejected = len(studies.rejected(session, study_id))
-        left_out = f"; rejected: {rejected}" if rejected else ""
+            grouped, rejected = studies.routable(session, study_id), studies.rejected(session, study_id)
+        if self._notes.heed(study, grouped):
+            with self.catalog.read() as session:
+                grouped, rejected = studies.routable(session, study_id), studies.rejected(session, study_id)
+        left_out = f"; rejected: {len(rejected)}" if rejected else ""
         series = self._series(study, grouped)
         routing = routes_for(config, series)
         self._tell_undecided(study, routing.undecided)

@@ -36,6 +36,8 @@ class WhyRayError(Exception):
     """Whether the same work may succeed once an operator has put something right: then it may be retried by hand."""
     waited_out: ClassVar[bool] = False
     """Whether it is an outage that all work meets: waited out for as long as it lasts, and no attempt of one's own."""
+    not_within: timedelta | None = None
+    """How long the other side asks to be left alone; None where it does not say."""
     default_advice: ClassVar[str] = "Look up the message in docs/operate.md."
     default_in_service: ClassVar[str] = ""
     """Goes with the default advice only."""

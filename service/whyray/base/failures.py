@@ -47,7 +47,7 @@ _FULL = ("disk is full", "disk full", "no space left", "diskfull")
 _SQLITE_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 """SQLite's names for it: the second where there is no room for the index of its write-ahead log."""
 _SQLITE_NOT_WRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
-_READ_ONLY_TRANSACTION = "25006"
+READ_ONLY_TRANSACTION = "25006"
 """PostgreSQL's SQLSTATE of a write where none is taken."""
 _SQLITE_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
@@ -136,7 +136,7 @@ def trouble_of_catalog(error: BaseException, head: str = "", doing: str = "") ->
         return None
     if _is_full(outage):
         return ResourceExhausted(f"{head}the disk of the catalog is full{doing}")
-    if getattr(getattr(outage, "orig", None) or outage, "sqlstate", None) == _READ_ONLY_TRANSACTION:
+    if getattr(getattr(outage, "orig", None) or outage, "sqlstate", None) == READ_ONLY_TRANSACTION:
         return PeerUnreachable(
             f"{head}the catalog's server takes no writes: it is a standby, or was set to read only{doing}",
             advice="Check which server the catalog's url leads to: `target_session_attrs=read-write` in it finds the "

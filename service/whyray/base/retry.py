@@ -10,7 +10,7 @@ import random
 from datetime import timedelta
 from typing import Protocol
 
-from whyray.base.errors import RetriableError, WhyRayError
+from whyray.base.errors import WhyRayError
 
 JITTER = 0.2
 """A wait is up to so much longer, so that what failed together does not all come back together."""
@@ -50,7 +50,6 @@ def retry_after(
     if not error.retriable or (attempt >= policy.attempts and not error.waited_out):
         return None
     wait = policy.wait(attempt + outages if error.waited_out else attempt)
-    asked = error.not_within if isinstance(error, RetriableError) else None
-    if asked is not None:
-        wait = max(wait, min(asked, policy.ceiling))
+    if error.not_within is not None:
+        wait = max(wait, min(error.not_within, policy.ceiling))
     return wait * rng.uniform(1.0, 1.0 + JITTER)

@@ -9,9 +9,12 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from whyray.base.errors import ConfigError
 
+T = TypeVar("T")
+_ADVICE = "It has to be a PEM file that this user may read; a key has to belong to its certificate."
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL"
 """For TLS 1.2: forward secrecy and authenticated encryption; those of TLS 1.3 are all so."""
 
@@ -37,7 +40,7 @@ def server_context(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _strict(context)
-    _load(certificate, lambda: context.load_cert_chain(certificate, key))
+    loaded(certificate, lambda: context.load_cert_chain(certificate, key))
     if authorities is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         _trust(context, authorities, revoked)
@@ -63,7 +66,7 @@ def client_context(
     else:
         _trust(context, authorities, revoked)
     if certificate is not None:
-        _load(certificate, lambda: context.load_cert_chain(certificate, key))
+        loaded(certificate, lambda: context.load_cert_chain(certificate, key))
     return context
 
 
@@ -74,25 +77,23 @@ def _strict(context: ssl.SSLContext) -> None:
 
 
 def _trust(context: ssl.SSLContext, authorities: Path, revoked: Path | None) -> None:
-    _load(authorities, lambda: context.load_verify_locations(authorities))
+    loaded(authorities, lambda: context.load_verify_locations(authorities))
     if revoked is not None:
         _revoke(context, revoked)
 
 
 def _revoke(context: ssl.SSLContext, revoked: Path) -> None:
-    _load(revoked, lambda: context.load_verify_locations(revoked))
+    loaded(revoked, lambda: context.load_verify_locations(revoked))
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
-def _load(file: Path, load: Callable[[], None]) -> None:
+def loaded(file: Path, load: Callable[[], T], advice: str = _ADVICE) -> T:
+    """What `load` makes of a file; raises ConfigError, with that advice, where the file can't be used."""
     try:
-        load()
+        return load()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigError(
-            f"{file.name} can't be used for TLS: {reason}",
-            advice="It has to be a PEM file that this user may read; a key has to belong to its certificate.",
-        ) from error
+        raise ConfigError(f"{file.name} can't be used for TLS: {reason}", advice=advice) from error
 
 
 class Renewed:

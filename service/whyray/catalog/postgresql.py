@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import URL, Engine, ExceptionContext
 
+from whyray.base.failures import READ_ONLY_TRANSACTION
+
 _OF_A_CONNECTION: dict[str, int] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -50,7 +52,6 @@ _NO_LIMITS = (
 _COMMITS_EARLY = "whyray_commits_early"
 _COMMIT_DURABLY = "SET LOCAL synchronous_commit TO on"
 
-_READ_ONLY = "25006"
 _NOT_PREPARED = {"26000", "42P05"}
 """SQLSTATEs of a prepared statement that this session does not have, or has of another: a pooler is in between."""
 
@@ -97,7 +98,7 @@ class PostgresqlSessions:
         state = getattr(error, "sqlstate", None)
         if state in _NOT_PREPARED:
             self._prepares = False
-        return state == _READ_ONLY or state in _NOT_PREPARED
+        return state == READ_ONLY_TRANSACTION or state in _NOT_PREPARED
 
     def _opened(self, connection: Any, record: Any) -> None:
         if not self._prepares:

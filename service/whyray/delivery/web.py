@@ -9,8 +9,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whyray.base.errors import ConfigError, PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.sources import system_clock
+from whyray.base.tls import loaded
 from whyray.config import DicomWebDestination, Worklist
 
 if TYPE_CHECKING:
@@ -53,14 +54,11 @@ def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
 
 
 def _trusting(authorities: Path) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=authorities)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigError(
-            f"{authorities.name} can't be used for TLS: {reason}",
-            advice="`ca_file` has to be a PEM file of certificates that this user may read.",
-        ) from error
+    return loaded(
+        authorities,
+        lambda: ssl.create_default_context(cafile=authorities),
+        "`ca_file` has to be a PEM file of certificates that this user may read.",
+    )
 
 
 def words_of(status: int) -> str:

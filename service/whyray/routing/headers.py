@@ -23,7 +23,7 @@ _OF_NONSENSE = (AttributeError, IndexError, RecursionError, TypeError, UnicodeEr
 """What pydicom also raises on bytes that are no data set, or one that is nested too deep or not whole."""
 _LARGEST_VALUE = 1 << 20
 """A value that is longer stays in the file: no route asks for it, and it may be as large as memory."""
-_LARGEST_DOCUMENT = 64 << 20
+LARGEST_DOCUMENT = 64 << 20
 """A key object selection is read whole: what it refers to is asked for, in one value that grows with their number."""
 _PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 _PIECE = 1 << 16
@@ -75,11 +75,11 @@ def _read(file: BinaryIO) -> Dataset:
     read_preamble(file, force=False)
     meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
     is_document = meta.get("MediaStorageSOPClassUID") == KeyObjectSelectionDocumentStorage
-    largest_value = _LARGEST_DOCUMENT if is_document else _LARGEST_VALUE
+    largest_value = LARGEST_DOCUMENT if is_document else _LARGEST_VALUE
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         file.seek(start)
         return dcmread(file, stop_before_pixels=True, defer_size=largest_value)
-    most = _LARGEST_DOCUMENT if is_document else _MOST_INFLATED
+    most = LARGEST_DOCUMENT if is_document else _MOST_INFLATED
     inflated = BytesIO()
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     while inflated.tell() < most and not inflater.eof and (piece := file.read(_PIECE)):

@@ -20,7 +20,6 @@ from whyray.base.errors import (
     ImageError,
     InputChanged,
     PeerUnreachable,
-    RetriableError,
     WhyRayError,
     WorkitemConflict,
     WorkitemInvalid,
@@ -218,9 +217,8 @@ class Performer:
             workitems.count(held, error)
             held.reason = f"{error.code}: {error.message}"
             if error.retriable and held.attempt < _MOST_ATTEMPTS:
-                asked = error.not_within if isinstance(error, RetriableError) else None
-                wait = max(_FIRST_WAIT * 2 ** min(held.attempt + held.outages - 1, 10), asked or timedelta(0))
-                wait = min(wait, _LONGEST_WAIT)
+                wait = _FIRST_WAIT * 2 ** min(held.attempt + held.outages - 1, 10)
+                wait = min(max(wait, error.not_within or timedelta(0)), _LONGEST_WAIT)
                 workitems.hand_back(held, not_before=now + wait)
                 return
             if held.stage is S.CLAIMING:

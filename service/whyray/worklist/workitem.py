@@ -240,22 +240,11 @@ def from_json(body: bytes) -> Dataset:
     WorkitemInvalid
         If the body is not DICOM JSON, holds none or several, or its sequences are none.
     """
-    data_sets = all_from_json(body)
+    data_sets = [_data_set(document) for document in _documents(body)]
     if len(data_sets) != 1:
         raise WorkitemInvalid(f"one data set is expected, {len(data_sets)} came")
     check_sequences(data_sets[0])
     return data_sets[0]
-
-
-def all_from_json(body: bytes) -> list[Dataset]:
-    """All data sets of a body.
-
-    Raises
-    ------
-    WorkitemInvalid
-        If it, or one of them, is not DICOM JSON.
-    """
-    return [_data_set(document) for document in _documents(body)]
 
 
 def readable_from_json(body: bytes) -> tuple[list[Dataset], list[str]]:
