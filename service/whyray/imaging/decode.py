@@ -176,9 +176,13 @@ def _refuse_what_is_not_native(data: Dataset, keyword: str, pixels: PixelDescrip
         raise CodestreamError(f"the data set describes other values than those of {attribute_name(keyword)}")
 
 
+def _samples(pixels: PixelDescription) -> int:
+    """Samples of a pixel that native pixel data holds: of YBR_FULL_422 two pixels share their colour."""
+    return 2 if pixels.photometric == "YBR_FULL_422" else pixels.samples
+
+
 def _bits_of_frame(pixels: PixelDescription) -> int:
-    samples = 2 if pixels.photometric == "YBR_FULL_422" else pixels.samples
-    return pixels.rows * pixels.columns * samples * pixels.bits_allocated
+    return pixels.rows * pixels.columns * _samples(pixels) * pixels.bits_allocated
 
 
 def _check_length(value: bytes | PixelsInFile, pixels: PixelDescription, keyword: str) -> tuple[Note, ...]:
@@ -187,8 +191,7 @@ def _check_length(value: bytes | PixelsInFile, pixels: PixelDescription, keyword
     A few bytes too many are padding. More of them, unless all are zero, may as well come of a wrong Rows, Columns,
     Samples per Pixel, Bits Allocated or Number of Frames, and then every row that follows would be sheared.
     """
-    length, bits = len(value), _bits_of_frame(pixels)
-    samples = 2 if pixels.photometric == "YBR_FULL_422" else pixels.samples
+    length, bits, samples = len(value), _bits_of_frame(pixels), _samples(pixels)
     expected, frame = math.ceil(bits * pixels.frames / 8), math.ceil(bits / 8)
     said = (
         f"{expected} bytes for {pixels.frames} {'frame' if pixels.frames == 1 else 'frames'} of {pixels.rows} rows, "

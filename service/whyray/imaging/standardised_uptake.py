@@ -162,11 +162,12 @@ def _injected(header: Dataset, tracer: Dataset, scanned: datetime, half_life: fl
         parts = _DATE_TIME.fullmatch(exact)
         moment = None if parts is None else _moment(parts[1], parts[2])
         zone = None if parts is None else parts[3]
-        zones = {zone for zone in (zone, written_texts(header, "TimezoneOffsetFromUTC")[0]) if zone}
+        of_scan = written_texts(header, "TimezoneOffsetFromUTC")[0]
+        zones = {zone for zone in (zone, of_scan) if zone}
         at_another_time = moment is not None and at is not None and abs(_of_day(moment) - _of_day(at)) >= _SECOND
         if moment is None or at_another_time or len(zones) > 1:
             raise _refusal(header, "one time of injection", *written, holder=tracer)
-        if zone and at is None and not written_texts(header, "TimezoneOffsetFromUTC")[0]:
+        if zone and at is None and not of_scan:
             # the scan's times are local ones, of a zone that nothing tells
             expected = f"{attribute_name('TimezoneOffsetFromUTC')} of the scan's times beside {zone} of the injection's"
             raise _refusal(header, expected, *written, holder=tracer)

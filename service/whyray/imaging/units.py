@@ -66,7 +66,7 @@ def _values(image: SourceImage, unit: str | None) -> Frames[np.float32]:
         return image.modality
     if unit in ("BQML", "SUVbw"):
         raise ImageError(f"{_series(image)}: the package expects PET in {unit}, found {modality or 'none'}")
-    if unit in ("HU", None):
+    if unit is None or unit == "HU":
         return _of_ct(image, modality, unspecified=unit is None)
     return _mapped_or_refused(image, unit)
 
@@ -149,17 +149,17 @@ def _of_ct(image: SourceImage, modality: str, *, unspecified: bool) -> Frames[np
     return image.modality
 
 
-def _mapped_or_refused(image: SourceImage, unit: str | None) -> Frames[np.float32]:
+def _mapped_or_refused(image: SourceImage, unit: str) -> Frames[np.float32]:
     """Values of a unit that no attribute but the mapping states."""
     if image.header.get("DerivationDescription") == WRAPPED_NIFTI:
         return image.modality
-    mapped = _mapped(image, str(unit))
+    mapped = _mapped(image, unit)
     if mapped is None:
         raise ImageError(
             f"{_series(image)}: the package expects values in {unit}, found no "
             f"{attribute_name('RealWorldValueMappingSequence')} to it"
         )
-    mapped.refuse_left_out(image, str(unit))
+    mapped.refuse_left_out(image, unit)
     return mapped.values
 
 

@@ -32,7 +32,7 @@ from whyray.packages.node_order import put_in_order
 from whyray.packages.package import MANIFEST, ONBOARDING, Package, package_digest, read_manifest, read_package
 from whyray.packages.prior_shift import at_prevalence, shift_between
 from whyray.packages.registry import BUNDLED, PackageEntry, find_package, list_packages
-from whyray.packages.subgraphs import graphs, reads, rename_reads, tensors, with_dense_constants
+from whyray.packages.subgraphs import bodies, graphs, reads, rename_reads, tensors, with_dense_constants
 
 __all__ = [
     "BUNDLED",
@@ -58,6 +58,7 @@ __all__ = [
     "TargetSpec",
     "artefact_paths",
     "at_prevalence",
+    "bodies",
     "copy_package",
     "draft_manifest",
     "find_artefact",

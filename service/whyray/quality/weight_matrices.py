@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.packages import graphs, reads
+from whyray.packages import bodies, graphs, reads
 
 _KERNELS = {"Conv": (1,), "ConvTranspose": (1,), "FusedConv": (1,), "ConvInteger": (1,), "QLinearConv": (3,)}
 _FACTORS = {
@@ -64,10 +64,9 @@ def _needed(graph: Any, output: str) -> Iterator[Any]:
         if wanted & set(node.output):
             wanted |= set(reads(node))
             yield node
-            for attribute in node.attribute:
-                for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                    for part in graphs(body):
-                        yield from part.node
+            for body in bodies(node):
+                for part in graphs(body):
+                    yield from part.node
 
 
 def _origin(read: str, held: dict[str, Any], made_by: dict[str, Any]) -> tuple[str, list[list[int] | None]]:

@@ -157,9 +157,10 @@ def add_shutter(made: Dataset, image: SourceImage, frames: Sequence[SourceFrame]
 
     A viewer that applies a state takes no shutter from the image (PS3.4 N.2): what was hidden would be bare.
     """
-    shutters = [_shutter_of(image.headers[frame.sop_instance_uid], frame.frame_number) for frame in frames]
-    if shutters[0] is not None and all(shutter == shutters[0] for shutter in shutters):
-        made.update(shutters[0])
+    shutters = (_shutter_of(image.headers[frame.sop_instance_uid], frame.frame_number) for frame in frames)
+    first = next(shutters)
+    if first is not None and all(shutter == first for shutter in shutters):
+        made.update(first)
 
 
 def _shutter_of(header: Dataset, frame_number: int) -> Dataset | None:
