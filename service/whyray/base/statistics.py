@@ -92,9 +92,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """The 95 % interval of a statistic: 2.5 % and 97.5 % quantiles over 1000 resamples (Efron 1979).
 
-    Of few groups it is too narrow, as every percentile bootstrap is, and of a single one it has no width at all: that is
-    no certainty, but that nothing varied. The same draws as `scipy.stats.bootstrap` makes, which knows no groups, takes no single one, and gives no interval
-    as soon as one resample has no value.
+    Of few groups it is too narrow, as every percentile bootstrap is, and of a single one it has no width at all: that
+    is no certainty, but that nothing varied. The same draws as `scipy.stats.bootstrap` makes, which knows no groups,
+    takes no single one, and gives no interval as soon as one resample has no value.
 
     Parameters
     ----------
