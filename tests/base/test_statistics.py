@@ -65,6 +65,15 @@ def test_calibration_error_weighs_bins_by_their_cases() -> None:
     assert expected_calibration_error(said, true, bins=2) == pytest.approx((3 * (1 / 3 - 0.2) + 2 * 0.3) / 5)
 
 
+@pytest.mark.parametrize("order", [np.arange(40), np.arange(40)[::-1], np.random.default_rng(0).permutation(40)])
+def test_calibration_error_of_equal_probabilities_does_not_hang_on_the_order_of_the_cases(order: np.ndarray) -> None:
+    """As of models in 8 bits, and of any that saturate: half of those of which it says 0.5 are positive."""
+    said, true = np.full(40, 0.5), np.repeat([0.0, 1.0], 20)
+    assert expected_calibration_error(said[order], true[order]) == pytest.approx(0, abs=1e-12)
+    said, true = np.repeat([0.25, 1.0], 20), np.tile([0.0, 0.0, 0.0, 1.0], 10)
+    assert expected_calibration_error(said[order], true[order]) == pytest.approx(0.75 / 2)
+
+
 def test_the_interval_is_scipys_bootstrap() -> None:
     values = np.random.default_rng(2).normal(3, 1, 80)
     interval = bootstrap_interval(lambda rows: float(values[rows].mean()), np.arange(80), np.random.default_rng(5))

@@ -75,11 +75,15 @@ def platt_scaling(score: DoubleArray, target: DoubleArray, *, least_slope: float
 def expected_calibration_error(probability: DoubleArray, truth: DoubleArray, bins: int = 10) -> float:
     """Mean |probability - frequency| over bins (Guo et al. 2017, eq. 3) of equal count (Nixon et al. 2019), 0..1.
 
-    `probability` and `truth` (N,), N ≥ 1; with fewer cases than bins, every case is a bin.
+    Cases with the same probability count with the frequency that all of them have, whichever bins they fall into: which
+    of them fall into which is nothing that was measured, and the order in which they were given changes nothing.
+    `probability` and `truth` (N,), N ≥ 1; with fewer cases than bins, every case is a bin. NaN where one of them is.
     """
+    _, same, count = np.unique(probability, return_inverse=True, return_counts=True)
+    frequency = (np.bincount(same, truth) / count)[same]
     order = np.argsort(probability, kind="stable")
     parts = np.array_split(order, min(bins, len(order)))
-    gaps = (len(part) * abs(probability[part].mean() - truth[part].mean()) for part in parts)
+    gaps = (len(part) * abs(probability[part].mean() - frequency[part].mean()) for part in parts)
     return float(sum(gaps) / len(order))
 
 
@@ -88,8 +92,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """The 95 % interval of a statistic: 2.5 % and 97.5 % quantiles over 1000 resamples (Efron 1979).
 
-    The same draws as `scipy.stats.bootstrap` makes, which knows no groups, takes no single one, and gives no interval
-    as soon as one resample has no value.
+    Of few groups it is too narrow, as every percentile bootstrap is, and of a single one it has no width at all: that
+    is no certainty, but that nothing varied. The same draws as `scipy.stats.bootstrap` makes, which knows no groups,
+    takes no single one, and gives no interval as soon as one resample has no value.
 
     Parameters
     ----------

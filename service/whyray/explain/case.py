@@ -147,8 +147,12 @@ class Case:
         if self._progress is not None:
             self._progress(done, total, self._words)
 
-    def chunks(self, count: int, *, gradient: bool = False) -> Iterator[slice]:
-        """Slices that cut `count` items into passes of the model's batch size: forward, or forward and back."""
+    def chunks(self, count: int, *, gradient: bool = False, parts: int = 1) -> Iterator[slice]:
+        """Slices that cut `count` items into passes of the model's batch size: forward, or forward and back.
+
+        At least `parts` passes, as long as there are as many items.
+        """
         step = self.model.session.gradient_batch_size if gradient else self.model.session.batch_size
+        step = max(1, min(step, count // parts))
         for start in range(0, count, step):
             yield slice(start, min(start + step, count))

@@ -102,18 +102,23 @@ class SmoothGrad(AttributionMap):
         rng = np.random.default_rng(p.seed)
         deviation = p.noise * float(case.x.max() - case.x.min())
         halves = np.zeros((2, len(case.targets), *case.x.shape[1:]))
-        for number, chunk in enumerate(case.chunks(p.samples, gradient=True)):
+        for chunk in case.chunks(p.samples, gradient=True):
             case.tell(chunk.start, p.samples)
             size = (chunk.stop - chunk.start, *case.x.shape[1:])
             noisy = case.x + deviation * rng.standard_normal(size).astype(np.float32)
-            halves[number % 2] += engine.gradients(noisy.astype(np.float32), case.targets, case.regions)[0].sum(axis=1)
+            gradients = engine.gradients(noisy.astype(np.float32), case.targets, case.regions)[0]
+            for half in range(2):  # by the number of the sample: where one pass holds all, there are halves too
+                halves[half] += gradients[:, (half - chunk.start) % 2 :: 2].sum(axis=1)
         case.tell(p.samples, p.samples)
-        parity = engine_parity(case, engine)
+        evidence = {"engine_parity": engine_parity(case, engine)}
         first, second = np.abs(halves).max(axis=2)
         maps = np.abs(halves.sum(axis=0) / p.samples).max(axis=1).astype(np.float32)
         return [
             Attribution(
-                heatmap, evidence={"engine_parity": parity, "split_half_dice": top_dice(first_half, second_half)}
+                heatmap,
+                evidence=evidence
+                if p.samples < 2
+                else {**evidence, "split_half_dice": top_dice(first_half, second_half)},
             )
             for heatmap, first_half, second_half in zip(maps, first, second, strict=True)
         ]

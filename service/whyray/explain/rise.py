@@ -61,17 +61,13 @@ class Rise(AttributionMap):
         family = ShiftedGrids(case.shape, p.cells)
         perturbed = PerturbedImage(case, family, case.x, filled(case.x, p.fill))
         rng = np.random.default_rng(p.seed)
-        drawn = (mask_numbers(family, p.keep, chunk.stop - chunk.start, rng) for chunk in case.chunks(p.masks))
+        drawn = (mask_numbers(family, p.keep, chunk.stop - chunk.start, rng) for chunk in case.chunks(p.masks, parts=2))
         running = (_RunningSums(case, perturbed.sums()), _RunningSums(case, perturbed.sums()))
         for number, (scores, masks) in enumerate(perturbed.scored(drawn, p.masks)):
             running[number % 2].add(scores, masks)
         halves = (running[0].sums(), running[1].sums())
         maps = (halves[0] + halves[1]).maps(p)
-        repeats = (
-            [top_dice(*pair) for pair in zip(halves[0].maps(p), halves[1].maps(p), strict=True)]
-            if halves[1].count
-            else [0.0] * len(maps)
-        )
+        repeats = [top_dice(*pair) for pair in zip(halves[0].maps(p), halves[1].maps(p), strict=True)]
         return [
             Attribution(heatmap.astype(np.float32), evidence={"split_half_dice": repeat})
             for heatmap, repeat in zip(maps, repeats, strict=True)

@@ -131,7 +131,10 @@ def stability(case: Case, heatmap: Heatmap, seed: int, *, affordable: int) -> It
     """
     cost = cost_of(heatmap) + 1
     axes = tuple(range(2, case.x.ndim))
-    inside = (slice(None),) * (len(axes) - 2) + (slice(1, -1),) * 2
+    # what came round by the shift is left out, where anything is left without it
+    inside = tuple(
+        slice(1, -1) if axis >= len(axes) - 2 and size > 2 else slice(None) for axis, size in enumerate(case.shape)
+    )
 
     def noisy() -> ExplainedImage:
         spread = float(case.x.max() - case.x.min())

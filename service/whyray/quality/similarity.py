@@ -7,17 +7,36 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import DoubleArray, FloatArray
 
+_LEAST = 3
+"""Places along an axis from which on a window fits."""
+
 
 def structural_similarity(first: FloatArray, second: FloatArray) -> float:
-    """SSIM (Wang et al. 2004), -1..1, of two maps each scaled to the range of the first; 2-D or 3-D."""
+    """SSIM (Wang et al. 2004), -1..1, of two maps each scaled to the range of the first; 2-D or 3-D.
+
+    An axis of fewer than three places has room for no window: the mean over it. NaN where a map has NaN.
+    """
     from skimage.metrics import structural_similarity as ssim
 
-    window = min(7, *(size - (size + 1) % 2 for size in first.shape))
     low, spread = float(first.min()), float(first.max() - first.min())
     if spread == 0:
         return 1.0 if np.array_equal(first, second) else 0.0
     scaled = [((heatmap - low) / spread).astype(np.float64) for heatmap in (first, second)]
-    return float(ssim(*scaled, win_size=window, data_range=1.0))
+    wide = [size for size in first.shape if size >= _LEAST]
+    if not wide:  # one window, which is all there is
+        return float(_of_a_window(*scaled))
+    window = min(7, *(size - (size + 1) % 2 for size in wide))
+    thin = [axis for axis, size in enumerate(first.shape) if size < _LEAST]
+    layers = [np.moveaxis(heatmap, thin, range(len(thin))).reshape(-1, *wide) for heatmap in scaled]
+    return float(np.mean([ssim(*pair, win_size=window, data_range=1.0) for pair in zip(*layers, strict=True)]))
+
+
+def _of_a_window(first: DoubleArray, second: DoubleArray) -> float:
+    """SSIM (Wang et al. 2004, eq. 13) with a data range of 1, of all places at once."""
+    (mean, other), steady, contrasting = (first.mean(), second.mean()), 0.01**2, 0.03**2
+    (own, shared), (_, its) = np.cov(first.ravel(), second.ravel())
+    alike = (2 * mean * other + steady) * (2 * shared + contrasting)
+    return float(alike / ((mean**2 + other**2 + steady) * (own + its + contrasting)))
 
 
 def rank_correlation(first: FloatArray, second: FloatArray) -> float:

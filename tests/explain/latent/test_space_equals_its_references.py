@@ -105,10 +105,11 @@ def test_trustworthiness_is_that_of_the_definition_in_venna_and_kaski(count: int
     assert max(local) <= 1
 
 
-def test_of_fewer_than_three_points_every_plane_is_trustworthy() -> None:
+def test_of_fewer_than_three_points_nothing_is_known_of_a_plane() -> None:
+    """No neighbourhood was compared: that it keeps all of them is nothing that was measured."""
     points = cloud(2, 5)
-    assert trustworthiness(points, points[:, :2]) == 1
-    assert local_trustworthiness(points[0], points[0, :2], points[1:], points[1:, :2]) == 1
+    assert trustworthiness(points, points[:, :2]) == 0
+    assert local_trustworthiness(points[0], points[0, :2], points[1:], points[1:, :2]) == 0
 
 
 def test_a_plane_that_mixes_points_up_is_not_trustworthy_and_the_space_itself_is() -> None:
@@ -123,6 +124,20 @@ def test_a_percentile_is_the_share_of_what_is_nearer() -> None:
     assert percentile(-1, usual) == 0
     assert percentile(4.5, usual) == 50
     assert percentile(99, usual) == 100
+
+
+def test_a_distance_that_is_no_number_is_not_nearer_than_all_others() -> None:
+    usual = np.arange(10, dtype=np.float32)
+    assert math.isnan(percentile(math.nan, usual))
+    assert math.isnan(percentile(4.5, np.append(usual, np.float32("nan"))))
+    assert math.isnan(percentile(4.5, usual[:0]))
+    assert percentile(math.inf, usual) == 100
+
+
+def test_a_place_that_is_none_has_no_trustworthy_neighbourhood() -> None:
+    two = np.ones((2, 3), np.float32)
+    nowhere = np.full(2, np.nan, np.float32)
+    assert math.isnan(local_trustworthiness(two[0], nowhere, np.ones((9, 3)), np.ones((9, 2))))
 
 
 def test_a_new_case_is_placed_among_its_neighbours_and_the_error_of_that_is_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from inference import nets
 from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError
 from whyray.explain import NOTHING, Case, UnitReport, explain, explainable, explained_image, method_named, why_not
 from whyray.explain.units import contributions, layer_named
+from whyray.explain.units.artefact import LEVELS, Units
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import UnitImage, UnitSurveyOptions, survey_units
 from whyray.packages import write_artefact
@@ -85,6 +87,19 @@ def test_ablation_is_the_change_with_the_unit_at_its_mean(model: Model, image: n
     mean = np.mean([model.session.run(reference.x).features[0, 0] for reference in detectors.references()])
     assert unit.ablation == pytest.approx(-(unit.contribution - float(detectors.HEAD[0, 0]) * mean), abs=1e-4)
     assert abs(unit.ablation) > 0.1
+
+
+def test_what_is_the_same_in_many_references_is_not_below_itself() -> None:
+    """A unit behind a ReLU that is silent in six of ten references, as it is here, is not stronger than these."""
+    references = np.concatenate([np.zeros(60), np.linspace(0.1, 1, 40)])
+    quantiles = np.quantile(references, LEVELS)[None].astype(np.float32)
+    artefact: Any = None
+    units = Units(artefact, "layer", np.zeros(1), quantiles, (), np.array([-1], np.int16), np.zeros(1, np.float32))
+    assert units.percentile(0, 0.0) == 0
+    assert units.percentile(0, 0.1) == pytest.approx(60, abs=2.5)
+    assert units.percentile(0, 0.55) == pytest.approx(80, abs=2.5)
+    assert units.percentile(0, 1.5) == 100
+    assert np.isnan(units.percentile(0, float("nan")))
 
 
 def test_percentiles_lie_between_the_references(model: Model) -> None:

@@ -110,7 +110,12 @@ def unit(vectors: FloatArray) -> FloatArray:
 
 
 def percentile(value: float, usual: FloatArray) -> float:
-    """0..100: the share of `usual` distances (M,) that are smaller than `value`."""
+    """0..100: the share of `usual` distances (M,) that are smaller than `value`.
+
+    NaN where one of them is none or there are none: smaller than nothing would be nearer than all, and never unusual.
+    """
+    if not len(usual) or np.isnan(value) or np.isnan(usual).any():
+        return float("nan")
     return float(100 * np.mean(usual < value))
 
 

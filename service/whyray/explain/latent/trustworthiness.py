@@ -15,12 +15,15 @@ ENOUGH = 0.9
 
 
 def trustworthiness(space: FloatArray, plane: FloatArray, *, neighbours: int = NEIGHBOURS) -> float:
-    """0..1, of (N, D) against (N, 2), both with Euclidean distances; 1: all plane neighbours are neighbours indeed."""
+    """0..1, of (N, D) against (N, 2), both with Euclidean distances; 1: all plane neighbours are neighbours indeed.
+
+    0 of fewer than three points, whose neighbours tell nothing.
+    """
     # not with this module: a worker asks for one case's own neighbourhood alone
     from sklearn.manifold import trustworthiness as of_all
 
     k = min(neighbours, (len(space) - 1) // 2)
-    return float(of_all(space.astype(np.float64), plane.astype(np.float64), n_neighbors=k)) if k >= 1 else 1.0
+    return float(of_all(space.astype(np.float64), plane.astype(np.float64), n_neighbors=k)) if k >= 1 else 0.0
 
 
 def local_trustworthiness(
@@ -28,7 +31,7 @@ def local_trustworthiness(
 ) -> float:
     """0..1: the same of one case's own neighbourhood, which scikit-learn does not give.
 
-    The mean of it over all points, each against all others, is their `trustworthiness`.
+    The mean of it over all points, each against all others, is their `trustworthiness`. NaN where a place is none.
 
     Parameters
     ----------
@@ -39,9 +42,12 @@ def local_trustworthiness(
     """
     k = min(neighbours, len(space) // 2)
     if k < 1:
-        return 1.0
-    rank = 1 + np.argsort(np.argsort(_distances(space, vector)))
-    shown = np.argsort(_distances(plane, place))[:k]
+        return 0.0
+    apart, away = _distances(space, vector), _distances(plane, place)
+    if np.isnan(apart).any() or np.isnan(away).any():
+        return float("nan")
+    rank = 1 + np.argsort(np.argsort(apart))
+    shown = np.argsort(away)[:k]
     worst = k * (2 * (len(space) + 1) - 3 * k - 1) / 2
     return float(1 - np.maximum(rank[shown] - k, 0).sum() / worst)
 

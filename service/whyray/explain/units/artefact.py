@@ -51,11 +51,19 @@ class Units:
     iou: FloatArray
 
     def percentile(self, unit: int, activation: float) -> float:
-        """0..100: the share of references whose mean activation of the unit is below."""
-        levels = np.asarray(LEVELS, np.float64)
+        """0..100: the share of references whose mean activation of the unit is below.
+
+        Many may have the same, such as nothing in a unit behind a ReLU: they are not below one that has it too.
+        """
         known = self.quantiles[unit].astype(np.float64)
-        below = float(np.interp(activation, known, levels, left=0.0, right=1.0))
-        return 100 * below
+        place = int(np.searchsorted(known, activation))
+        if np.isnan(activation):
+            return float("nan")
+        if place in (0, len(known)):
+            return 100.0 if place else 0.0
+        low, high = known[place - 1], known[place]
+        share = (activation - low) / (high - low)
+        return float(100 * (LEVELS[place - 1] + share * (LEVELS[place] - LEVELS[place - 1])))
 
     def concept_of(self, unit: int) -> tuple[str | None, float | None]:
         """The concept that the unit detects by network dissection, and its IoU; None for none."""
