@@ -1,4 +1,4 @@
-"""A network that nobody onboarded is asked whether its weights hold anything that was learned."""
+"""A network is asked whether its weights hold anything that was learned, onboarded or not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from planted import BRIGHT, planted_package
 from whyray.explain import Heatmap, explain
 from whyray.inference import Model, RuntimeOptions, load_package
-from whyray.packages import write_artefact
+from whyray.packages import BUNDLED, write_artefact
 from whyray.quality import Grade, assess, learned_weights
 from whyray.quality.known_answers import KIND, known_answers
 from whyray.quality.learned_weights import NAME, apart_from_chance, weights_that_learned
@@ -202,8 +202,15 @@ def test_the_map_of_a_network_that_learned_nothing_is_withheld(tmp_path: Path) -
     assert grades["drawn"] == (Grade.RED, True)
 
 
-def test_known_answers_tell_more_so_that_the_weights_are_not_asked(tmp_path: Path) -> None:
+def test_a_network_that_was_onboarded_untrained_is_no_better_for_it(tmp_path: Path) -> None:
+    """Its known answers are those of the network as it is, and nobody looked at its weights any more."""
     path = package(tmp_path, drawn(*SQUARE))
     model = load_package(path, options=CPU)
     write_artefact(path / "onboarding" / f"{KIND}.npz", *known_answers(model, made=date(2026, 1, 1)))
-    assert share(path) is None
+    assert share(path) == (1.0, Grade.RED)
+
+
+@pytest.mark.parametrize("folder", sorted(BUNDLED.glob("*/*")), ids=lambda folder: folder.parent.name)
+def test_no_bundled_package_is_graded_worse_for_its_weights(folder: Path) -> None:
+    model = load_package(folder, options=CPU)
+    assert {measured.grade for measured in weights_that_learned(model)} <= {Grade.GREEN}

@@ -6,6 +6,7 @@ from whyray.quality.budget import Budget
 from whyray.quality.card import QUESTIONS, Aspect, Grade, Measurement, QualityCard, worst_of
 from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
+from whyray.quality.learned_weights import weights_that_learned
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 from whyray.quality.record import NO_RECORD, RECORD
 from whyray.quality.region import salient_from, salient_region
@@ -52,5 +53,6 @@ __all__ = [
     "salient_from",
     "salient_region",
     "units",
+    "weights_that_learned",
     "worst_of",
 ]

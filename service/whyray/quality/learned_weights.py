@@ -1,8 +1,10 @@
-"""Whether a network that nobody onboarded has learned anything, by its weights alone: learning makes filters alike.
+"""Whether a network has learned anything, by its weights alone: learning makes filters alike.
 
 Weights that were drawn, or shuffled, have rows that are no more correlated than chance has it; a layer that learned
 has rows that are, or that avoid each other. It needs no image and no label, and tells a network that lost its weights
-(a checkpoint that was not loaded, tensors in a wrong order) from one that did not, whatever its answers look like.
+(a checkpoint that was not loaded, tensors in a wrong order) from one that did not, whatever its answers look like, and
+whether or not somebody onboarded it so: known answers tell that a network is the one that was onboarded, not that it
+had learned anything by then.
 It can't tell a layer that lost what it learned from one that hardly moved from what was drawn.
 """
 
@@ -14,11 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.base.errors import PackageError
 from whyray.inference import Model
-from whyray.packages import find_artefact
 from whyray.quality.card import Grade, Measurement
-from whyray.quality.known_answers import KIND
 from whyray.quality.weight_matrices import weight_matrices
 
 NAME = "weights that learned nothing"
@@ -39,19 +38,14 @@ _SOURCE = "after Martin, Peng and Mahoney 2021 (against the same, shuffled); law
 def weights_that_learned(model: Model) -> list[Measurement]:
     """The share of weights that lie in layers which are as random as if they had been drawn or shuffled.
 
-    Red above MOST_RANDOM, amber above 0. Nothing of a package with known answers, which tell more and
-    cost less, and nothing where no layer is large enough to be told. No forward pass; made once for a loaded model.
+    Red above MOST_RANDOM, amber above 0. Nothing where no layer is large enough to be told. No forward pass; made once
+    for a loaded model.
     """
     measured: list[Measurement] = model.once((NAME, "measured"), lambda: _measured(model))
     return measured
 
 
 def _measured(model: Model) -> list[Measurement]:
-    try:
-        if find_artefact(model, KIND) is not None:
-            return []
-    except PackageError:  # known answers of another graph: answers_as_known says so
-        return []
     matrices = weight_matrices(model.network.graph.proto.graph, model.network.logits_name, LEAST_WEIGHTS)
     told = [(weights.size, apart) for weights in matrices if (apart := apart_from_chance(weights)) is not None]
     if not told:
