@@ -24,7 +24,7 @@ from whyray.catalog import Catalog, jobs, known_series, sqlite_url, studies
 from whyray.catalog.studies import Received
 from whyray.config import Config, load_config
 from whyray.inference import load_package
-from whyray.jobs.worker import Tools
+from whyray.jobs.worker import JobContext
 from whyray.results import load_templates
 from whyray.storage import FolderStorage
 
@@ -123,10 +123,10 @@ class Site:
             expected=ExpectedCounts(lambda *_: expected, at_once),
         )
 
-    def tools(self) -> Tools:
+    def job_context(self) -> JobContext:
         """What a worker of this site works with."""
         packages = self.folder / "packages"
-        return Tools(
+        return JobContext(
             catalog=self.catalog,
             storage=self.storage,
             config=lambda: self.config,

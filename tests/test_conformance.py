@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 from results.answers import answer_about
 from results.sources import image_named
-from results.test_told import told_about
+from results.test_typed_explanations import typed_answer
 from whyray.intake import refusals
 from whyray.results import EVERY_KIND, build_results, load_templates
 from whyray_docs.conformance import network_tables, object_tables, refused, storage_classes, with_tables
@@ -27,7 +27,7 @@ def made() -> dict[str, list[Dataset]]:
         for result in build_results(answer_about(image_named(name)), EVERY_KIND, load_templates()):
             by_kind[result.kind].append(result.dataset)
     by_kind["cine"] += [
-        result.dataset for result in build_results(told_about("latent-shift"), ["cine"], load_templates())
+        result.dataset for result in build_results(typed_answer("latent-shift"), ["cine"], load_templates())
     ]
     shipped = load_templates()
     volume = shipped.layout.volume.model_copy(update={"pages": "multiframe"})

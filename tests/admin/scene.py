@@ -71,7 +71,7 @@ def _findings() -> list[dict[str, Any]]:
         refused = {"similar-cases": Refusal("missing", "no reference index")} if name == "Cardiomegaly" else {}
         made.append(
             Finding(
-                TargetSpec(name=name), grade is not None, _PROBABILITIES[name], maps=maps, told=told, refused=refused
+                TargetSpec(name=name), grade is not None, _PROBABILITIES[name], maps=maps, typed=told, refused=refused
             )
         )
     package = PackageIdentity("cxr-findings", "1.0.0", "Chest", "WhyRay", "multi-label", "ab" * 32)

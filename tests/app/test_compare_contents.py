@@ -69,14 +69,14 @@ def test_a_corrected_study_is_used_without_asking_and_its_routes_run_anew(site: 
     router, compare = site.router(), comparer(site)
     assert router.step() == 1
     (first,) = site.jobs()
-    assert run_job(first.id, "worker", site.tools()) is JobState.DONE
+    assert run_job(first.id, "worker", site.job_context()) is JobState.DONE
     site.receive([of_another_patient(film(1))])
     assert (compare.step(), router.step()) == (1, 0)  # half a study is nothing that is beyond doubt
     site.receive([of_another_patient(film(2))])
     assert (compare.step(), router.step()) == (1, 1)
     first, second = site.jobs()
     assert (first.state, second.state, second.revision) == (JobState.SUPERSEDED, JobState.QUEUED, 2)
-    assert run_job(second.id, "worker", site.tools()) is JobState.DONE
+    assert run_job(second.id, "worker", site.job_context()) is JobState.DONE
     with site.catalog.read() as session:
         rows = session.scalars(select(ResultRow).order_by(ResultRow.id)).all()
         for row in rows:
@@ -296,7 +296,7 @@ def test_a_job_that_waits_for_a_worker_is_not_run_on_the_former_patient(site: Si
     (queued,) = site.jobs()
     site.receive([of_another_patient(film())])
     comparer(site).step()
-    assert run_job(queued.id, "worker", site.tools()) is None
+    assert run_job(queued.id, "worker", site.job_context()) is None
     assert router.step() == 1
     with site.catalog.read() as session:
         states = [job.state for job in session.scalars(select(Job).order_by(Job.revision))]

@@ -32,7 +32,7 @@ def test_results_of_every_kind_reach_a_pacs_and_pages_as_small_as_it_takes_them(
     site.configure(destinations={"pacs": destination}, routes=[route])
     site.receive([film(1)])
     site.router().step()
-    assert run_job(site.jobs()[-1].id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(site.jobs()[-1].id, "worker-1", site.job_context()) is JobState.DONE
 
     stop = threading.Event()
     role = threading.Thread(target=run_delivery, args=(site.folder / "whyray.yaml", stop))

@@ -52,7 +52,7 @@ def test_a_study_is_received_answered_and_delivered_out_of_an_object_store(site:
     assert bucket.get(instance.key) is not None
     remote.router().step()
     (job,) = remote.jobs()
-    assert run_job(job.id, "worker-1", remote.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", remote.job_context()) is JobState.DONE
     assert storage.copied == 1, "of its one image the job had one copy, open as long as its pixels and digest are read"
 
     results = {row.sop_instance_uid: row for row in _rows(remote, ResultRow)}
@@ -81,7 +81,7 @@ def test_a_study_is_received_answered_and_delivered_out_of_an_encrypted_folder(s
     _receive(sealed, source)
     sealed.router().step()
     (job,) = sealed.jobs()
-    assert run_job(job.id, "worker-1", sealed.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", sealed.job_context()) is JobState.DONE
     results = _rows(sealed, ResultRow)
     delivered = _delivered(sealed)
     assert delivered.keys() == {row.sop_instance_uid for row in results}

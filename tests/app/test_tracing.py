@@ -99,8 +99,8 @@ def test_worker_and_delivery_write_one_trace_a_job_and_nothing_of_the_patient(
     site.router().step()
     (job,) = site.jobs()
     traces = Traces(site.config, "worker")
-    tools = replace(site.tools(), traced=partial(traces.of_job, site.catalog))
-    assert run_job(job.id, "worker-1", tools) is JobState.DONE
+    job_context = replace(site.job_context(), traced=partial(traces.of_job, site.catalog))
+    assert run_job(job.id, "worker-1", job_context) is JobState.DONE
     traces.close()
     worked = collector.spans()
     (whole,) = [span for span in worked if not span.parent_span_id]

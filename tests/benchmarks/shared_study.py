@@ -28,7 +28,7 @@ from whyray.catalog import Catalog, JobState, jobs, sqlite_url
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.inference.network_session import NetworkSession
 from whyray.jobs.kept_study import KeptStudy
-from whyray.jobs.worker import Tools, run_job
+from whyray.jobs.worker import JobContext, run_job
 from whyray.results import load_templates
 from whyray.storage import FolderStorage
 
@@ -89,8 +89,8 @@ def main() -> None:
         for turn in range(2 * asked.runs + 1):
             keeps = turn % 2 == 0
             studies = KeptStudy(site.storage)
-            tools: Tools = replace(
-                site.tools(),
+            job_context: JobContext = replace(
+                site.job_context(),
                 model=lambda reference: model(reference.split("@")[0] + "@1.0.0"),
                 templates=lambda: templates,
                 rng=random.Random(0),
@@ -101,7 +101,7 @@ def main() -> None:
                 if job.state is JobState.DONE:
                     with site.catalog.begin() as session:
                         jobs.retry(session, job.id, site.clock(), actor="benchmark")
-                if run_job(job.id, "worker-1", tools) is not JobState.DONE:
+                if run_job(job.id, "worker-1", job_context) is not JobState.DONE:
                     (failed,) = [candidate for candidate in site.jobs() if candidate.id == job.id]
                     sys.exit(f"{job.package}: {failed.error_code}: {failed.error_message}")
             if turn:  # the first loads the models

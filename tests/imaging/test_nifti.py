@@ -135,7 +135,7 @@ def test_slices_are_turned_as_a_reader_expects_them(codes: str, row: str, column
 def test_whole_numbers_come_as_they_are(values: np.ndarray, tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii", values)
     wrapped = wrap_nifti(path, "CT")
-    assert "rounded" not in wrapped.told
+    assert "rounded" not in wrapped.remarks
     assert_same_place_and_values(read_images(wrapped.instances).or_raise()[0], path)
 
 
@@ -153,7 +153,7 @@ def test_fractions_are_rounded_by_a_step_that_is_told(tmp_path: Path) -> None:
     wrapped = wrap_nifti(path, "MR")
     (image,) = read_images(wrapped.instances).or_raise()
     step = float(np.ptp(values)) / 65535
-    assert f"rounded to steps of {step:.3g}" in wrapped.told
+    assert f"rounded to steps of {step:.3g}" in wrapped.remarks
     np.testing.assert_allclose(np.sort(image.modality, axis=None), np.sort(values, axis=None), atol=0.51 * step)
 
 
@@ -235,5 +235,5 @@ def test_two_affines_that_contradict_each_other_are_told(tmp_path: Path) -> None
     image.set_sform(PLAIN, 1)
     image.set_qform(np.diag([0.7, 0.8, 2.5, 1]), 1)
     nibabel.save(image, tmp_path / "a.nii")
-    assert "placed by its sform (scanner), which its qform contradicts" in wrap_nifti(tmp_path / "a.nii", "CT").told
-    assert "contradicts" not in wrap_nifti(save(tmp_path / "b.nii", by="both"), "CT").told
+    assert "placed by its sform (scanner), which its qform contradicts" in wrap_nifti(tmp_path / "a.nii", "CT").remarks
+    assert "contradicts" not in wrap_nifti(save(tmp_path / "b.nii", by="both"), "CT").remarks

@@ -59,7 +59,7 @@ def test_a_segmentation_in_the_study_is_the_anatomy_that_a_map_is_told_by(site: 
     site.receive([image, outlines(image)])
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE
     (job,) = site.jobs()
     by_name = shares(job.findings[0])
     assert set(by_name) == {"heart", "lung"}
@@ -74,7 +74,7 @@ def test_segmentations_that_whyray_made_are_no_anatomy(site: Site) -> None:
     site.receive([outlines(image)], own=True)
     site.router().step()
     (job,) = site.jobs()
-    run_job(job.id, "worker-1", site.tools())
+    run_job(job.id, "worker-1", site.job_context())
     (job,) = site.jobs()
     assert job.findings[0]["typed_explanations"] == []
     assert "region-shares" in job.findings[0]["refused"]

@@ -53,7 +53,7 @@ def test_a_cine_is_outlined_on_its_frames_under_the_shutter_and_the_window_that_
     )
     site.receive([run(sop_class)])
     site.router().step()
-    assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.DONE, site.jobs()[0].error_message
+    assert run_job(site.jobs()[0].id, "worker-1", site.job_context()) is JobState.DONE, site.jobs()[0].error_message
     made = {}
     with site.catalog.read() as session:
         for row in session.scalars(select(ResultRow)):

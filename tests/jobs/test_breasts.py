@@ -30,7 +30,7 @@ def results_of(site: Site, instances: Sequence[Dataset], *, volume: bool = False
     site.receive(instances)
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE, site.jobs()[0].error_message
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE, site.jobs()[0].error_message
     made: dict[str, list[Dataset]] = {}
     with site.catalog.read() as session:
         for row in session.scalars(select(ResultRow)):

@@ -45,7 +45,7 @@ def run(
     site.receive(made)
     site.router().step()
     (job,) = site.jobs()
-    state = run_job(job.id, "worker-1", site.tools())
+    state = run_job(job.id, "worker-1", site.job_context())
     return site.jobs()[0], state
 
 

@@ -42,7 +42,7 @@ def clips(site: Site) -> Site:
 def finished(site: Site, instances: list[Dataset]) -> jobs.Job:
     site.receive(instances)
     site.router().step()
-    assert run_job(site.jobs()[-1].id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(site.jobs()[-1].id, "worker-1", site.job_context()) is JobState.DONE
     return site.jobs()[-1]
 
 

@@ -23,7 +23,7 @@ from whyray.imaging import Refusal
 from whyray.inference import Model, load_package
 from whyray.jobs import kept_study, worker
 from whyray.jobs.kept_study import KeptStudy
-from whyray.jobs.worker import Tools, run_job
+from whyray.jobs.worker import JobContext, run_job
 
 PACKAGES = ("planted@1", "second@1", "third@1")
 
@@ -41,8 +41,8 @@ class Process:
             self._loaded[reference] = load_package(reference, search=[folder], load=self.model)
         return self._loaded[reference]
 
-    def tools(self, *, keeps: bool = True) -> Tools:
-        return replace(self.site.tools(), model=self.model, studies=self.studies if keeps else None)
+    def job_context(self, *, keeps: bool = True) -> JobContext:
+        return replace(self.site.job_context(), model=self.model, studies=self.studies if keeps else None)
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ def queued(site: Site, number: int = 1) -> list[str]:
     return [job.id for job in site.jobs() if job.id not in before]
 
 
-def done(job_id: str, tools: Tools) -> None:
-    assert run_job(job_id, "worker-1", tools) is JobState.DONE
+def done(job_id: str, job_context: JobContext) -> None:
+    assert run_job(job_id, "worker-1", job_context) is JobState.DONE
 
 
 def test_three_packages_of_a_study_decode_it_once_and_find_its_anatomy_once(process: Process) -> None:
     for job_id in queued(process.site):
-        done(job_id, process.tools())
+        done(job_id, process.job_context())
     assert process.studies.reads == 1
     anatomy = process.model("planted-anatomy@1").session
     runs = kept_runs_of(process)
@@ -106,13 +106,13 @@ def test_what_jobs_share_changes_no_byte_of_their_results(process: Process, monk
     monkeypatch.setattr(worker, "encode", kept)
     job_ids = queued(process.site)
     for job_id in job_ids:
-        done(job_id, Process(process.site).tools(keeps=False))
+        done(job_id, Process(process.site).job_context(keeps=False))
     alone, shared = dict(made), Process(process.site)
     made.clear()
     for job_id in job_ids:
         with process.site.catalog.begin() as session:
             jobs.retry(session, job_id, process.site.clock(), actor="admin")
-        done(job_id, shared.tools())
+        done(job_id, shared.job_context())
     assert shared.studies.reads == 1
     assert len(alone) > 9
     assert made == alone
@@ -122,7 +122,7 @@ def test_a_job_makes_the_same_in_a_process_that_has_done_it_before(process: Proc
     """What was measured once for a loaded model was the first job's cost, and so in its UIDs and no other's."""
     (job_id, *_) = queued(process.site)
     for _ in range(2):
-        done(job_id, process.tools(keeps=False))
+        done(job_id, process.job_context(keeps=False))
         with process.site.catalog.begin() as session:
             jobs.retry(session, job_id, process.site.clock(), actor="admin")
     with process.site.catalog.read() as session:
@@ -133,25 +133,25 @@ def test_a_job_makes_the_same_in_a_process_that_has_done_it_before(process: Proc
 def test_a_study_is_kept_until_another_one_comes(process: Process) -> None:
     first, second = queued(process.site, 1), queued(process.site, 2)
     for job_id in (first[0], second[0], first[1], first[2]):
-        done(job_id, process.tools())
+        done(job_id, process.job_context())
     assert process.studies.reads == 3
 
 
 def test_a_study_that_got_more_instances_is_read_anew(process: Process) -> None:
     first, *_ = queued(process.site)
-    done(first, process.tools())
+    done(first, process.job_context())
     process.site.receive([film(7, study="study 1", series="series 1")])
     process.site.clock.tick(3600)
     process.site.router().step()
     again = [job.id for job in process.site.jobs() if job.revision == 2]
-    done(again[0], process.tools())
+    done(again[0], process.job_context())
     assert process.studies.reads == 2
 
 
 def test_no_study_is_kept_where_memory_is_short(process: Process) -> None:
     process.studies.memory_left = lambda: 1 << 10
     for job_id in queued(process.site):
-        done(job_id, process.tools())
+        done(job_id, process.job_context())
     assert process.studies.reads == 3
     assert process.studies._study is None
 
@@ -160,7 +160,7 @@ def test_a_study_is_not_kept_for_longer_than_jobs_of_it_may_come(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept_study, "KEPT_FOR", 0.0)
-    done(queued(process.site)[0], process.tools())
+    done(queued(process.site)[0], process.job_context())
     until(lambda: process.studies._study is None, what="the study's end")
 
 
@@ -170,8 +170,8 @@ def test_a_job_that_fails_leaves_nothing_of_its_study(process: Process) -> None:
     with pytest.raises(ModelOutputError), process.studies.images(keys):
         raise ModelOutputError("it answered with NaN")
     assert process.studies._study is None
-    done(first, process.tools())
-    done(second, process.tools())
+    done(first, process.job_context())
+    done(second, process.job_context())
     assert process.studies.reads == 2
 
 
@@ -203,9 +203,9 @@ def test_a_study_of_which_something_could_not_be_read_is_read_anew(
     reading = kept_study.read_images
     with monkeypatch.context() as patched:
         patched.setattr(kept_study, "read_images", lambda *given: replace(reading(*given), refusals=(refused,)))
-        done(first, process.tools())
+        done(first, process.job_context())
     assert process.studies._study is None
-    done(second, process.tools())
+    done(second, process.job_context())
     assert process.studies.reads == 2
 
 

@@ -222,7 +222,7 @@ def test_a_job_abandoned_by_its_worker_gets_a_new_message_and_finishes(site: Sit
     site.clock.tick(jobs.LEASE.total_seconds() + 1)
     assert schedule.dispatch() == 1
     assert schedule.dispatch() == 0
-    assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-2", site.job_context()) is JobState.DONE
 
 
 def test_what_was_kept_long_enough_goes_with_its_bytes_and_what_failed_stays(
@@ -235,12 +235,12 @@ def test_what_was_kept_long_enough_goes_with_its_bytes_and_what_failed_stays(
     schedule = schedule_of(site, shared_redis.socket_url)
     site.receive([film(1)])
     schedule.router.step()
-    run_job(site.jobs()[0].id, "worker-1", site.tools())
+    run_job(site.jobs()[0].id, "worker-1", site.job_context())
     bad = film(2, study="bad", series="bad")
     del bad.PixelData
     site.receive([bad])
     schedule.router.step()
-    run_job(site.jobs()[1].id, "worker-1", site.tools())
+    run_job(site.jobs()[1].id, "worker-1", site.job_context())
     with site.catalog.begin() as session:
         for delivery in session.scalars(select(Delivery)):
             delivery.state = DeliveryState.SENT

@@ -34,7 +34,7 @@ def a_delivered_study(site: Site) -> str:
     """Received, worked on and sent; its UID."""
     uid = site.receive([film(1)])
     site.router().step()
-    run_job(site.jobs()[0].id, "worker-1", site.tools())
+    run_job(site.jobs()[0].id, "worker-1", site.job_context())
     deliver(site)
     return uid
 
@@ -170,7 +170,7 @@ def test_a_job_that_is_retried_after_its_instances_went_says_so(site: Site) -> N
     retention.step()
     with site.catalog.begin() as session:
         jobs.retry(session, site.jobs()[0].id, site.clock(), actor="ada")
-    assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(site.jobs()[0].id, "worker-1", site.job_context()) is JobState.FAILED
     assert "are no longer in the catalog" in (site.jobs()[0].error_message or "")
 
 
@@ -227,7 +227,7 @@ def test_a_series_that_comes_after_others_were_removed_is_answered_beside_their_
     site.receive([film(2, series="lateral", view="LL")])
     assert site.router().step() == 1
     first, second = site.jobs()
-    run_job(second.id, "worker-1", site.tools())
+    run_job(second.id, "worker-1", site.job_context())
     with site.catalog.read() as session:
         assert jobs.get(session, first.id).state is JobState.DONE
         assert not any(session.scalars(select(ResultRow.superseded)))

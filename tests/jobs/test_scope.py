@@ -52,7 +52,7 @@ def inverted(number: int = 1, **options: object) -> Dataset:
 def worked(site: Site, image: Dataset) -> Job:
     site.receive([image])
     site.router().step()
-    assert run_job(site.jobs()[-1].id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(site.jobs()[-1].id, "worker-1", site.job_context()) is JobState.DONE
     with site.catalog.read() as session:
         job = session.scalars(select(Job)).one()
         _ = job.study, [result.deliveries for result in job.results]
@@ -341,7 +341,7 @@ def worked_on(site: Site, images: list[Dataset]) -> Job:
     site.clock.tick(1)
     site.receive(images)
     site.router().step()
-    run_job(site.jobs()[-1].id, "worker-1", site.tools())
+    run_job(site.jobs()[-1].id, "worker-1", site.job_context())
     return site.jobs()[-1]
 
 
@@ -384,7 +384,7 @@ def test_results_of_no_statement_are_the_same_bytes_each_time(demanding: Site) -
         from whyray.catalog import jobs
 
         jobs.retry(session, demanding.jobs()[0].id, demanding.clock(), actor="admin")
-    assert run_job(demanding.jobs()[0].id, "worker-2", demanding.tools()) is JobState.DONE
+    assert run_job(demanding.jobs()[0].id, "worker-2", demanding.job_context()) is JobState.DONE
     with demanding.catalog.read() as session:
         assert {result.sop_instance_uid: result.sha256 for result in session.scalars(select(ResultRow))} == first
 

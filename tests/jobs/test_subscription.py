@@ -43,10 +43,10 @@ def server_and_url(
 def test_a_message_is_told_and_so_is_silence(server_and_url: tuple[RedisServer, str]) -> None:
     _, url = server_and_url
     with subscribed(url, "channel", patience=5) as subscription, broker(url) as client:
-        assert not subscription.told(within=0.01)  # the broker answered that it is there
+        assert not subscription.wait(within=0.01)  # the broker answered that it is there
         assert client.publish("channel", b"") == 1
-        assert subscription.told(within=5)
-        assert not subscription.told(within=0.01)
+        assert subscription.wait(within=5)
+        assert not subscription.wait(within=0.01)
 
 
 def test_a_message_that_comes_with_the_confirmation_is_told_and_an_empty_password_is_none() -> None:
@@ -66,7 +66,7 @@ def test_a_message_that_comes_with_the_confirmation_is_told_and_an_empty_passwor
         broker.start()
         url = f"redis://:@127.0.0.1:{server.getsockname()[1]}"
         with subscribed(url, "channel", patience=5) as subscription:
-            assert subscription.told(within=0), "what came with the confirmation is not lost"
+            assert subscription.wait(within=0), "what came with the confirmation is not lost"
         broker.join(30)
     assert b"AUTH" not in sent[0]
 
@@ -77,7 +77,7 @@ def test_a_descriptor_above_those_that_select_takes_is_listened_to() -> None:
     here.close()
     with socket.socket(fileno=high) as connection, peer:
         peer.sendall(b"said")
-        assert SocketSubscription(connection, 5).told(within=5)
+        assert SocketSubscription(connection, 5).wait(within=5)
 
 
 def test_a_broker_that_goes_is_an_error_even_if_it_is_back_at_once(server_and_url: tuple[RedisServer, str]) -> None:
@@ -86,7 +86,7 @@ def test_a_broker_that_goes_is_an_error_even_if_it_is_back_at_once(server_and_ur
         server.kill()
         server.start()
         with pytest.raises(OSError):
-            subscription.told(within=5)
+            subscription.wait(within=5)
     server.kill()
     with pytest.raises(OSError), subscribed(url, "channel", patience=5):
         pass
@@ -100,7 +100,7 @@ def test_a_broker_that_holds_the_connection_and_answers_nothing_is_an_error(
         with redis.from_url(server.url) as client:
             client.client_pause(600_000)
         with pytest.raises(OSError):
-            subscription.told(within=0.01)
+            subscription.wait(within=0.01)
     with pytest.raises(OSError), subscribed(url, "channel", patience=0.2):
         pass
 
@@ -114,7 +114,7 @@ def test_passwords_are_told_and_a_wrong_one_is_refused(options: str, redis_serve
     address = server.url.removeprefix("redis://") + options
     for right in ("redis://:p%40ss@", "redis://al%2Fice:s%2Fcret@"):
         with subscribed(right + address, "channel", patience=5) as subscription:
-            assert not subscription.told(within=0.01)
+            assert not subscription.wait(within=0.01)
     for wrong in ("redis://", "redis://:other@"):
         with pytest.raises(ConnectionRefusedError), subscribed(wrong + address, "channel", patience=5):
             pass

@@ -51,7 +51,7 @@ def done_job(site: Site, study: list[Dataset]) -> str:
     site.receive(study)
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE
     return job.id
 
 

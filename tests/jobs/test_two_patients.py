@@ -31,7 +31,7 @@ def late(site: Site, *instances: Dataset) -> Job:
     site.receive(instances)
     site.router().step()
     job = site.jobs()[-1]
-    run_job(job.id, "worker-1", site.tools())
+    run_job(job.id, "worker-1", site.job_context())
     return site.jobs()[-1]
 
 
@@ -39,7 +39,7 @@ def answered(site: Site, *instances: Dataset) -> Job:
     site.receive(instances)
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE
     return job
 
 
@@ -93,7 +93,7 @@ def test_it_is_noticed_across_series_and_of_images_that_give_no_picture(
     site.receive([film(1), changed(film(2))])
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.FAILED
     assert site.jobs()[0].error_code == "PatientMismatch"
 
 
@@ -104,7 +104,7 @@ def test_a_segmentation_of_another_patient_is_not_taken_for_the_anatomy_of_this_
     site.receive([film(1), segmentation])
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.FAILED
     assert site.jobs()[0].error_code == "PatientMismatch"
 
 
@@ -122,7 +122,7 @@ def test_the_corrected_images_are_processed_when_they_come_again(site: Site) -> 
         contents.use_newest(session, str(film(2).StudyInstanceUID), site.clock(), actor="admin", anyway=True)
     site.router().step()
     job = site.jobs()[-1]
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE
     assert job.revision == 3
 
 

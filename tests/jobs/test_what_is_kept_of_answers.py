@@ -26,13 +26,13 @@ def test_a_finished_job_leaves_its_numbers_and_running_again_leaves_no_more(site
     site.receive([film(1)])
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE
     values = kept(site)
     assert {key.measure for key in values} >= {"probability", "grade", "salient-area"}
     assert values[PROBABILITY] == [site.jobs()[0].findings[0]["probability"]]
     with site.catalog.begin() as session:
         jobs.retry(session, job.id, site.clock(), actor="ada")
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE
     assert kept(site) == values
 
 
@@ -41,7 +41,7 @@ def test_a_job_that_fails_leaves_none(site: Site) -> None:
     site.configure(routes=[{**ROUTE, "when": {"Modality": "MG"}}])
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.FAILED
     assert kept(site) == {}
 
 

@@ -39,7 +39,7 @@ def rows(site: Site, table: type) -> list[object]:
 
 def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(site: Site) -> None:
     job_id = queued(site)
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.DONE
     results = rows(site, ResultRow)
     assert sorted(result.kind for result in results) == ["pm", "sc", "sc", "seg", "sr"]
     assert len(rows(site, Delivery)) == 2 * len(results)
@@ -60,7 +60,7 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
 def test_a_job_that_is_done_says_where_its_time_went(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     job_id = queued(site)
     with caplog.at_level("INFO", logger="whyray"):
-        run_job(job_id, "worker-1", site.tools())
+        run_job(job_id, "worker-1", site.job_context())
     (event,) = [event for event in rows(site, Event) if event.kind == "job.done"]
     assert event.job_id == job_id
     assert re.fullmatch(r"done in \d+\.\d\d s: ([a-z][\w:\- ]+ \d+\.\d\d, ){8}the rest \d+\.\d\d", event.message, re.I)
@@ -70,7 +70,7 @@ def test_a_job_that_is_done_says_where_its_time_went(site: Site, caplog: pytest.
 
 def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
     site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": list(EVERY_KIND)}}])
-    assert run_job(queued(site), "worker-1", site.tools()) is JobState.DONE
+    assert run_job(queued(site), "worker-1", site.job_context()) is JobState.DONE
     results = rows(site, ResultRow)
     assert {result.kind for result in results} == set(KINDS_OF_A_MAP)
     assert {row.result_id for row in rows(site, Delivery)} == {row.id for row in results}
@@ -79,7 +79,7 @@ def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
 
 
 def test_a_report_names_the_installation_that_the_catalog_knows(site: Site) -> None:
-    run_job(queued(site), "worker-1", site.tools())
+    run_job(queued(site), "worker-1", site.job_context())
     (report,) = [dcmread(site.storage.root / result.key) for result in rows(site, ResultRow) if result.kind == "sr"]
     with site.catalog.read() as session:
         uid = installation.device_uid(session)
@@ -88,18 +88,18 @@ def test_a_report_names_the_installation_that_the_catalog_knows(site: Site) -> N
 
 def test_a_doubled_message_does_nothing(site: Site) -> None:
     job_id = queued(site)
-    run_job(job_id, "worker-1", site.tools())
-    assert run_job(job_id, "worker-2", site.tools()) is None
+    run_job(job_id, "worker-1", site.job_context())
+    assert run_job(job_id, "worker-2", site.job_context()) is None
     assert len(rows(site, ResultRow)) == 5
 
 
 def test_doing_a_job_twice_makes_the_same_objects_once(site: Site) -> None:
     job_id = queued(site)
-    run_job(job_id, "worker-1", site.tools())
+    run_job(job_id, "worker-1", site.job_context())
     before = {result.sop_instance_uid: result.sha256 for result in rows(site, ResultRow)}
     with site.catalog.begin() as session:
         jobs.retry(session, job_id, site.clock(), actor="admin")
-    assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-2", site.job_context()) is JobState.DONE
     assert {result.sop_instance_uid: result.sha256 for result in rows(site, ResultRow)} == before
 
 
@@ -108,7 +108,7 @@ def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_resul
 ) -> None:
     """As on a machine whose sums come out otherwise in the last bit."""
     job_id = queued(site)
-    run_job(job_id, "worker-1", site.tools())
+    run_job(job_id, "worker-1", site.job_context())
     first = rows(site, ResultRow)
     plain = worker.answer_images
 
@@ -162,7 +162,7 @@ def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_resul
 
 def test_a_job_whose_route_asks_for_other_kinds_when_it_runs_again_leaves_these_alone_in_force(site: Site) -> None:
     job_id = queued(site)
-    run_job(job_id, "worker-1", site.tools())
+    run_job(job_id, "worker-1", site.job_context())
     first = rows(site, ResultRow)
     site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sc"]}}])
     again(site, job_id)
@@ -184,16 +184,16 @@ def test_a_job_whose_route_asks_for_other_kinds_when_it_runs_again_leaves_these_
 def again(site: Site, job_id: str) -> None:
     with site.catalog.begin() as session:
         jobs.retry(session, job_id, site.clock(), actor="admin")
-    assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-2", site.job_context()) is JobState.DONE
 
 
 def test_a_job_whose_worker_died_is_taken_over_when_its_lease_runs_out(site: Site) -> None:
     job_id = queued(site)
     with site.catalog.begin() as session:
         assert jobs.claim(session, job_id, "dead worker", site.clock()) is not None
-    assert run_job(job_id, "worker-2", site.tools()) is None
+    assert run_job(job_id, "worker-2", site.job_context()) is None
     site.clock.tick(jobs.LEASE.total_seconds())
-    assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-2", site.job_context()) is JobState.DONE
 
 
 def test_a_job_that_kills_its_workers_ends_in_the_dead_letter(site: Site) -> None:
@@ -202,7 +202,7 @@ def test_a_job_that_kills_its_workers_ends_in_the_dead_letter(site: Site) -> Non
         with site.catalog.begin() as session:
             assert jobs.claim(session, job_id, f"worker-{attempt}", site.clock()) is not None
         site.clock.tick(jobs.LEASE.total_seconds())
-    assert run_job(job_id, "worker-9", site.tools()) is None
+    assert run_job(job_id, "worker-9", site.job_context()) is None
     (job,) = site.jobs()
     assert (job.state, job.error_code) == (JobState.FAILED, "WorkerLost")
 
@@ -210,7 +210,7 @@ def test_a_job_that_kills_its_workers_ends_in_the_dead_letter(site: Site) -> Non
 def test_a_model_that_answers_with_nan_fails_the_job_by_name_and_is_not_tried_again(site: Site) -> None:
     planted_package(site.folder / "packages", shape=(48, 48), broken="nan")
     job_id = queued(site)
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.FAILED
     (job,) = site.jobs()
     assert job.error_code == "ModelOutputError"
     assert job.error_advice
@@ -220,7 +220,7 @@ def test_a_model_that_answers_with_nan_fails_the_job_by_name_and_is_not_tried_ag
 def test_an_onnx_file_that_does_not_load_fails_the_job_by_name(site: Site) -> None:
     job_id = queued(site)
     (site.folder / "packages" / "planted" / "1.0.0" / "model.onnx").write_bytes(b"not a graph")
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.FAILED
     assert site.jobs()[0].error_code == "PackageError"
 
 
@@ -233,7 +233,7 @@ def test_a_graph_that_ends_in_the_activation_of_its_manifest_fails_the_job_by_na
     last.output[list(last.output).index(name)] = "before"
     proto.graph.node.append(onnx.helper.make_node("Sigmoid", ["before"], [name]))
     onnx.save(proto, path)
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.FAILED
     (job,) = site.jobs()
     assert job.error_code == "PackageError"
     assert "already ends in sigmoid" in str(job.error_message)
@@ -246,7 +246,7 @@ def test_a_truncated_image_fails_the_job_by_name(site: Site) -> None:
     image.PixelData = image.PixelData[:1000]
     site.receive([image])
     site.router().step()
-    assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(site.jobs()[0].id, "worker-1", site.job_context()) is JobState.FAILED
     assert site.jobs()[0].error_code == "DecodeError"
 
 
@@ -258,12 +258,12 @@ def test_a_full_disk_is_tried_again_later_and_succeeds_then(site: Site, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr(worker, "encode", full)
-        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+        assert run_job(job_id, "worker-1", site.job_context()) is JobState.WAITING
     assert site.jobs()[0].error_code == "ResourceExhausted"
     site.clock.tick(3600)
     with site.catalog.begin() as session:
         assert jobs.wake(session, site.clock()) == 1
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.DONE
     assert site.jobs()[0].error_code is None
 
 
@@ -276,7 +276,7 @@ def test_a_storage_that_is_full_or_away_is_waited_out_by_a_job_for_as_long_as_it
     site.storage.root.rename(room)
     site.storage.root.mkdir()
     for _ in range(site.config.workers.retry.attempts + 3):
-        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+        assert run_job(job_id, "worker-1", site.job_context()) is JobState.WAITING
         (job,) = site.jobs()
         assert (job.error_code, job.attempt) == ("StorageUnavailable", 0)
         assert str(job.error_advice).endswith("WhyRay tries again by itself.")
@@ -287,12 +287,12 @@ def test_a_storage_that_is_full_or_away_is_waited_out_by_a_job_for_as_long_as_it
     room.rename(site.storage.root)
     with monkeypatch.context() as patched:
         patched.setattr(type(site.storage), "put", _full)
-        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+        assert run_job(job_id, "worker-1", site.job_context()) is JobState.WAITING
     assert (site.jobs()[0].error_code, site.jobs()[0].attempt) == ("StorageUnavailable", 0)
     site.clock.tick(3600)
     with site.catalog.begin() as session:
         jobs.wake(session, site.clock())
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.DONE
     assert site.jobs()[0].attempt == 1
 
 
@@ -315,13 +315,13 @@ def test_a_job_whose_results_would_have_no_room_computes_nothing_until_there_is_
     with monkeypatch.context() as patched:
         patched.setattr(type(site.storage), "disk_space", lambda _: space)
         patched.setattr(worker, "answer_images", lambda *_, **__: pytest.fail("it computed"))
-        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+        assert run_job(job_id, "worker-1", site.job_context()) is JobState.WAITING
     (job,) = site.jobs()
     assert (job.error_code, job.attempt, job.outages) == ("StorageUnavailable", 0, 1)
     site.clock.tick(3600)
     with site.catalog.begin() as session:
         assert jobs.wake(session, site.clock()) == 1
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.DONE
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_what_was_acknowledged_is_worked_on_where_senders_are_refused_already(
     site.configure(listener={"limits": {"min_free_disk": limit}})
     job_id = queued(site)
     monkeypatch.setattr(type(site.storage), "disk_space", lambda _: space)
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.DONE
 
 
 def _full(*_: object, **__: object) -> None:
@@ -352,7 +352,7 @@ def test_a_defect_fails_the_job_without_its_text_since_that_may_quote_the_patien
         raise KeyError("Doe^Jane")
 
     monkeypatch.setattr(kept_study, "read_images", defect)
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.FAILED
     (job,) = site.jobs()
     assert job.error_code == "InternalError"
     assert "Doe" not in (job.error_message or "") + caplog.text
@@ -368,7 +368,7 @@ def test_a_defect_while_a_result_is_made_names_the_result_and_the_place_in_whyra
 
     job_id = queued(site)
     monkeypatch.setattr(build, "parametric_map", defect)
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.FAILED
     (job,) = site.jobs()
     assert job.error_code == "InternalError"
     assert "KeyError in results/build.py line " in (job.error_message or "")
@@ -383,14 +383,14 @@ def test_a_lost_database_is_waited_for_and_the_job_is_done_then(site: Site, monk
 
     with monkeypatch.context() as patched:
         patched.setattr(worker.jobs, "finish", lost)
-        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+        assert run_job(job_id, "worker-1", site.job_context()) is JobState.WAITING
     (job,) = site.jobs()
     assert job.error_code == "PeerUnreachable"
     assert (job.error_advice or "").endswith("WhyRay tries again by itself.")
     site.clock.tick(3600)
     with site.catalog.begin() as session:
         jobs.wake(session, site.clock())
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.DONE
 
 
 def report_beside(image: Dataset) -> Dataset:
@@ -408,7 +408,7 @@ def test_a_report_beside_the_images_is_passed_over_and_is_no_fault(site: Site) -
     site.receive([image, report_beside(image)])
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE
     told = {event.kind: event for event in rows(site, Event)}
     assert "job.partial" not in told
     assert told["job.passed-over"].message == "passed over, since it is no image: Basic Text SR"
@@ -419,7 +419,7 @@ def test_a_job_of_reports_alone_fails_by_saying_what_there_is(site: Site) -> Non
     site.receive([report_beside(film(1))])
     site.router().step()
     (job,) = site.jobs()
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.FAILED
     (job,) = site.jobs()
     assert job.error_code == "ImageError"
     assert "found none in 1 instances: Basic Text SR" in (job.error_message or "")
@@ -443,7 +443,7 @@ def test_a_cancel_stops_the_work_at_its_next_step_and_delivers_nothing(
             super().progress(done, words)
 
     monkeypatch.setattr(attempts, "Heartbeat", lambda *given, **options: Beat(*given, every=0.01, **options))
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.CANCELLED
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.CANCELLED
     assert not rows(site, Delivery)
 
 
@@ -456,7 +456,7 @@ def test_a_job_that_runs_too_long_is_stopped_and_says_where_it_was(site: Site, m
             super().progress(done, words)
 
     monkeypatch.setattr(attempts, "Heartbeat", Late)
-    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.FAILED
     assert site.jobs()[0].error_code == "TimeLimit"
 
 
@@ -466,14 +466,14 @@ def next_revision(site: Site) -> Job:
     site.receive([film(2)])
     site.router().step()
     job = site.jobs()[-1]
-    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-1", site.job_context()) is JobState.DONE
     return job
 
 
 def test_late_instances_make_a_new_revision_that_names_the_reports_that_it_replaces(site: Site) -> None:
     """And nothing else: Key Object Selections have SOP Classes beside those of reports, and are none."""
     site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sc", "sr", "ko"]}}])
-    run_job(queued(site), "worker-1", site.tools())
+    run_job(queued(site), "worker-1", site.job_context())
     second = next_revision(site)
     results = rows(site, ResultRow)
     assert {result.superseded for result in results if result.job_id != second.id} == {True}
@@ -496,7 +496,7 @@ def test_a_new_revision_says_which_run_of_the_one_before_it_replaces(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = queued(site)
-    run_job(job_id, "worker-1", site.tools())
+    run_job(job_id, "worker-1", site.job_context())
     with monkeypatch.context() as patch:
         plain = worker.answer_images
         patch.setattr(
@@ -516,7 +516,7 @@ def test_a_new_revision_says_which_run_of_the_one_before_it_replaces(
 
 def test_a_dry_run_makes_results_and_sends_nothing(site: Site) -> None:
     site.configure(routes=[ROUTE | {"dry_run": True}])
-    run_job(queued(site), "worker-1", site.tools())
+    run_job(queued(site), "worker-1", site.job_context())
     assert rows(site, ResultRow)
     assert not rows(site, Delivery)
 
@@ -526,7 +526,7 @@ def test_a_series_that_cannot_be_used_is_named_though_the_rest_gives_an_answer(s
     del broken.PixelData
     site.receive([film(1), broken])
     site.router().step()
-    assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.DONE
+    assert run_job(site.jobs()[0].id, "worker-1", site.job_context()) is JobState.DONE
     (event,) = [event for event in rows(site, Event) if event.kind == "job.partial"]
     assert "1 instances not used" in event.message
 
@@ -539,10 +539,13 @@ def test_a_series_that_cannot_be_used_is_named_once_though_the_job_is_handed_bac
     del broken.PixelData
     site.receive([image, broken, report_beside(image)])
     site.router().step()
-    (job,), tools = site.jobs(), site.tools()
-    work = partial(worker.work_on, tools, device=taken_back)
-    assert attempts.attempt(job.id, "worker-1", tools.catalog, tools.config, tools.rng, work) is JobState.QUEUED
-    assert run_job(job.id, "worker-1", tools) is JobState.DONE
+    (job,), job_context = site.jobs(), site.job_context()
+    work = partial(worker.work_on, job_context, device=taken_back)
+    assert (
+        attempts.attempt(job.id, "worker-1", job_context.catalog, job_context.config, job_context.rng, work)
+        is JobState.QUEUED
+    )
+    assert run_job(job.id, "worker-1", job_context) is JobState.DONE
     told = [event.kind for event in rows(site, Event)]
     assert (told.count("job.partial"), told.count("job.passed-over")) == (1, 1)
 
@@ -550,7 +553,7 @@ def test_a_series_that_cannot_be_used_is_named_once_though_the_job_is_handed_bac
 def test_what_can_not_be_used_is_named_where_nothing_else_is_there(site: Site) -> None:
     broken = film(1)
     del broken.PixelData
-    assert run_job(queued_of(site, broken), "worker-1", site.tools()) is JobState.FAILED
+    assert run_job(queued_of(site, broken), "worker-1", site.job_context()) is JobState.FAILED
     assert [event.kind for event in rows(site, Event)].count("job.partial") == 1
 
 

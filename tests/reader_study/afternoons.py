@@ -44,5 +44,5 @@ def explained(site: Site, count: int = 8) -> dict[str, bool]:
         truths[site.receive([film])] = number % 2 == 0 or number % 4 == 1
     site.router().step()
     for job in site.jobs():
-        run_job(job.id, "worker-1", site.tools())
+        run_job(job.id, "worker-1", site.job_context())
     return truths

@@ -83,7 +83,7 @@ def test_a_page_looks_the_same_whenever_it_was_made(site: Site) -> None:
     film.file_meta.MediaStorageSOPInstanceUID = "2.25.903"
     late.receive([film])
     late.router().step()
-    run_job(late.jobs()[-1].id, "worker-1", late.tools())
+    run_job(late.jobs()[-1].id, "worker-1", late.job_context())
     (again,) = (case for case in gathered(late) if case.source == "2.25.901")
     assert again.pages == first.pages
 

@@ -38,13 +38,13 @@ def told(method: str, explanation: Counterfactual | None = None) -> Answer:
     answer = answer_about(image_named("DX, Japanese"))
     finding = answer.findings[0]
     explained = replace(explanation or example(method), target=finding.target.name)
-    return replace(answer, findings=(replace(finding, told=(GradedExplanation(explained, card(Grade.GREEN), ()),)),))
+    return replace(answer, findings=(replace(finding, typed=(GradedExplanation(explained, card(Grade.GREEN), ()),)),))
 
 
 def portrayed(method: str, templates: Templates, language: str = "en", **changes: object) -> Portrayal:
     answer = told(method, replace(example(method), **changes))
     finding = answer.findings[0]
-    return portray(finding.told[0], Look(answer, finding, templates, templates.layout, templates.wording(language)))
+    return portray(finding.typed[0], Look(answer, finding, templates, templates.layout, templates.wording(language)))
 
 
 def test_every_frame_of_a_decoders_cine_is_marked(templates: Templates) -> None:

@@ -13,7 +13,7 @@ from pydicom import Dataset
 import synthetic
 from results.answers import FOUR_KINDS, answer_about
 from results.sources import read
-from results.test_told import METHODS, told_about
+from results.test_typed_explanations import METHODS, typed_answer
 from whyray.imaging import SourceImage, read_images
 from whyray.quality import Grade
 from whyray.results import Answer, Templates, build_run_results, encode
@@ -35,7 +35,7 @@ FOR_SCIENTISTS = ("narrative", "tcav", "unit-report")
 
 
 def told_about_each(frames: Sequence[SourceImage], method: str, *grades: Grade) -> list[Answer]:
-    return [told_about(method, grade, frame) for frame, grade in zip(frames, grades, strict=True)]
+    return [typed_answer(method, grade, frame) for frame, grade in zip(frames, grades, strict=True)]
 
 
 @pytest.mark.parametrize("method", METHODS)

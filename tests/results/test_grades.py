@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
-from results.test_told import METHODS, told_about
+from results.test_typed_explanations import METHODS, typed_answer
 from whyray.quality import Grade
 from whyray.quality.card import worst_of
 from whyray.results import EVERY_KIND, Finding, build_results
@@ -54,7 +54,7 @@ def test_a_page_of_several_maps_has_the_worst_of_their_grades(dx_image, template
 
 @pytest.mark.parametrize("method", METHODS)
 def test_pages_of_what_is_no_heatmap_have_its_grade_beside_heatmaps_of_another(method, templates):
-    results = build_results(told_about(method, Grade.AMBER), ["sc"], templates, audience="scientist")
+    results = build_results(typed_answer(method, Grade.AMBER), ["sc"], templates, audience="scientist")
     assert {result.grade for result in results if result.method == method} <= {Grade.AMBER}
     assert {result.grade for result in results if result.method == "grad-cam"} == {Grade.GREEN}
     assert any(result.grade is Grade.AMBER for result in results)

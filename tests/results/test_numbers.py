@@ -17,7 +17,7 @@ import whyray
 from results.answers import answer_about
 from results.sources import image_named
 from results.test_pages import words_on
-from results.test_told import METHODS, told_about
+from results.test_typed_explanations import METHODS, typed_answer
 from whyray.packages import TargetSpec
 from whyray.results import Finding, Prevalence, Templates, build_results
 from whyray.results.numbers import Numbers
@@ -91,9 +91,9 @@ def test_a_pattern_of_percentages_without_its_number_is_refused() -> None:
 def test_no_explanation_is_told_with_a_decimal_point_where_the_language_has_a_comma(
     method: str, language: str, templates: Templates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = told_about(method)
+    answer = typed_answer(method)
     finding, wording = answer.findings[0], templates.wording(language)
-    said = portray(finding.told[0], Look(answer, finding, templates, templates.layout, wording))
+    said = portray(finding.typed[0], Look(answer, finding, templates, templates.layout, wording))
     drawn = words_on(monkeypatch, lambda: (said.figures, said.plain, said.cine))
     captions = [figure.caption for figure in (*said.figures, *said.cine)]
     texts = [said.headline, *said.lines, *captions, *drawn.split("\n")]
@@ -212,7 +212,7 @@ def _rounds(node: ast.expr) -> bool:
 def test_a_report_answers_yes_and_no_and_says_what_is_made_in_its_own_language(
     method: str, language: str, templates: Templates
 ) -> None:
-    made = build_results(told_about(method), ["sr"], templates, language=language)
+    made = build_results(typed_answer(method), ["sr"], templates, language=language)
     report = next(result.dataset for result in made if result.kind == "sr")
     english = {"yes", "no", "not sure", "present", "absent", "SYNTHETIC"} - {templates.wording(language).yes_no.no}
     assert english.isdisjoint(_texts(report))
@@ -240,12 +240,12 @@ def bundled_manifests() -> list[Path]:
 def test_a_report_names_structures_rules_and_the_package_in_its_own_language(
     language: str, templates: Templates
 ) -> None:
-    answer = told_about("region-shares")
+    answer = typed_answer("region-shares")
     answer = replace(answer, package=replace(answer.package, name="cxr-findings"))
     wording = templates.wording(language)
     made = build_results(answer, ["sr"], templates, language=language)
     texts = _texts(next(result.dataset for result in made if result.kind == "sr"))
-    structures = {structure.name for structure in answer.findings[0].told[0].structures} & set(wording.regions.names)
+    structures = {structure.name for structure in answer.findings[0].typed[0].structures} & set(wording.regions.names)
     assert structures
     for name in structures:
         assert f"region-shares: {wording.regions.names[name]}" in texts

@@ -15,7 +15,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 import synthetic
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, image_of
 from results.sources import tilted_planes
-from results.test_told import told_about
+from results.test_typed_explanations import typed_answer
 from whyray.explain import method_title
 from whyray.imaging import SourceImage
 from whyray.packages import TargetSpec
@@ -155,7 +155,7 @@ def pages_in(language: str, templates: Templates, film: SourceImage) -> list[tup
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_text_is_whole_large_enough_and_apart_from_its_ground(language, templates, film, written):
     texts = written(lambda: pages_in(language, templates, film))
-    texts += written(lambda: build_results(told_about("similar-cases"), ["sc"], templates, language=language))
+    texts += written(lambda: build_results(typed_answer("similar-cases"), ["sc"], templates, language=language))
     colours = templates.layout.colours
     for one in texts:
         assert "…" not in one.text
@@ -205,7 +205,7 @@ def test_pages_have_few_words_and_no_metric(grade, templates, film, written):
 
 @pytest.mark.parametrize("method", TYPES)
 def test_every_type_has_a_page_that_needs_no_legend(method, templates, written):
-    answer = told_about(method)
+    answer = typed_answer(method)
     alone = replace(answer, findings=(replace(answer.findings[0], maps=()),))
     first = written(lambda: summary_page(alone, templates.layout, templates.wording("en")))
     results = []
@@ -224,7 +224,7 @@ def test_what_only_scientists_understand_is_on_their_pages_alone(method, templat
     made = {
         audience: [
             one.description
-            for one in build_results(told_about(method), ["sc"], templates, audience=audience)
+            for one in build_results(typed_answer(method), ["sc"], templates, audience=audience)
             if one.method == method
         ]
         for audience in ("radiologist", "scientist")
@@ -274,9 +274,9 @@ def test_where_heatmaps_are_withheld_the_first_page_calls_nothing_else_reliable_
     """Maps that are part of a counterfactual stood in their stead: a place outside the lungs, called reliable."""
     withheld = a_map(film, blob(film, (0, 80, 130)), grade=Grade.RED, aspect="anatomy")
     part = replace(a_map(film, blob(film, (0, 220, 10)), method="latent-shift"), part="difference")
-    told = told_about("latent-position", Grade.GREEN, film).findings[0].told
+    told = typed_answer("latent-position", Grade.GREEN, film).findings[0].typed
     bare = Finding(CARDIOMEGALY, present=True, probability=0.82)
-    misleading = replace(bare, maps=(withheld, part), told=told)
+    misleading = replace(bare, maps=(withheld, part), typed=told)
     pages = {}
 
     def draw(name, finding):
@@ -394,12 +394,12 @@ def test_of_a_volume_the_slices_are_named_and_shown_in_their_order(templates):
 
 
 def test_a_change_that_cant_be_seen_is_not_shown(templates):
-    answer = told_about("latent-shift")
-    (told,) = answer.findings[0].told
+    answer = typed_answer("latent-shift")
+    (told,) = answer.findings[0].typed
     faint = replace(
         told, explanation=replace(told.explanation, difference=np.full_like(told.explanation.difference, 0.01))
     )
-    hidden = replace(answer, findings=(replace(answer.findings[0], maps=(), told=(faint,)),))
+    hidden = replace(answer, findings=(replace(answer.findings[0], maps=(), typed=(faint,)),))
     shown = [one for one in build_results(hidden, ["sc"], templates) if one.method == "latent-shift"]
     assert len(shown) == 1
     assert shown[0].picture is not None
@@ -425,7 +425,7 @@ def test_the_shipped_words_of_every_language_are_complete():
 @pytest.mark.parametrize("method", ["latent-shift", "prototypes"])
 def test_maps_that_are_part_of_an_explanation_go_to_scientists_alone(method, templates):
     """Everybody's SEG, PM and presentation states held the difference map of a counterfactual."""
-    answer = told_about(method)
+    answer = typed_answer(method)
     assert any(heatmap.part for heatmap in answer.findings[0].maps)
     kinds = ["sc", "seg", "pm", "sr", "gsps", "blend", "ko"]
     made = {
@@ -478,7 +478,7 @@ def every_kind(film: SourceImage) -> list[Answer]:
     two = (moved, replace(moved, target=NODULE, maps=(a_map(film, blob(film, (0, 200, 40))),)))
     several = [replace(answer_about(film, two), revision=2), replace(with_grade(film, Grade.RED), revision=2)]
     silent = replace(with_grade(film, Grade.RED), findings=(), scope=ScopeCheck(reasons=get_args(ScopeReason)))
-    told = [told_about(method, Grade.AMBER) for method in [*TYPES, "tcav", "unit-report"]]
+    told = [typed_answer(method, Grade.AMBER) for method in [*TYPES, "tcav", "unit-report"]]
     alone = [replace(one, findings=(replace(one.findings[0], maps=()),)) for one in told]
     return [volume, *several, silent, *alone]
 
@@ -497,7 +497,7 @@ def test_every_kind_of_page_is_legible_in_every_language(language, templates, fi
             )
         )
         shown |= {one.page for one in results}
-    assert shown == {"summary", "map", "segment", "notice", "told", "compared", "details"}
+    assert shown == {"summary", "map", "segment", "notice", "typed", "compared", "details"}
     colours = templates.layout.colours
     for one in texts:
         assert "…" not in one.text, one

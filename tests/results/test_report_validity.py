@@ -13,7 +13,7 @@ from dciodvfy import errors_of
 from pixelmed import report_errors
 from results.answers import CARDIOMEGALY, FOUR_KINDS, NODULE, a_map, answer_about, blob, centre_of
 from results.sources import image_named, read
-from results.test_told import METHODS, told_about
+from results.test_typed_explanations import METHODS, typed_answer
 from results.test_validity import rich_answer
 from whyray.quality import Grade
 from whyray.results import Finding, build_results, encode
@@ -48,11 +48,11 @@ def segmentation(image):
 
 def all_types(_):
     """All nine types of explanation about one finding."""
-    answers = [told_about(method) for method in METHODS]
+    answers = [typed_answer(method) for method in METHODS]
     first, *others = answers[0].findings
-    told = {one.method: one for answer in answers for one in answer.findings[0].told}
+    told = {one.method: one for answer in answers for one in answer.findings[0].typed}
     maps = {(one.method, one.part): one for answer in answers for one in answer.findings[0].maps}
-    finding = replace(first, told=tuple(told.values()), maps=tuple(maps.values()))
+    finding = replace(first, typed=tuple(told.values()), maps=tuple(maps.values()))
     return replace(answers[0], findings=(finding, *others))
 
 

@@ -49,7 +49,7 @@ def steps(site: Site, one: Performer, times: int = 1) -> None:
 def worked(site: Site) -> None:
     for job in site.jobs():
         if job.state is JobState.QUEUED:
-            assert run_job(job.id, "worker", site.tools()) is JobState.DONE
+            assert run_job(job.id, "worker", site.job_context()) is JobState.DONE
 
 
 def correct(site: Site, image: Dataset, *, routed: bool = True, **changes: str) -> None:
@@ -91,7 +91,7 @@ def test_a_workitem_is_claimed_worked_on_told_of_and_completed_with_its_results(
     item = served.retrieve(uid).ProcedureStepProgressInformationSequence[0]
     assert (item.ProcedureStepProgress, item.ProcedureStepProgressDescription) == (45, "explaining")
     site.clock.tick(60)
-    assert run_job(job.id, "worker-2", site.tools()) is JobState.DONE
+    assert run_job(job.id, "worker-2", site.job_context()) is JobState.DONE
     steps(site, one)
     assert served.state(uid) == "IN PROGRESS", "nobody can fetch the results yet"
     deliver(site)
@@ -269,7 +269,7 @@ def test_a_job_that_fails_and_a_pacs_that_refuses_give_the_workitem_back_with_th
     uid = served.create(workitem(image))
     steps(site, one)
     (job,) = site.jobs()
-    assert run_job(job.id, "worker", site.tools()) is JobState.FAILED
+    assert run_job(job.id, "worker", site.job_context()) is JobState.FAILED
     steps(site, one, 2)
     assert served.state(uid) == "CANCELED"
     assert "Error" in reason(served, uid)[1]

@@ -43,7 +43,7 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
 
         from whyray.inference import Model, load_package
         from whyray.jobs.kept_study import KeptStudy
-        from whyray.jobs.worker import Tools, work_on
+        from whyray.jobs.worker import JobContext, work_on
         from whyray.results import Templates, load_templates
 
     refuse_missing_gpu(workers.device)
@@ -63,7 +63,7 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
     def templates_in(folder: Path | None) -> Templates:
         return load_templates(folder)
 
-    tools = Tools(
+    job_context = JobContext(
         catalog=context.catalog,
         storage=context.storage,
         config=context.config,
@@ -76,7 +76,7 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
 
     def work(order: Order, progress: Progress, device: Device) -> None:
         context.source.reload_if_changed()
-        work_on(tools, order.job_id, order.owner, progress, device)
+        work_on(job_context, order.job_id, order.owner, progress, device)
 
     providers = ", ".join(onnxruntime.get_available_providers())
     return {"onnxruntime": onnxruntime.__version__, "providers": providers}, work

@@ -216,7 +216,7 @@ def _place(result: Grouping, slices: Sequence[Member]) -> None:
     repeated: dict[int, tuple[Note, ...]] = {}
     for alike in by_reconstruction(slices):
         for part, is_volume in volumes_of(alike):
-            phases, repeats = ([part], []) if is_volume else _told_apart(part)
+            phases, repeats = ([part], []) if is_volume else _by_phase(part)
             if phases is None:
                 result.refuse(part, _shared_places(part))
                 continue
@@ -228,7 +228,7 @@ def _place(result: Grouping, slices: Sequence[Member]) -> None:
         result.groups.append(replace(group, notes=notes))
 
 
-def _told_apart(part: list[Member]) -> tuple[list[list[Member]] | None, list[Member]]:
+def _by_phase(part: list[Member]) -> tuple[list[list[Member]] | None, list[Member]]:
     """Slices that share places → the volumes that they are (None where nothing tells), and what was sent repeatedly.
 
     Slices of several phases may be alike by chance (air above the head): they are repeats only where what remains is

@@ -56,7 +56,7 @@ class WrappedVolume:
     """One instance a slice, in memory; `told` is what a reader of a report has to know of it."""
 
     instances: tuple[FileDataset, ...]
-    told: str
+    remarks: str
 
 
 def is_nifti(path: Path) -> bool:
@@ -116,11 +116,11 @@ def wrap_nifti(path: Path, modality: str | None) -> WrappedVolume:
     except MemoryError as error:
         raise ResourceExhausted(f"{name}: not enough memory to read it") from error
     slices, to_patient = _as_read(stored, affine)
-    told = (
+    remarks = (
         f"a NIfTI volume, not DICOM: taken as {modality} of nobody, {placed}"
         f"{rounded}; no result may be filed under a patient"
     )
-    return WrappedVolume(tuple(_instances(slices, slope, intercept, to_patient, modality, _window(image))), told)
+    return WrappedVolume(tuple(_instances(slices, slope, intercept, to_patient, modality, _window(image))), remarks)
 
 
 def _opened(path: Path) -> Nifti1Image:

@@ -95,20 +95,20 @@ def _slice_index(header: Dataset, frame_number: int) -> int:
     """The slice that a frame shows, from 1; the frame's number where there is no vector and nothing but slices."""
     frames, name = _frames(header), attribute_name("SliceVector")
     vector = _vector(header, "SliceVector")
-    told = f"instance {header.get('SOPInstanceUID')}: expected in {name}"
+    expected = f"instance {header.get('SOPInstanceUID')}: expected in {name}"
     if not vector:
         others = [keyword for keyword in VECTORS if len(set(_vector(header, keyword))) > 1]
         if others:
             words = f"the slice of each frame, beside {attribute_name(others[0])}, found none"
-            raise GeometryError(f"{told} {words}")
+            raise GeometryError(f"{expected} {words}")
         return frame_number
     if len(vector) != frames:
-        raise GeometryError(f"{told} the slice of each frame, found {len(vector)} values for {frames} frames")
+        raise GeometryError(f"{expected} the slice of each frame, found {len(vector)} values for {frames} frames")
     last = whole_number(header, "NumberOfSlices") or frames
     if not all(value in range(1, last + 1) for value in vector):
         wrong = next(value for value in vector if value not in range(1, last + 1))
         found = "another value" if wrong is None else f"{wrong:g}"
-        raise GeometryError(f"{told} numbers of slices from 1 to {last}, found {found}")
+        raise GeometryError(f"{expected} numbers of slices from 1 to {last}, found {found}")
     return int(cast(float, vector[frame_number - 1]))
 
 

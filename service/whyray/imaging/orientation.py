@@ -44,8 +44,8 @@ def frame_orientation(frame: SourceFrame, header: Dataset) -> tuple[str, str] | 
 
 def grid_directions(image: SourceImage) -> tuple[str, str] | None:
     """Where rows and columns of a planar grid grow to in the patient; None for volumes and silent sources."""
-    told = None if image.kind == "volume" else frame_orientation(image.frames[0], image.header)
-    return None if told is None else (told[1], told[0])
+    orientation = None if image.kind == "volume" else frame_orientation(image.frames[0], image.header)
+    return None if orientation is None else (orientation[1], orientation[0])
 
 
 def derived_orientation(to_patient: Affine) -> tuple[str, str]:

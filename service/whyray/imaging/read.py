@@ -41,7 +41,7 @@ from whyray.imaging.pixel_frames import (
     sample_of,
     stored_of,
 )
-from whyray.imaging.reading_told import Counted, Told
+from whyray.imaging.reading_progress import Counted, OnProgress
 from whyray.imaging.repeats import same_instance
 from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.imaging.stack import Member, slice_name
@@ -108,8 +108,8 @@ class StudyImages:
         return self
 
 
-def read_images(sources: Iterable[Path | str | Dataset], told: Told = lambda _: None) -> StudyImages:
-    """Read the instances of one study; a thousand slices, or frames of tomosynthesis, take minutes: `told` hears of it.
+def read_images(sources: Iterable[Path | str | Dataset], on_progress: OnProgress = lambda _: None) -> StudyImages:
+    """Read the instances of one study; `on_progress` hears how far that is: a thousand slices take minutes.
 
     Pixels stay in memory as they are stored, 2 bytes a pixel of a CT, and are brought to modality units and to what is
     shown frame by frame: a thousand slices of 512 × 512 take 0.5 GiB.
@@ -121,9 +121,9 @@ def read_images(sources: Iterable[Path | str | Dataset], told: Told = lambda _: 
     """
     images: list[SourceImage] = []
     with quiet(), IsolatedGdcm() as isolated:
-        opened = _open_all(list(sources), isolated, told)
+        opened = _open_all(list(sources), isolated, on_progress)
         refusals = opened.refusals
-        decoded = Counted("frame", sum(instance.frame_count for instance in opened.instances.values()), told)
+        decoded = Counted("frame", sum(instance.frame_count for instance in opened.instances.values()), on_progress)
         for series, instances in _by_series(opened.instances.values()).items():
             grouping = _grouped(instances)
             missing = [left_out for left_out in opened.left_out if left_out.series == series]
@@ -166,10 +166,10 @@ class _Opened:
     patients: dict[str, StatedPatient] = field(default_factory=lambda: defaultdict(StatedPatient))
 
 
-def _open_all(sources: Sequence[Path | str | Dataset], isolated: IsolatedGdcm, told: Told) -> _Opened:
+def _open_all(sources: Sequence[Path | str | Dataset], isolated: IsolatedGdcm, on_progress: OnProgress) -> _Opened:
     opened = _Opened()
     contradictory: set[str] = set()
-    counted = Counted("file", len(sources), told)
+    counted = Counted("file", len(sources), on_progress)
     for source in sources:
         counted.one_more()
         source = source if isinstance(source, Dataset) else Path(source)
@@ -255,7 +255,7 @@ def _images_of(
     for group in batch:
         own = [decoded[_place(member)] for member in group.members]
         frames = [one.frame for one in own]
-        told = [
+        of_frames = [
             (*one.notes, *passed_over[member.instance.uid], *one.frame.notes, *_of_origin(member))
             for one, member in zip(own, group.members, strict=True)
         ]
@@ -270,7 +270,7 @@ def _images_of(
                 modality=modality_of(frames, last),
                 display=display_of(frames, voi, last),
                 padding=padding_of(frames, last),
-                notes=group.notes + _in_one_note_each(group.members, told) + notes,
+                notes=group.notes + _in_one_note_each(group.members, of_frames) + notes,
                 digests={member.instance.uid: member.instance.digest for member in group.members},
                 stored=stored_of(frames),
             )
@@ -293,10 +293,10 @@ def _without(failed: Mapping[str, ImageError], batch: Sequence[Group]) -> Group:
     return replace(remaining, notes=of_series + remaining.notes)
 
 
-def _in_one_note_each(members: Sequence[Member], told: Sequence[tuple[Note, ...]]) -> tuple[Note, ...]:
+def _in_one_note_each(members: Sequence[Member], of_frames: Sequence[tuple[Note, ...]]) -> tuple[Note, ...]:
     """Notes of frames and their instances, each once however many frames it is of."""
     places: dict[Note, list[Member]] = {}
-    for member, notes in zip(members, told, strict=True):
+    for member, notes in zip(members, of_frames, strict=True):
         for note in (*member.instance.notes, *member.notes, *notes):
             places.setdefault(note, []).append(member)
     if len(members) == 1:

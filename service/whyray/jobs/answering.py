@@ -322,7 +322,7 @@ def _explained(
             prevalence=finding.prevalence,
             mask=finding.mask,
             maps=tuple(said.maps.get(finding.target.name, ())),
-            told=tuple(said.told.get(finding.target.name, ())),
+            typed=tuple(said.typed.get(finding.target.name, ())),
             refused=said.refused.get(finding.target.name, {}),
             agreement=said.agreement.get(finding.target.name),
         )

@@ -45,7 +45,7 @@ class Explained:
     """All that was said of one image: maps and other explanations by target, and refusals by target and method."""
 
     maps: dict[str, list[MapInSource]] = field(default_factory=dict)
-    told: dict[str, list[GradedExplanation]] = field(default_factory=dict)
+    typed: dict[str, list[GradedExplanation]] = field(default_factory=dict)
     refused: dict[str, dict[str, Refusal]] = field(default_factory=dict)
     agreement: dict[str, Agreement] = field(default_factory=dict)
     """How far the maps of a target point at the same places, where two or more can be compared."""
@@ -136,7 +136,7 @@ class _Work:
                     if isinstance(explanation, Heatmap):
                         self._map(explanation, maps, measuring)
                     else:
-                        self._told(explanation, measuring)
+                        self._assess_typed(explanation, measuring)
             except Exception as error:  # of this explanation alone: no defect in one takes the others
                 self._refuse([explanation.target], method, error)
 
@@ -213,7 +213,7 @@ class _Work:
         self._keep(heatmap, card)
         self.explained.maps.setdefault(heatmap.target, []).append(in_source)
 
-    def _told(self, explanation: TypedExplanation, progress: Callable[[int, int, str], None]) -> None:
+    def _assess_typed(self, explanation: TypedExplanation, progress: Callable[[int, int, str], None]) -> None:
         with stage("evaluation"):
             card = assess_typed(
                 self.model,
@@ -225,14 +225,14 @@ class _Work:
                 scope=self.scope,
                 progress=progress,
             )
-        told = GradedExplanation(
+        typed = GradedExplanation(
             explanation, card, tuple(self._structure(structure) for structure in explanation.structures)
         )
         parts = [
             self._in_source(_as_heatmap(heatmap, explanation), card, part=heatmap.name) for heatmap in explanation.maps
         ]
         self._keep(explanation, card)
-        self.explained.told.setdefault(explanation.target, []).append(told)
+        self.explained.typed.setdefault(explanation.target, []).append(typed)
         if parts:
             self.explained.maps.setdefault(explanation.target, []).extend(parts)
 

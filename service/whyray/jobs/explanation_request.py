@@ -11,7 +11,7 @@ Progress = Callable[[float, str], None]
 """Called between batches with the share done (0..1) and words; raises `Cancelled` to stop the work."""
 
 
-def reading_told(progress: Progress) -> Callable[[str], None]:
+def reading_progress(progress: Progress) -> Callable[[str], None]:
     """Tell that the images are being read, and give what tells how far that is."""
     progress(0.0, "reading the images")
     return lambda words: progress(0.0, f"reading the images: {words}")

@@ -34,7 +34,7 @@ from whyray.imaging import (
 )
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
-from whyray.jobs.explanation_request import ExplanationRequest, Progress, reading_told
+from whyray.jobs.explanation_request import ExplanationRequest, Progress, reading_progress
 from whyray.results import (
     Answer,
     Result,
@@ -206,7 +206,7 @@ def explain_files(
         If files of one study name two patients.
     """
     with measured_stages() as stages:
-        told_reading = reading_told(progress)
+        on_reading = reading_progress(progress)
         given = sorted_files(paths, volumes=True)
         if modality is not None and not any(map(_is_volume, given.images)):
             raise ImageError(
@@ -215,13 +215,13 @@ def explain_files(
                 advice="Leave --modality out.",
             )
         with stage("reading"):
-            sources, told, unreadable = _sources(given.images, modality)
+            sources, remarks, unreadable = _sources(given.images, modality)
         if (beside := passed_over(given.others)) is not None:
-            told += (beside,)
+            remarks += (beside,)
         if unreadable and not sources:
             raise _none_usable(unreadable)
         with stage("reading"):
-            study = read_images(sources, told_reading)
+            study = read_images(sources, on_reading)
         refusals = (*unreadable, *study.refusals)
         if not study.images and refusals:
             raise _none_usable(refusals)
@@ -259,7 +259,7 @@ def explain_files(
                 }
                 for answer in answers
             ),
-            notes=told + _notes(answers, wording),
+            notes=remarks + _notes(answers, wording),
             findings=tuple(findings),
             refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
             withheld=tuple(_withheld(findings, wording)),
@@ -299,7 +299,7 @@ def _sources(
             elif _is_volume(path):
                 wrapped = wrap_nifti(path, modality)
                 sources += wrapped.instances
-                notes.append(f"{shown_path(path.name)}: {wrapped.told}")
+                notes.append(f"{shown_path(path.name)}: {wrapped.remarks}")
             else:
                 sources.append(path)
         except ImageError as error:

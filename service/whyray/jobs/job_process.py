@@ -302,20 +302,20 @@ def take_orders(
 
 
 def _answer(order: Order, work: WorkOnOrder, connection: Connection[object, object]) -> Done | Failed:
-    def stop_if_told(message: object) -> None:
+    def stop_if_asked(message: object) -> None:
         if isinstance(message, Stop):
             raise Cancelled(f"job {order.job_id} is to stop")
 
     def progress(done: float, words: str) -> None:
         connection.send(At(done, words))
         if connection.poll():
-            stop_if_told(connection.recv())
+            stop_if_asked(connection.recv())
 
     @contextmanager
     def device() -> Iterator[None]:
         with stage("waiting for the device"):
             connection.send(DeviceAsked())
-            stop_if_told(connection.recv())
+            stop_if_asked(connection.recv())
         try:
             yield
         finally:

@@ -56,10 +56,10 @@ class KeptStudy:
     _dropping: threading.Timer | None = None
 
     @contextmanager
-    def images(self, keys: Sequence[str], told: Callable[[str], None] = lambda _: None) -> Iterator[StudyImages]:
+    def images(self, keys: Sequence[str], on_progress: Callable[[str], None] = lambda _: None) -> Iterator[StudyImages]:
         """The images of these instances, decoded unless the job before had the same; runs are kept inside.
 
-        `told` is as `read_images` has it.
+        `on_progress` is as `read_images` has it.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class KeptStudy:
             self._go_on_keeping()
             if self._study is None or self._study.keys != tuple(keys):
                 self._drop()  # before the next is read: never two
-                self._study = self._read(tuple(keys), told)
+                self._study = self._read(tuple(keys), on_progress)
             study = self._study
             try:
                 with keeping_runs(study.runs):
@@ -86,9 +86,9 @@ class KeptStudy:
             self._go_on_keeping()
             self._drop()
 
-    def _read(self, keys: tuple[str, ...], told: Callable[[str], None]) -> _Study:
+    def _read(self, keys: tuple[str, ...], on_progress: Callable[[str], None]) -> _Study:
         with ExitStack() as files:
-            images = read_images([files.enter_context(self.storage.local_file(key)) for key in keys], told)
+            images = read_images([files.enter_context(self.storage.local_file(key)) for key in keys], on_progress)
             self.reads += 1
             return _Study(keys, images, files.pop_all())
 

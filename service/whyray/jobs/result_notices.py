@@ -41,7 +41,7 @@ def listen_for_results(redis_url: str, heard: Callable[[], None], stop: threadin
             with subscribed(redis_url, CHANNEL, patience=BROKER_PATIENCE) as subscription:
                 heard()
                 while not stop.is_set():
-                    if subscription.told(within=_QUIET):
+                    if subscription.wait(within=_QUIET):
                         heard()
         except OSError as error:
             _log.debug("notices of results are not heard: %s", type(error).__name__)

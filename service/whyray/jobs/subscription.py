@@ -31,7 +31,7 @@ _CONFIRMED = b"\r\n:1\r\n"
 class Subscription(Protocol):
     """A connection that has subscribed."""
 
-    def told(self, within: float) -> bool:
+    def wait(self, within: float) -> bool:
         """Whether something is said on the channel before so many seconds of silence, after which the broker was asked
         whether it is still there.
 
@@ -43,15 +43,15 @@ class Subscription(Protocol):
 
 
 class SocketSubscription:
-    """By a socket alone; `patience` as of `subscribed`. `told`: whether something was said with the confirmation."""
+    """By a socket alone; `patience` as of `subscribed`. `came_with_confirmation`: a message came together with it."""
 
-    def __init__(self, connection: socket.socket, patience: float, *, told: bool = False) -> None:
-        self._connection, self._patience, self._told = connection, patience, told
+    def __init__(self, connection: socket.socket, patience: float, *, came_with_confirmation: bool = False) -> None:
+        self._connection, self._patience, self._came_with_confirmation = connection, patience, came_with_confirmation
 
-    def told(self, within: float) -> bool:
+    def wait(self, within: float) -> bool:
         """As `Subscription`."""
-        if self._told:
-            self._told = False
+        if self._came_with_confirmation:
+            self._came_with_confirmation = False
             return True
         silent = not self._readable(within)
         if silent:
@@ -75,7 +75,7 @@ class LibrarySubscription:
     def __init__(self, channel: PubSub, patience: float) -> None:
         self._channel, self._patience = channel, patience
 
-    def told(self, within: float) -> bool:
+    def wait(self, within: float) -> bool:
         """As `Subscription`."""
         with _as_os_error():
             said = self._channel.get_message(timeout=within)
@@ -123,7 +123,7 @@ def _subscribed_by_socket(url: str, channel: str, patience: float) -> Iterator[S
             answer += part
             if answer.startswith(b"-") or b"\r\n-" in answer:
                 raise ConnectionRefusedError("the broker refuses to be listened to")
-        yield SocketSubscription(connection, patience, told=not answer.endswith(_CONFIRMED))
+        yield SocketSubscription(connection, patience, came_with_confirmation=not answer.endswith(_CONFIRMED))
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.attempt import attempt, route_of
 from whyray.jobs.device_turn import Device, HandedBack
-from whyray.jobs.explanation_request import Progress, reading_told
+from whyray.jobs.explanation_request import Progress, reading_progress
 from whyray.jobs.kept_study import KeptStudy
 from whyray.jobs.result_storing import ResultStore
 from whyray.jobs.room_for_results import check_room
@@ -51,8 +51,8 @@ from whyray.storage import Storage, Stored
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What a worker works with; passed in, so that tests and the command line choose."""
+class JobContext:
+    """What the work on a job takes from outside: the catalog, storage, settings, models, and the study read before."""
 
     catalog: Catalog
     storage: Storage
@@ -84,45 +84,45 @@ class _Order:
     device_uid: str
 
 
-def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
+def run_job(job_id: str, owner: str, context: JobContext) -> JobState | None:
     """As `attempt`, with the work in this process: for who can be ended himself."""
-    return attempt(job_id, owner, tools.catalog, tools.config, tools.rng, partial(work_on, tools))
+    return attempt(job_id, owner, context.catalog, context.config, context.rng, partial(work_on, context))
 
 
-def work_on(tools: Tools, job_id: str, owner: str, progress: Progress, device: Device = nullcontext) -> None:
+def work_on(context: JobContext, job_id: str, owner: str, progress: Progress, device: Device = nullcontext) -> None:
     """Answer, explain, store and enter as done what a claimed job asks for.
 
     It is read before the device is asked for, and its results are made and stored when the device is another job's.
     Raises whatever goes wrong.
     """
-    with tools.traced(job_id) as observer, measured_stages(observer=observer) as stages, ExitStack() as files:
-        _work_on(tools, job_id, owner, progress, device, files, stages)
+    with context.traced(job_id) as observer, measured_stages(observer=observer) as stages, ExitStack() as files:
+        _work_on(context, job_id, owner, progress, device, files, stages)
 
 
 def _work_on(
-    tools: Tools, job_id: str, owner: str, progress: Progress, device: Device, files: ExitStack, stages: Stages
+    context: JobContext, job_id: str, owner: str, progress: Progress, device: Device, files: ExitStack, stages: Stages
 ) -> None:
     """What is read stays open in `files`, for images give their pixels when asked for."""
-    config = tools.config()
-    check_room(tools.storage, config.listener.limits.min_free_disk)
-    order = _order(job_id, tools)
+    config = context.config()
+    check_room(context.storage, config.listener.limits.min_free_disk)
+    order = _order(job_id, context)
     route = route_of(config, order.job.route)
-    model = tools.model(order.job.package)
+    model = context.model(order.job.package)
     if not order.image_keys:
         raise ImageError(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
-    told = reading_told(progress)
-    studies = tools.studies
+    on_reading = reading_progress(progress)
+    studies = context.studies
     if studies is None:
-        studies = KeptStudy(tools.storage)
+        studies = KeptStudy(context.storage)
         files.callback(studies.drop)
     with stage("reading"):
-        study = files.enter_context(studies.images(order.image_keys, told))
-    templates = tools.templates()
+        study = files.enter_context(studies.images(order.image_keys, on_reading))
+    templates = context.templates()
     kinds = route.send.kinds if route.send else DEFAULT_KINDS
-    name_refusals = cache(partial(_note_refusals, tools.catalog, order, study))
+    name_refusals = cache(partial(_note_refusals, context.catalog, order, study))
 
     @contextmanager
     def device_then_refusals() -> Iterator[None]:
@@ -131,7 +131,7 @@ def _work_on(
             yield
 
     try:
-        segmentations = [files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys]
+        segmentations = [files.enter_context(context.storage.local_file(key)) for key in order.segmentation_keys]
         answers = answer_images(
             study.of_one_patient(segmentations).or_raise(),
             model,
@@ -152,7 +152,7 @@ def _work_on(
         name_refusals()
         raise
     progress(0.92, "making the results")
-    storing = files.enter_context(ResultStore(tools.storage))
+    storing = files.enter_context(ResultStore(context.storage))
 
     def make(answers: Sequence[Answer], replaced: Sequence[EarlierResult]) -> Groups:
         return list(
@@ -175,10 +175,10 @@ def _work_on(
         findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
         records = finding_records(findings, of=f"job {job_id}")
     progress(0.99, "entering the results")
-    with stage("catalog"), tools.catalog.begin() as session:
+    with stage("catalog"), context.catalog.begin() as session:
         unanswered = [silent for answer in answers if (silent := describe_no_statement(answer)) is not None]
         unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
-        now = tools.catalog.clock()
+        now = context.catalog.clock()
         jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered, replaced=replaced)
         for silent in unanswered:
             words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
@@ -208,11 +208,11 @@ def _note_refusals(catalog: Catalog, order: _Order, study: StudyImages) -> None:
                 )
 
 
-def _order(job_id: str, tools: Tools) -> _Order:
-    with tools.catalog.read() as session:
+def _order(job_id: str, context: JobContext) -> _Order:
+    with context.catalog.read() as session:
         job = jobs.get(session, job_id)
         instances = [instance for group in job_inputs.instances(session, job).values() for instance in group]
-        kinds = {instance.id: _other_object(instance, tools.storage) for instance in instances}
+        kinds = {instance.id: _other_object(instance, context.storage) for instance in instances}
         earlier = revisions.earlier_results(session, job)
         return _Order(
             job=job,

@@ -154,7 +154,7 @@ def _of_its_map(explanation: RegionShares, question: Question) -> list[Measureme
     """Deletion and insertion of the map that was told, where nobody measured it before."""
     case = question.case
     heatmap = map_of(case, case.targets[0], str(explanation.of), method=explanation.method)
-    if any(told.explanation is heatmap for told in case.context.made):
+    if any(made.explanation is heatmap for made in case.context.made):
         return []
     measured, _ = fidelity(case, heatmap, question.budget, question.seed, case.context.valid)
     return measured
@@ -264,12 +264,12 @@ def inside_anatomy(heatmap: Heatmap, allowed: BoolArray | None, valid: BoolArray
         yield _strongest_place(weight, allowed, valid)
 
 
-def changed_inside(told: Counterfactual, allowed: BoolArray | None) -> Iterator[Measurement]:
+def changed_inside(explanation: Counterfactual, allowed: BoolArray | None) -> Iterator[Measurement]:
     """How much of what a counterfactual changes lies where its target may be looked for; nothing where that is unknown.
 
     Amber at worst: that the answer hangs on something outside is what a counterfactual may be there to say.
     """
-    weight = np.abs(told.difference)
+    weight = np.abs(explanation.difference)
     if allowed is None or not weight.any():
         return
     _, facts = attention(weight, allowed)
@@ -298,7 +298,7 @@ def _inside(share: float, area: float) -> Measurement:
 
 def alike(first: RegionShares, second: RegionShares) -> float:
     """1 minus half the summed differences of shares, what lies outside among them: 1 is the same, 0 shares nothing."""
-    one, two = ({region.structure.name: region.share for region in told.regions} for told in (first, second))
+    one, two = ({region.structure.name: region.share for region in shares.regions} for shares in (first, second))
     apart = [abs(one.get(name, 0.0) - two.get(name, 0.0)) for name in {*one, *two}]
     # rounded once: a set of names has another order in every process, and the sum is to be the same to the last bit
     return 1 - math.fsum([*apart, abs(first.outside - second.outside)]) / 2

@@ -46,12 +46,12 @@ def measured_space(model: Model, images: Sequence[FloatArray]) -> tuple[FloatArr
     return vectors, {"images": len(vectors), "dimensions": vectors.shape[1], "distance within which 95 % lie": usual}
 
 
-def correlation(foretold: FloatArray, own: FloatArray, rng: np.random.Generator) -> dict[str, float]:
+def correlation(predicted: FloatArray, own: FloatArray, rng: np.random.Generator) -> dict[str, float]:
     """Pearson's r of two (N,) arrays, and the 95th percentile of it when the pairs are mixed."""
-    if len(own) < 3 or foretold.std() == 0 or own.std() == 0:
+    if len(own) < 3 or predicted.std() == 0 or own.std() == 0:
         return {"r": 0.0, "chance": 0.0}
-    by_chance = [np.corrcoef(foretold, rng.permutation(own))[0, 1] for _ in range(_PERMUTATIONS)]
-    return {"r": float(np.corrcoef(foretold, own)[0, 1]), "chance": float(np.quantile(by_chance, 0.95))}
+    by_chance = [np.corrcoef(predicted, rng.permutation(own))[0, 1] for _ in range(_PERMUTATIONS)]
+    return {"r": float(np.corrcoef(predicted, own)[0, 1]), "chance": float(np.quantile(by_chance, 0.95))}
 
 
 def case_distance(case: Case) -> list[Measurement]:

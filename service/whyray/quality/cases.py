@@ -29,7 +29,7 @@ from whyray.inference import Model
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.case_space import NEIGHBOURS, correlation
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
-from whyray.quality.typed import Question, assesses, told_again
+from whyray.quality.typed import Question, assesses, recomputed
 
 FOUND_GREEN, FOUND_RED = 0.99, 0.9
 FORETOLD = 0.5
@@ -54,9 +54,9 @@ def similar_cases(explanation: CaseMatches, question: Question) -> Iterator[Meas
     index = index_of(model, method=explanation.method)
     search = _search_in_force(explanation, index, model, target)
     known = _among_references(search, index, model, target)
-    yield told_again(_apart(explanation, question), "similarities")
+    yield recomputed(_apart(explanation, question), "similarities")
     yield known.finds_itself
-    yield known.foretold
+    yield known.predicted
     yield from randomised_neighbours(index)
     if search.weights is not None:
         yield _shuffled_head(search, case, question.rng())
@@ -84,18 +84,23 @@ def _search_in_force(explanation: CaseMatches, index: ReferenceIndex, model: Mod
     return search_for(index, model, target, metric=metric, weighting=weighting)
 
 
-def _apart(told: CaseMatches, question: Question) -> float:
+def _apart(explanation: CaseMatches, question: Question) -> float:
     """1 where the method finds other references now, else the largest difference of a similarity."""
-    known = method_named(told.method).Parameters.model_fields
-    parameters: dict[str, Any] = {name: value for name, value in told.parameters.items() if name in known}
+    known = method_named(explanation.method).Parameters.model_fields
+    parameters: dict[str, Any] = {name: value for name, value in explanation.parameters.items() if name in known}
     case = question.case
     again = explain(
-        question.model, case.image, target=told.target, method=told.method, context=case.context, **parameters
+        question.model,
+        case.image,
+        target=explanation.target,
+        method=explanation.method,
+        context=case.context,
+        **parameters,
     )
     assert isinstance(again, CaseMatches)
-    if [match.label for match in told.matches] != [match.label for match in again.matches]:
+    if [match.label for match in explanation.matches] != [match.label for match in again.matches]:
         return 1.0
-    pairs = zip(told.matches, again.matches, strict=True)
+    pairs = zip(explanation.matches, again.matches, strict=True)
     return max((abs(one.similarity - other.similarity) for one, other in pairs), default=0.0)
 
 
@@ -108,7 +113,7 @@ class _AmongReferences:
 
     index: ReferenceIndex
     finds_itself: Measurement
-    foretold: Measurement
+    predicted: Measurement
     usual_similarity: float
 
 
@@ -117,8 +122,8 @@ def _among_references(search: Search, index: ReferenceIndex, model: Model, targe
 
     def measured() -> _AmongReferences:
         rows = _rows(len(index))
-        itself, foretold = _finds_itself(search, rows), _foretold(search, index, target, rows)
-        return _AmongReferences(index, itself, foretold, _usual_similarity(search, rows))
+        itself, predicted = _finds_itself(search, rows), _predicted(search, index, target, rows)
+        return _AmongReferences(index, itself, predicted, _usual_similarity(search, rows))
 
     weights = None if search.weights is None else search.weights.tobytes()
     return model.once(("among references", id(index), search.metric, weights, target), measured)
@@ -136,7 +141,7 @@ def _finds_itself(search: Search, rows: NDArray[np.int64]) -> Measurement:
     return Measurement("self-retrieval", "engine", share, 1 / len(prepared), grade, rule, "WhyRay")
 
 
-def _foretold(search: Search, index: ReferenceIndex, target: int, rows: NDArray[np.int64]) -> Measurement:
+def _predicted(search: Search, index: ReferenceIndex, target: int, rows: NDArray[np.int64]) -> Measurement:
     near = neighbours_of_all(search, min(NEIGHBOURS, len(index) - 1), rows=rows)
     own = index.logits[:, target]
     correlated = correlation(own[near].mean(axis=1), own[rows], np.random.default_rng(0))

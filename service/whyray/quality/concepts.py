@@ -36,11 +36,11 @@ _OWN = "WhyRay"
 
 
 @assesses("concept-bottleneck")
-def assess_bottleneck(told: ConceptScores, question: Question) -> Iterable[Measurement]:
+def assess_bottleneck(explanation: ConceptScores, question: Question) -> Iterable[Measurement]:
     """Parity of the head, additivity, interventions against scores, and how well concepts are known."""
     case, model = question.case, question.model
     bottleneck, head = bottleneck_of(case), concept_head(model)
-    target = model.target_index(told.target)
+    target = model.target_index(explanation.target)
     logit = float(case.run.logits[0, target])
     gap = parity_gap(head(bottleneck.values[None]), case.run.logits)
     yield Measurement(
@@ -53,11 +53,11 @@ def assess_bottleneck(told: ConceptScores, question: Question) -> Iterable[Measu
         f"{PARITY_RED:g}",
         _OWN,
     )
-    yield _additivity(told, logit)
+    yield _additivity(explanation, logit)
     # Each concept is put back to its reference, alone and in random company: what the logit loses must be the scores.
-    if told.parameters["reference"] == "neutral":
+    if explanation.parameters["reference"] == "neutral":
         bottleneck = bottleneck_of(case, "neutral")
-    scores = _in_order(told, [name.name for name in bottleneck.spec.names])
+    scores = _in_order(explanation, [name.name for name in bottleneck.spec.names])
     random = question.rng()
     back = random.random((64, len(scores))) < 0.5
     back[: len(scores)] = np.eye(len(scores), dtype=bool)
@@ -82,15 +82,15 @@ def assess_bottleneck(told: ConceptScores, question: Question) -> Iterable[Measu
         "scores dealt out at random among the concepts",
         "Margeloiu et al. 2021: concepts must carry what they are called",
     )
-    yield _known(told, "AUC", LEAST_AUC)
+    yield _known(explanation, "AUC", LEAST_AUC)
 
 
 @assesses("post-hoc-concepts")
-def assess_post_hoc(told: ConceptScores, question: Question) -> Iterable[Measurement]:
+def assess_post_hoc(explanation: ConceptScores, question: Question) -> Iterable[Measurement]:
     """Agreement of the surrogate with the network held out, against random concepts, and on this image."""
     model = question.model
-    bank, surrogate = surrogate_of(model, told.method)
-    target = model.target_index(told.target)
+    bank, surrogate = surrogate_of(model, explanation.method)
+    target = model.target_index(explanation.target)
     agreement = float(surrogate.agreement[target])
     random, spread = float(surrogate.random_agreement[target]), float(surrogate.random_spread[target])
     yield Measurement(
@@ -112,8 +112,8 @@ def assess_post_hoc(told: ConceptScores, question: Question) -> Iterable[Measure
     )
     read = surrogate.readings @ embedding_at(question.case, surrogate.tensor) + surrogate.offsets
     parts = surrogate.weights[target] * (read - surrogate.mean) / surrogate.spread
-    used = [number for number, concept in enumerate(bank.concepts) if concept.name != told.target]
-    own = _in_order(told, [bank.concepts[place].label for place in used])
+    used = [number for number, concept in enumerate(bank.concepts) if concept.name != explanation.target]
+    own = _in_order(explanation, [bank.concepts[place].label for place in used])
     off = float(np.abs(own - parts[used]).max() / max(float(np.abs(parts).max()), 1e-9))
     yield Measurement(
         "scores are the surrogate's",
@@ -125,9 +125,9 @@ def assess_post_hoc(told: ConceptScores, question: Question) -> Iterable[Measure
         f"{PARITY_RED:g}",
         _OWN,
     )
-    yield _additivity(told, float(surrogate.biases[target] + parts.sum()))
+    yield _additivity(explanation, float(surrogate.biases[target] + parts.sum()))
     logit = float(question.case.run.logits[0, target])
-    gap = abs((told.total or 0.0) - logit) / max(float(surrogate.logit_spread[target]), 1e-9)
+    gap = abs((explanation.total or 0.0) - logit) / max(float(surrogate.logit_spread[target]), 1e-9)
     yield Measurement(
         "surrogate's error on this image",
         "case",
@@ -137,20 +137,21 @@ def assess_post_hoc(told: ConceptScores, question: Question) -> Iterable[Measure
         f"in standard deviations of the network's logit over the references; green up to {GAP_AMBER:g}",
         _OWN,
     )
-    yield _known(told, "AUC", LEAST_AUC)
+    yield _known(explanation, "AUC", LEAST_AUC)
 
 
 @assesses("tcav", "rcv")
-def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measurement]:
+def assess_directions(explanation: ConceptScores, question: Question) -> Iterable[Measurement]:
     """Parity of the layers behind, derivatives against differences, random vectors found, concepts known."""
     case, model = question.case, question.model
-    kind: ConceptKind = "presence" if told.method == "tcav" else "measure"
-    bank, directions = directions_of(model, told.method, kind)
-    target, layer = model.target_index(told.target), directions.tensor
+    kind: ConceptKind = "presence" if explanation.method == "tcav" else "measure"
+    bank, directions = directions_of(model, explanation.method, kind)
+    target, layer = model.target_index(explanation.target), directions.tensor
     behind = layer_to_logits(model, layer)
     activations = model.session.tapped(case.x, [layer])[layer]
     gap = max(
-        parity_gap(behind.logits(activations), case.run.logits), float(told.evidence.get("engine_parity", np.inf))
+        parity_gap(behind.logits(activations), case.run.logits),
+        float(explanation.evidence.get("engine_parity", np.inf)),
     )
     yield Measurement(
         "engine parity",
@@ -164,7 +165,7 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
     )
     names = [concept.label for concept in bank.concepts]
     places = [number for number, concept in enumerate(bank.concepts) if concept.kind == kind]
-    scores = _in_order(told, [names[place] for place in places])
+    scores = _in_order(explanation, [names[place] for place in places])
     steps = directions.steps[places].reshape(len(places), -1, *[1] * (activations.ndim - 2)) * STEP
     up, down = (behind.logits((activations + sign * steps).astype(np.float32))[:, target] for sign in (1, -1))
     differences = (up - down) / (2 * STEP)
@@ -179,7 +180,7 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
         f"to {SLOPE_GREEN:.0%}, red above {SLOPE_RED:.0%}",
         _OWN,
     )
-    level = float(told.parameters.get("level", DirectionParameters().level))  # type: ignore[arg-type]
+    level = float(explanation.parameters.get("level", DirectionParameters().level))  # type: ignore[arg-type]
     share = false_positives(directions.class_mean[target][directions.random], level)
     yield Measurement(
         "random vectors found",
@@ -191,7 +192,7 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
         f"{2 * FOUND_BY_CHANCE * level:g}",
         "Kim et al. 2018, section 3.4",
     )
-    significant = sum(concept.reliable for concept in told.concepts)
+    significant = sum(concept.reliable for concept in explanation.concepts)
     yield Measurement(
         "concepts found",
         "case",
@@ -201,12 +202,14 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
         f"well known and significant (corrected p up to {level:g}) for this class; amber where there is none",
         "Kim et al. 2018, section 3.4",
     )
-    yield _known(told, "AUC", LEAST_AUC) if kind == "presence" else _known(told, "R²", LEAST_R2)
+    yield _known(explanation, "AUC", LEAST_AUC) if kind == "presence" else _known(explanation, "R²", LEAST_R2)
 
 
-def _additivity(told: ConceptScores, wanted: float) -> Measurement:
-    total = (told.base if told.base is not None else np.nan) + sum(concept.score for concept in told.concepts)
-    stated = told.total if told.total is not None else np.nan
+def _additivity(explanation: ConceptScores, wanted: float) -> Measurement:
+    total = (explanation.base if explanation.base is not None else np.nan) + sum(
+        concept.score for concept in explanation.concepts
+    )
+    stated = explanation.total if explanation.total is not None else np.nan
     gap = max(abs(total - wanted), abs(stated - wanted)) / max(1.0, abs(wanted))
     return Measurement(
         "additivity gap",
@@ -219,12 +222,12 @@ def _additivity(told: ConceptScores, wanted: float) -> Measurement:
     )
 
 
-def _known(told: ConceptScores, figure: str, least: float) -> Measurement:
+def _known(explanation: ConceptScores, figure: str, least: float) -> Measurement:
     """`least` is for concepts that are there or not; measures among them have their own."""
-    known = np.array([_well_known(concept) for concept in told.concepts], bool)
-    weights = np.array([abs(concept.score) for concept in told.concepts])
+    known = np.array([_well_known(concept) for concept in explanation.concepts], bool)
+    weights = np.array([abs(concept.score) for concept in explanation.concepts])
     share = float(weights[known].sum() / weights.sum()) if weights.sum() > 0 else 0.0
-    doubtful = [concept.name for concept, well in zip(told.concepts, known, strict=True) if not well]
+    doubtful = [concept.name for concept, well in zip(explanation.concepts, known, strict=True) if not well]
     words = f"badly known: {_some(doubtful)}" if doubtful else "all are"
     return Measurement(
         "weight on well-known concepts",
@@ -264,9 +267,9 @@ def _chance(name: str, value: float, random: list[float], what: str, source: str
     )
 
 
-def _in_order(told: ConceptScores, names: list[str]) -> NDArray[np.float64]:
+def _in_order(explanation: ConceptScores, names: list[str]) -> NDArray[np.float64]:
     """Scores in the order of the names; NaN for one that is missing."""
-    given = {concept.name: concept.score for concept in told.concepts}
+    given = {concept.name: concept.score for concept in explanation.concepts}
     return np.array([given.get(name, np.nan) for name in names])
 
 

@@ -39,7 +39,7 @@ _GUIDOTTI = "Guidotti 2022, section 5 (validity, proximity, sparsity, plausibili
 class _Seen:
     """The explanation, and what the model says now about what it shows."""
 
-    told: Counterfactual
+    explanation: Counterfactual
     question: Question
     before: float
     start: float
@@ -57,7 +57,7 @@ class _Seen:
 
     @property
     def level(self) -> float:
-        return float(target_spec(self.case.model, self.told.target).threshold)
+        return float(target_spec(self.case.model, self.explanation.target).threshold)
 
     def logits(self, pictures: FloatArray) -> FloatArray:
         """(N, targets) logits about pictures (N, *spatial)."""
@@ -109,13 +109,13 @@ def region_counterfactual(explanation: Counterfactual, question: Question) -> It
     yield from _repeatable(seen)
 
 
-def _seen(told: Counterfactual, question: Question, pair: FloatArray) -> _Seen:
+def _seen(explanation: Counterfactual, question: Question, pair: FloatArray) -> _Seen:
     """`pair` (2, C, *spatial): the model's input for the unchanged picture and for the changed one."""
     model, target = question.model, question.case.targets[0]
     logits = model.session.logits(pair)
     start, end = (float(answer) for answer in model.answer(logits)[:, target])
     before = float(model.answer(question.case.run.logits)[0, target])
-    return _Seen(told, question, before, start, end, float(logits[0, target]), float(logits[1, target]))
+    return _Seen(explanation, question, before, start, end, float(logits[0, target]), float(logits[1, target]))
 
 
 def _allowed(question: Question) -> BoolArray | None:
@@ -123,19 +123,19 @@ def _allowed(question: Question) -> BoolArray | None:
     return allowed_in(case.model, case.image, case.target_names[0], context=case.context)
 
 
-def _replaced(case: Case, told: Counterfactual, fill: str) -> FloatArray:
+def _replaced(case: Case, explanation: Counterfactual, fill: str) -> FloatArray:
     """(1, C, *spatial): the input with what the explanation replaced filled in this way."""
-    changed = np.zeros(case.shape, bool) if told.changed is None else told.changed
+    changed = np.zeros(case.shape, bool) if explanation.changed is None else explanation.changed
     return with_regions_replaced(case, changed.astype(np.intp), np.array([[False, True]]), fill)
 
 
 def _engine(seen: _Seen) -> Measurement:
     """The answers that are told, against the model's now."""
-    told = seen.told
+    explanation = seen.explanation
     pairs = (
-        (told.answer_before, seen.before),
-        (told.answers[told.start], seen.start),
-        (told.answers[told.end], seen.end),
+        (explanation.answer_before, seen.before),
+        (explanation.answers[explanation.start], seen.start),
+        (explanation.answers[explanation.end], seen.end),
     )
     gap = max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
     grade = Grade.GREEN if gap <= PARITY_GREEN else Grade.AMBER if gap <= PARITY_RED else Grade.RED
@@ -163,8 +163,8 @@ def _valid(seen: _Seen) -> Measurement:
     flipped = (seen.start >= seen.level) != (seen.end >= seen.level)
     towards = (seen.end - seen.start) * (1 if seen.start < seen.level else -1) > 0
     moved = abs(seen.end - seen.start) >= MOVED or seen.case.model.task == "regression"
-    grade = Grade.GREEN if flipped and seen.told.flipped and moved else Grade.AMBER if towards else Grade.RED
-    if seen.told.flipped and not flipped:
+    grade = Grade.GREEN if flipped and seen.explanation.flipped and moved else Grade.AMBER if towards else Grade.RED
+    if seen.explanation.flipped and not flipped:
         grade = Grade.RED
     rule = (
         f"1: the answer crosses the threshold; amber: it only moves towards it, or by less than {MOVED:g}; "
@@ -175,8 +175,8 @@ def _valid(seen: _Seen) -> Measurement:
 
 def _random_directions(seen: _Seen, space: LatentSpace) -> Measurement:
     """Shifts as long as the one shown in random directions, from the same picture."""
-    start = space.encode(seen.told.frames[[seen.told.start]])
-    norm = float(seen.told.evidence.get("shift", 0.0)) * float(np.linalg.norm(start))
+    start = space.encode(seen.explanation.frames[[seen.explanation.start]])
+    norm = float(seen.explanation.evidence.get("shift", 0.0)) * float(np.linalg.norm(start))
     random = seen.question.rng().normal(size=(DIRECTIONS, start.shape[1]))
     random *= norm / np.linalg.norm(random, axis=1, keepdims=True)
     moved = np.concatenate([start, start + random, start - random]).astype(np.float32)
@@ -186,7 +186,7 @@ def _random_directions(seen: _Seen, space: LatentSpace) -> Measurement:
 
 def _random_regions(seen: _Seen) -> Iterator[Measurement]:
     """As many other regions, chosen at random, replaced in the same way."""
-    case, told, parameters = seen.case, seen.told, dict(seen.told.parameters)
+    case, explanation, parameters = seen.case, seen.explanation, dict(seen.explanation.parameters)
     labels = region_labels(
         case,
         "grid" if parameters["regions"] == "grid" else "slic",
@@ -194,7 +194,7 @@ def _random_regions(seen: _Seen) -> Iterator[Measurement]:
         _real(parameters["compactness"]),
     )
     count = int(labels.max()) + 1
-    chosen = np.unique(labels[told.changed]) if told.changed is not None else np.empty(0, int)
+    chosen = np.unique(labels[explanation.changed]) if explanation.changed is not None else np.empty(0, int)
     others = np.setdiff1d(np.arange(count), chosen)
     if not len(others):
         rule = "amber: all regions were replaced, so that there are no others to compare with"
@@ -220,7 +220,7 @@ def _against_random(seen: _Seen, changes: FloatArray, forwards: int, words: str)
 
 def _carried(seen: _Seen) -> Measurement:
     """The difference, added to the image itself: does it change the answer there too?"""
-    added = np.clip(seen.case.display + seen.told.difference, 0, 1)[None]
+    added = np.clip(seen.case.display + seen.explanation.difference, 0, 1)[None]
     change = seen.end - seen.start
     share = float(seen.answers(added)[0] - seen.before) / change if change else 0.0
     grade = Grade.GREEN if share >= CARRIED else Grade.AMBER
@@ -229,22 +229,22 @@ def _carried(seen: _Seen) -> Measurement:
 
 
 def _needed(seen: _Seen) -> Measurement:
-    evidence = seen.told.evidence
-    sure = bool(evidence.get("irreducible")) or not seen.told.flipped
+    evidence = seen.explanation.evidence
+    sure = bool(evidence.get("irreducible")) or not seen.explanation.flipped
     smallest = evidence.get("certified", 0.0) >= evidence.get("replaced", 0.0)
-    grade = Grade.GREEN if sure and seen.told.flipped else Grade.AMBER
+    grade = Grade.GREEN if sure and seen.explanation.flipped else Grade.AMBER
     rule = (
         "1: no region can be left out, 2: and no set of fewer regions flips the answer; amber below 1, or not flipped"
     )
-    value = float(seen.told.flipped and sure) * (1.0 + float(smallest))
+    value = float(seen.explanation.flipped and sure) * (1.0 + float(smallest))
     return Measurement("no region too many", "complexity", value, None, grade, rule, _VERMEIRE)
 
 
 def _other_filling(seen: _Seen) -> Measurement:
     """Does the answer flip because something is missing, or because of what was put there?"""
-    case, told = seen.case, seen.told
-    fills = [fill for fill in ("inpaint", "mean", "blur") if fill != told.parameters["fill"]]
-    inputs = np.concatenate([_replaced(case, told, fill) for fill in fills])
+    case, explanation = seen.case, seen.explanation
+    fills = [fill for fill in ("inpaint", "mean", "blur") if fill != explanation.parameters["fill"]]
+    inputs = np.concatenate([_replaced(case, explanation, fill) for fill in fills])
     answers = case.model.answer(case.model.session.logits(inputs))[:, seen.target]
     held = float(np.mean((answers >= seen.level) != (seen.start >= seen.level)))
     grade = Grade.GREEN if held == 1 else Grade.AMBER
@@ -254,7 +254,7 @@ def _other_filling(seen: _Seen) -> Measurement:
 
 def _small(seen: _Seen) -> Iterator[Measurement]:
     """Proximity and sparsity of the change."""
-    start, end = seen.told.frames[seen.told.start], seen.told.frames[seen.told.end]
+    start, end = seen.explanation.frames[seen.explanation.start], seen.explanation.frames[seen.explanation.end]
     valid = seen.case.context.valid
     inside = np.ones(start.shape, bool) if valid is None else valid
     change = np.abs(end - start)[inside]
@@ -270,7 +270,7 @@ def _small(seen: _Seen) -> Iterator[Measurement]:
 
 def _given_back(seen: _Seen, space: LatentSpace) -> Measurement:
     """An autoencoder gives back what is like its training images: does it give back the changed picture as well?"""
-    pair = seen.told.frames[[seen.told.start, seen.told.end]]
+    pair = seen.explanation.frames[[seen.explanation.start, seen.explanation.end]]
     theirs = resampled(pair, space.autoencoder.shape)
     errors = ((space.autoencoder.reconstruct(theirs) - theirs) ** 2).mean(axis=tuple(range(1, theirs.ndim)))
     ratio = float(errors[1] / max(float(errors[0]), 1e-9))
@@ -281,7 +281,7 @@ def _given_back(seen: _Seen, space: LatentSpace) -> Measurement:
 
 def _plausible(seen: _Seen) -> Iterator[Measurement]:
     """The distance of the changed picture to the onboarding images, in the classifier's own embedding."""
-    end = as_input(seen.told.frames[[seen.told.end]], seen.case.model.manifest.input)
+    end = as_input(seen.explanation.frames[[seen.explanation.end]], seen.case.model.manifest.input)
     for distance in case_distance(Case(seen.case.model, end, seen.case.targets)):
         yield Measurement(
             "changed picture: distance from onboarding images",
@@ -297,15 +297,19 @@ def _plausible(seen: _Seen) -> Iterator[Measurement]:
 
 def _repeatable(seen: _Seen) -> Iterator[Measurement]:
     """The same again, where the budget allows."""
-    method = method_named(seen.told.method)
-    cost = int(seen.told.evidence.get("forwards", 0)) or method.cost(_parameters(seen.told))
+    method = method_named(seen.explanation.method)
+    cost = int(seen.explanation.evidence.get("forwards", 0)) or method.cost(_parameters(seen.explanation))
     if not seen.question.budget.repeats or cost > seen.question.budget.forwards or not isinstance(method, TypedMethod):
         return
     before = seen.case.model.session.forwards
-    again = method.explain_case(seen.case, _parameters(seen.told))[0]
+    again = method.explain_case(seen.case, _parameters(seen.explanation))[0]
     spent = seen.case.model.session.forwards - before
-    same = isinstance(again, Counterfactual) and again.frames.shape == seen.told.frames.shape
-    gap = float(np.abs(again.frames - seen.told.frames).max()) if same and isinstance(again, Counterfactual) else 1.0
+    same = isinstance(again, Counterfactual) and again.frames.shape == seen.explanation.frames.shape
+    gap = (
+        float(np.abs(again.frames - seen.explanation.frames).max())
+        if same and isinstance(again, Counterfactual)
+        else 1.0
+    )
     rule = f"largest difference of any frame to the same made again; red above {SAME:g} of the range"
     yield Measurement("repeatability", "robustness", gap, 0.0, _yes(gap <= SAME, Grade.RED), rule, "WhyRay", spent)
 
@@ -314,14 +318,16 @@ def _space_if_any(seen: _Seen) -> LatentSpace | None:
     if "autoencoder" not in seen.case.model.manifest.companions:
         return None
     try:
-        return LatentSpace(seen.case.model, method=seen.told.method)
+        return LatentSpace(seen.case.model, method=seen.explanation.method)
     except WhyRayError:  # realism is then not measured: this method needs no autoencoder
         return None
 
 
-def _parameters(told: Counterfactual) -> object:
-    known = method_named(told.method).Parameters.model_fields
-    return checked_parameters(told.method, {name: value for name, value in told.parameters.items() if name in known})
+def _parameters(explanation: Counterfactual) -> object:
+    known = method_named(explanation.method).Parameters.model_fields
+    return checked_parameters(
+        explanation.method, {name: value for name, value in explanation.parameters.items() if name in known}
+    )
 
 
 def _whole(value: object) -> int:

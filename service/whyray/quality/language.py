@@ -75,9 +75,9 @@ def claims_hold(explanation: Narrative, facts: Facts) -> Measurement:
 
 def words_follow(explanation: Narrative, facts: Facts, phrases: NarrativePhrases) -> Measurement:
     """The share of sentences that some phrase gives again, word by word, from the sentence's own claims."""
-    told = explanation.sentences
-    again = sum(_written_again(sentence, facts, phrases, explanation.target) for sentence in told)
-    share = again / len(told) if told else 0.0
+    sentences = explanation.sentences
+    again = sum(_written_again(sentence, facts, phrases, explanation.target) for sentence in sentences)
+    share = again / len(sentences) if sentences else 0.0
     grade = Grade.GREEN if share == 1.0 else Grade.RED
     rule = f"share of sentences that follow from their claims word by word; {_ALL}"
     return Measurement("words re-derived", "fidelity", share, 1.0, grade, rule, "WhyRay")
@@ -127,8 +127,12 @@ def _quoted(explanation: Narrative, case: Case, numbers: Mapping[str, float]) ->
         phrases.caption.format(words=sentence): claims_in(sentence, case.model, writer.spec, numbers)
         for sentence in caption_of(case, writer).sentences
     }
-    told = explanation.sentences
-    share = sum(again.get(sentence.text) == sentence.claims for sentence in told) / len(told) if told else 0.0
+    sentences = explanation.sentences
+    share = (
+        sum(again.get(sentence.text) == sentence.claims for sentence in sentences) / len(sentences)
+        if sentences
+        else 0.0
+    )
     grade = Grade.GREEN if share == 1.0 else Grade.RED
     rule = f"share of sentences that the captioner writes again, and whose words make these claims; {_ALL}"
     return Measurement("words re-derived", "fidelity", share, 1.0, grade, rule, "WhyRay", 1)

@@ -18,7 +18,7 @@ from whyray.explain.latent import (
 )
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.cases import randomised_neighbours
-from whyray.quality.typed import Question, assesses, told_again
+from whyray.quality.typed import Question, assesses, recomputed
 
 TOLD_APART, NOT_TOLD_APART = 0.9, 0.7
 UNUSUAL = 95.0
@@ -30,7 +30,7 @@ _MOST = 1000
 def latent_position(explanation: LatentPosition, question: Question) -> Iterator[Measurement]:
     """Measurements of a place. One forward pass; the figures of the space were measured when the index was made."""
     index = index_of(question.model, method=explanation.method)
-    yield told_again(_apart(explanation, index, question), "the percentile, as a share,")
+    yield recomputed(_apart(explanation, index, question), "the percentile, as a share,")
     yield _outliers(explanation, index)
     yield from randomised_neighbours(index)
     yield _plane(explanation)
@@ -39,10 +39,10 @@ def latent_position(explanation: LatentPosition, question: Question) -> Iterator
     yield _usual(explanation)
 
 
-def _apart(told: LatentPosition, index: ReferenceIndex, question: Question) -> float:
-    name = told.distance_is
+def _apart(explanation: LatentPosition, index: ReferenceIndex, question: Question) -> float:
+    name = explanation.distance_is
     distance = float(index.distances(required_embedding(question.model, question.case.run)[None])[name][0])
-    return abs(told.percentile - percentile(distance, index.usual[name])) / 100
+    return abs(explanation.percentile - percentile(distance, index.usual[name])) / 100
 
 
 def _outliers(explanation: LatentPosition, index: ReferenceIndex) -> Measurement:

@@ -250,12 +250,12 @@ def orientation_scope(structures: Sequence[Structure], directions: Sequence[str]
     sizes = np.array(next(iter(masks.values())).shape)
     right, left, heart, mediastinum = (np.array(center_of_mass(masks[code])) / sizes for code in AREAS)
     ways = [_ways(left - right, directions, "L", "R"), _ways(heart - mediastinum, directions, "F", "H")]
-    told = [way for way in ways if way is not None]
-    if len(told) < len(ways):
+    known = [way for way in ways if way is not None]
+    if len(known) < len(ways):
         return
     # lungs that lie one below the other are those of an image on its side, whatever the header says
-    contradicts = any(along < -LEAST_APART for along, _ in told) or told[0][1] > max(abs(told[0][0]), LEAST_APART)
-    if not contradicts and any(along < LEAST_APART for along, _ in told):
+    contradicts = any(along < -LEAST_APART for along, _ in known) or known[0][1] > max(abs(known[0][0]), LEAST_APART)
+    if not contradicts and any(along < LEAST_APART for along, _ in known):
         return
     rule = (
         f"the header says {', '.join(directions)} for down and to the right; red unless the left lung found lies to "

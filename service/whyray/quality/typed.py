@@ -19,7 +19,7 @@ from whyray.quality.known_answers import answers_as_known
 from whyray.quality.learned_weights import weights_that_learned
 from whyray.quality.scope_check import ScopeCheck, scope_measured
 
-TOLD_AGAIN = 1e-3
+RECOMPUTED_WITHIN = 1e-3
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Question:
         return np.random.default_rng(self.seed)
 
 
-def told_again(gap: float, what: str) -> Measurement:
+def recomputed(gap: float, what: str) -> Measurement:
     """Red where what was told differs from what is so now, by a `gap` of 0..1 in `what`: it is of another image."""
-    grade = Grade.GREEN if gap <= TOLD_AGAIN else Grade.RED
-    rule = f"largest difference of {what} to what the method says now; red above {TOLD_AGAIN:g}"
+    grade = Grade.GREEN if gap <= RECOMPUTED_WITHIN else Grade.RED
+    rule = f"largest difference of {what} to what the method says now; red above {RECOMPUTED_WITHIN:g}"
     return Measurement("told again", "sanity", gap, 0.0, grade, rule, "WhyRay: what is told of another image differs")
 
 

@@ -33,12 +33,12 @@ def unit_report(explanation: UnitReport, question: Question) -> Iterator[Measure
     picked = [unit.unit for unit in explanation.units]
     yield _engine(max(explanation.evidence.get("engine_parity", 0.0), head_gap(case, layer)))
     yield from _sum(explanation)
-    told = contributions(case, layer, means).values[0]
-    wanted = [float(told[unit]) for unit in picked]
+    contributed = contributions(case, layer, means).values[0]
+    wanted = [float(contributed[unit]) for unit in picked]
     yield _agreement(explanation, wanted, ablated(case, layer, picked, means)[0])
-    yield _necessary(case, layer, picked, told, means, question.rng())
-    yield _randomised(case, layer, picked, told, means, question.seed)
-    yield _stable(case, layer, picked, told, means, question.rng())
+    yield _necessary(case, layer, picked, contributed, means, question.rng())
+    yield _randomised(case, layer, picked, contributed, means, question.seed)
+    yield _stable(case, layer, picked, contributed, means, question.rng())
     yield _known(explanation)
 
 
@@ -82,12 +82,12 @@ def _agreement(explanation: UnitReport, wanted: Sequence[float], changes: FloatA
 
 
 def _necessary(
-    case: Case, layer: str, picked: Sequence[int], told: FloatArray, means: FloatArray, rng: np.random.Generator
+    case: Case, layer: str, picked: Sequence[int], contributed: FloatArray, means: FloatArray, rng: np.random.Generator
 ) -> Measurement:
     """Ablating the report's units together moves the answer more than ablating as many others."""
-    sides = [[unit for unit in picked if told[unit] > 0], [unit for unit in picked if told[unit] <= 0]]
-    side = max(sides, key=lambda units: abs(float(told[units].sum())))
-    others = np.setdiff1d(np.arange(len(told)), picked)
+    sides = [[unit for unit in picked if contributed[unit] > 0], [unit for unit in picked if contributed[unit] <= 0]]
+    side = max(sides, key=lambda units: abs(float(contributed[units].sum())))
+    others = np.setdiff1d(np.arange(len(contributed)), picked)
     draws = [rng.choice(others, min(len(side), len(others)), replace=False) for _ in range(RANDOM_GROUPS)]
     changes = np.abs(ablated_together(case, layer, [side, *(draw.tolist() for draw in draws)], means)[0])
     rank = int((changes[1:] >= changes[0]).sum())
@@ -102,7 +102,7 @@ def _necessary(
 
 
 def _randomised(
-    case: Case, layer: str, picked: Sequence[int], told: FloatArray, means: FloatArray, seed: int
+    case: Case, layer: str, picked: Sequence[int], contributed: FloatArray, means: FloatArray, seed: int
 ) -> Measurement:
     """Whether other weights in the last layer would have named the same units."""
     model = case.model
@@ -112,13 +112,13 @@ def _randomised(
     before = other.session.forwards
     image = case.image.once(("last layer randomised", seed), lambda: ExplainedImage(other, case.x))
     again = contributions(Case(other, image, case.targets, context=case.context), layer, means).values[0]
-    overlap = _overlap(told, again, picked)
+    overlap = _overlap(contributed, again, picked)
     grade = Grade.GREEN if overlap <= OVERLAP_GREEN else Grade.AMBER if overlap <= OVERLAP_RED else Grade.RED
     rule = (
         "share of the same units with the same sign after the last layer's weights are shuffled; green up to "
         f"{OVERLAP_GREEN:g}, red above {OVERLAP_RED:g}"
     )
-    chance = len(picked) / len(told) / 2
+    chance = len(picked) / len(contributed) / 2
     source = "Adebayo et al. 2018, section 3"
     return Measurement(
         "changes with the weights", "sanity", overlap, chance, grade, rule, source, other.session.forwards - before
@@ -126,13 +126,13 @@ def _randomised(
 
 
 def _stable(
-    case: Case, layer: str, picked: Sequence[int], told: FloatArray, means: FloatArray, rng: np.random.Generator
+    case: Case, layer: str, picked: Sequence[int], contributed: FloatArray, means: FloatArray, rng: np.random.Generator
 ) -> Measurement:
     model = case.model
     noise = rng.normal(scale=NOISE * max(float(np.ptp(case.x)), 1e-6), size=case.x.shape)
     noisy = Case(model, (case.x + noise).astype(np.float32), case.targets, context=case.context)
     before = model.session.forwards
-    overlap = _overlap(told, contributions(noisy, layer, means).values[0], picked)
+    overlap = _overlap(contributed, contributions(noisy, layer, means).values[0], picked)
     grade = Grade.GREEN if overlap >= 0.5 else Grade.AMBER
     rule = f"share of the same units with noise of {NOISE:.0%} of the range; green from 0.5"
     source = "Yeh et al. 2019, section 3"

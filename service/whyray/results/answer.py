@@ -177,7 +177,7 @@ class Finding:
     prevalence: Prevalence | None = None
     """That which the probability holds for; None where the package states none."""
     maps: tuple[MapInSource, ...] = ()
-    told: tuple[GradedExplanation, ...] = ()
+    typed: tuple[GradedExplanation, ...] = ()
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     """Methods that could not explain this answer, and why."""
     mask: Frames[np.bool_] | None = None
@@ -215,7 +215,7 @@ class Finding:
     @property
     def explanations(self) -> tuple[MapInSource | GradedExplanation, ...]:
         """All that explains it, heatmaps first."""
-        return (*self.heatmaps, *self.told)
+        return (*self.heatmaps, *self.typed)
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ def _version(revision: int, run: int) -> str:
     return f"{revision}.{run}" if run > 1 else f"{revision}"
 
 
-PageKind = Literal["summary", "map", "segment", "notice", "told", "cine", "compared", "details"]
+PageKind = Literal["summary", "map", "segment", "notice", "typed", "cine", "compared", "details"]
 """What a page shows: what was found, a map, a segment, why nothing is shown, another explanation, its steps, several
 maps side by side, or every measurement."""
 
@@ -364,7 +364,7 @@ def by_probability(findings: Iterable[Finding]) -> list[Finding]:
 
 def named_findings(answer: Answer) -> list[Finding]:
     """What results are about: findings with an explanation that is shown, or else those that are sought."""
-    shown = [finding for finding, _ in (*shown_maps(answer), *shown_told(answer))]
+    shown = [finding for finding, _ in (*shown_maps(answer), *shown_typed(answer))]
     sought = [finding for finding in answer.findings if finding.is_sought]
     names = {finding.target.name for finding in shown or sought}
     return by_probability(finding for finding in answer.findings if finding.target.name in names)
@@ -392,6 +392,6 @@ def is_for(heatmap: MapInSource, audience: Audience) -> bool:
     return heatmap.part is None or audience == "scientist"
 
 
-def shown_told(answer: Answer) -> list[tuple[Finding, GradedExplanation]]:
+def shown_typed(answer: Answer) -> list[tuple[Finding, GradedExplanation]]:
     """All explanations that are not heatmaps and may be shown, with their findings, in the answer's order."""
-    return [(finding, graded) for finding in answer.findings for graded in finding.told if not graded.card.withheld]
+    return [(finding, graded) for finding in answer.findings for graded in finding.typed if not graded.card.withheld]

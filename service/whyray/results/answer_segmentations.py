@@ -20,7 +20,7 @@ from whyray.results.segmentation import (
 from whyray.results.segmentation_frames import Form, may_keep_empty
 from whyray.results.template_objects import SeriesTemplate
 from whyray.results.templates import Templates
-from whyray.results.uids import UidSource, map_key, map_keys, told_key
+from whyray.results.uids import UidSource, map_key, map_keys, typed_key
 
 
 @dataclass
@@ -29,7 +29,7 @@ class AnswerSegmentations:
 
     Attributes
     ----------
-    maps, told
+    maps, typed
         What is shown, with its findings.
     regions
         (target, key of the map) → the Segmentation with its region, and the number of its segment.
@@ -41,7 +41,7 @@ class AnswerSegmentations:
     templates: Templates
     uids: UidSource
     maps: Sequence[tuple[Finding, MapInSource]]
-    told: Sequence[tuple[Finding, GradedExplanation]]
+    typed: Sequence[tuple[Finding, GradedExplanation]]
     regions: dict[tuple[str, str], tuple[Dataset, int]] = field(default_factory=dict)
     masks: dict[str, tuple[Dataset, int]] = field(default_factory=dict)
     structures: dict[str, tuple[Dataset, int]] = field(default_factory=dict)
@@ -107,11 +107,11 @@ class AnswerSegmentations:
         return Result("seg", dataset, None, None, "attribution of " + _names(self.maps))
 
     def _structure_segmentation(self) -> list[Result]:
-        segments = structure_segments(self.templates, self.uids, self.told)
+        segments = structure_segments(self.templates, self.uids, self.typed)
         if not segments:
             return []
         names = [segment.label for segment in segments]
-        key = "structures" + str(names) + str([told_key(graded) for _, graded in self.told if graded.structures])
+        key = "structures" + str(names) + str([typed_key(graded) for _, graded in self.typed if graded.structures])
         dataset = self._segmentation(
             segments, self._form(segments), series=self.templates.series.segments, key=key, instance_number=2
         )

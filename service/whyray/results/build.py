@@ -9,7 +9,7 @@ from typing import Any
 from pydicom import Dataset
 
 from whyray.config import Audience, ResultKind
-from whyray.results.answer import Answer, Result, is_for, maps_for, shown_maps, shown_told
+from whyray.results.answer import Answer, Result, is_for, maps_for, shown_maps, shown_typed
 from whyray.results.answer_segmentations import AnswerSegmentations
 from whyray.results.blending import blending
 from whyray.results.consistency import refuse_inconsistent
@@ -23,11 +23,11 @@ from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import outlined_together, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
-from whyray.results.report_told import ShownTold
+from whyray.results.report_typed import ShownTyped
 from whyray.results.secondary_capture import picture_of, secondary_capture
 from whyray.results.summary_capture import summary_capture
 from whyray.results.templates import Templates
-from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
+from whyray.results.uids import UidSource, map_key, map_keys, typed_key, uid_source
 from whyray.results.wording import Wording
 
 CINE_FRAME_TIME = 250.0
@@ -89,7 +89,7 @@ def build_results(
     version = f"{language}/{page_wording.language.value}"
     uids = uid_source(answer, templates.version, version, uid_root, options, run)
     builder = _Builder(answer, templates, uids, wording, page_wording, audience, drawn, is_alone=run is None)
-    findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
+    findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.typed)
     with builder.ahead(kinds):
         return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer", drawn)
 
@@ -115,13 +115,13 @@ class _Builder:
         self.wording = wording
         self.page_wording = page_wording
         self.shown = maps_for(answer, audience)
-        self.told = shown_told(answer)
+        self.typed = shown_typed(answer)
         self._drawing = Drawing(answer, templates, page_wording, audience)
         self._pages: dict[tuple[str, str], list[Dataset]] = {}
         self._heatmaps: dict[tuple[str, str], Dataset] = {}
         self._notices: dict[str, Dataset] = {}
-        self._told_pages: dict[tuple[str, str], list[Dataset]] = {}
-        self._segmentations = AnswerSegmentations(answer, templates, uids, self.shown, self.told)
+        self._typed_pages: dict[tuple[str, str], list[Dataset]] = {}
+        self._segmentations = AnswerSegmentations(answer, templates, uids, self.shown, self.typed)
         self._audience = audience
         self._pictured = drawn
         self._is_alone = is_alone
@@ -143,8 +143,8 @@ class _Builder:
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
             if drawn.about == "map":
                 self._pages[name, drawn.key] = datasets
-            elif drawn.about == "told":
-                self._told_pages.setdefault((name, drawn.key), []).extend(datasets)
+            elif drawn.about == "typed":
+                self._typed_pages.setdefault((name, drawn.key), []).extend(datasets)
             elif drawn.about == "notice":
                 self._notices[name] = datasets[0]
             made += results
@@ -173,7 +173,7 @@ class _Builder:
                 multi_frame=len(drawn.pages) > 1,
                 frame_time=CINE_FRAME_TIME,
             )
-            self._told_pages.setdefault((name, drawn.key), []).append(dataset)
+            self._typed_pages.setdefault((name, drawn.key), []).append(dataset)
             made.append(
                 Result(
                     "cine",
@@ -219,24 +219,24 @@ class _Builder:
             explained.setdefault(finding.target.name, []).append(
                 Explained(heatmap, self._heatmaps.get(place), region, captures, drawn)
             )
-        told: dict[str, list[ShownTold]] = {}
-        for finding, one in self.told:
-            pages = self._told_pages.get((finding.target.name, told_key(one)), ())
+        typed: dict[str, list[ShownTyped]] = {}
+        for finding, one in self.typed:
+            pages = self._typed_pages.get((finding.target.name, typed_key(one)), ())
             structures = self._segmentations.structures
             used = {
                 structure.name: structures[structure.name]
                 for structure in one.structures
                 if structure.name in structures
             }
-            shown = ShownTold(
+            shown = ShownTyped(
                 one, self._drawing.portrayal(finding, one, self.wording, self.templates.layout), tuple(pages), used
             )
-            told.setdefault(finding.target.name, []).append(shown)
-        evidence = Evidence(explained, self._segmentations.masks, self._notices, told)
+            typed.setdefault(finding.target.name, []).append(shown)
+        evidence = Evidence(explained, self._segmentations.masks, self._notices, typed)
         made_of: list[list[Any]] = [
             [finding.target.name, map_keys(finding.maps), sorted(finding.refused)] for finding in self.answer.findings
         ]
-        made_of += [[finding.target.name, told_key(one)] for finding in self.answer.findings for one in finding.told]
+        made_of += [[finding.target.name, typed_key(one)] for finding in self.answer.findings for one in finding.typed]
         made = self._segmentations
         referenced = [
             place for datasets in (self._pages, made.regions, self._heatmaps, made.masks) for place in datasets

@@ -41,7 +41,7 @@ from whyray.results.softcopy import rescale_of
 from whyray.results.summary_capture import frames_summarised, summary_capture
 from whyray.results.template_layout import Layout
 from whyray.results.templates import Templates
-from whyray.results.uids import map_keys, told_key, uid_source
+from whyray.results.uids import map_keys, typed_key, uid_source
 from whyray.results.wording import Wording
 
 
@@ -209,7 +209,7 @@ class _FrameBuilder:
                 frames.append(self.objects.of_unexplained(answer, uids))
         made_of: list[list[Any]] = [
             [frame_number(answer), finding.target.name, map_keys(finding.maps), sorted(finding.refused)]
-            + [told_key(one) for one in finding.told]
+            + [typed_key(one) for one in finding.typed]
             for answer in self.explained
             for finding in answer.findings
         ]

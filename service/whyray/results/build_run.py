@@ -221,7 +221,7 @@ def _over_images(answers: Sequence[Answer]) -> Answer:
     findings = []
     for same in zip(*(answer.findings for answer in answered), strict=True):
         clearest = max(same, key=clearness)
-        findings.append(replace(clearest, maps=(), told=(), refused={}, mask=None))
+        findings.append(replace(clearest, maps=(), typed=(), refused={}, mask=None))
     scope = first.scope if not answered else next((one.scope for one in answered), None)
     return replace(
         first, image=image, findings=tuple(findings), scope=scope, anatomy=(), frames_explained=None, in_study=None

@@ -74,7 +74,7 @@ def _finding(
         "value": _number(finding.value),
         "unit": None if unit == NO_UNITS else unit.value,
         "explanations": [_map(heatmap, wording) for heatmap in finding.maps],
-        "typed_explanations": [_told(graded, wording) for graded in finding.told],
+        "typed_explanations": [_typed(graded, wording) for graded in finding.typed],
         "refused": {method: refusal.words for method, refusal in finding.refused.items()},
         "agreement": None if finding.agreement is None else {**asdict(finding.agreement), "by_chance": CHANCE},
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
@@ -121,7 +121,7 @@ def _map(heatmap: MapInSource, wording: Wording | None) -> dict[str, Any]:
     return made
 
 
-def _told(graded: GradedExplanation, wording: Wording | None) -> dict[str, Any]:
+def _typed(graded: GradedExplanation, wording: Wording | None) -> dict[str, Any]:
     """All of an explanation but its arrays; of one that is withheld, nothing but why."""
     explanation = graded.explanation
     made: dict[str, Any] = {

@@ -21,7 +21,7 @@ from whyray.results.answer import (
     by_probability,
     is_for,
     shown_maps,
-    shown_told,
+    shown_typed,
 )
 from whyray.results.outlines import largest_outline
 from whyray.results.page import (
@@ -33,21 +33,21 @@ from whyray.results.page import (
     mask_pages,
     notice_page,
     summary_page,
-    told_details,
-    told_pages,
+    typed_details,
+    typed_pages,
 )
 from whyray.results.portray import Look, Portrayal, portray
 from whyray.results.series import SEPARATOR
 from whyray.results.template_layout import Layout
 from whyray.results.templates import Templates
-from whyray.results.uids import map_key, map_keys, told_key
+from whyray.results.uids import map_key, map_keys, typed_key
 from whyray.results.wording import Wording
 
 _KINDS_OF_PAGES = {
     "map": "AI Overlay",
     "segment": "AI Segment",
     "notice": "AI Notice",
-    "told": "AI Explanation",
+    "typed": "AI Explanation",
     "compared": "AI Comparison",
     "cine": "AI Steps",
     "details": "AI Details",
@@ -84,7 +84,7 @@ class Drawing:
         self.page_wording = page_wording
         self._templates = templates
         self._maps = shown_maps(answer)
-        self._told = shown_told(answer)
+        self._typed = shown_typed(answer)
         self._portrayed: dict[tuple[int, str, int], tuple[Layout, Portrayal]] = {}
         self._ahead: MadeAhead[list[Page]] = MadeAhead({})
 
@@ -103,11 +103,11 @@ class Drawing:
         with MadeAhead(makers, outlines) as self._ahead:
             yield
 
-    def portrayal(self, finding: Finding, told: GradedExplanation, wording: Wording, layout: Layout) -> Portrayal:
+    def portrayal(self, finding: Finding, graded: GradedExplanation, wording: Wording, layout: Layout) -> Portrayal:
         """What results say of such an explanation in these words; drawn once, since charts and cines take long."""
-        place = (id(told), wording.language.value, id(layout))
+        place = (id(graded), wording.language.value, id(layout))
         if place not in self._portrayed:
-            made = portray(told, Look(self.answer, finding, self._templates, layout, wording))
+            made = portray(graded, Look(self.answer, finding, self._templates, layout, wording))
             self._portrayed[place] = (layout, made)  # the layout is kept: another must not get its id
         return self._portrayed[place][1]
 
@@ -139,13 +139,13 @@ class Drawing:
         return each_in_stage("drawing", self._cines(layout))
 
     def _cines(self, layout: Layout) -> Iterator[Drawn]:
-        for finding, told in self._told:
-            portrayal = self.portrayal(finding, told, self.page_wording, layout)
+        for finding, graded in self._typed:
+            portrayal = self.portrayal(finding, graded, self.page_wording, layout)
             plain = portrayal.plain
             if (plain is None or plain.shown or self.audience == "scientist") and portrayal.cine:
-                frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-                words = f"{finding.name}: {method_title(told.method)}, frames"
-                yield Drawn("cine", finding, told.method, told_key(told), words, frames, told.card.grade)
+                frames = cine_pages(self.answer, finding, graded, portrayal, layout, self.page_wording)
+                words = f"{finding.name}: {method_title(graded.method)}, frames"
+                yield Drawn("cine", finding, graded.method, typed_key(graded), words, frames, graded.card.grade)
 
     def _of_finding(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
         wording, answer, name = self.page_wording, self.answer, finding.name
@@ -157,11 +157,11 @@ class Drawing:
             pages = self._ahead.take(_page_key(heatmap, layout), partial(self._map_pages, finding, heatmap, layout))
             about = f"{name} by {heatmap.title}"
             yield Drawn("map", finding, heatmap.method, map_key(heatmap), about, pages, heatmap.card.grade)
-        drawn = [page for of, one in self._told if of is finding for page in self._of_told(finding, one, layout)]
+        drawn = [page for of, one in self._typed if of is finding for page in self._of_typed(finding, one, layout)]
         yield from drawn
-        explained: tuple[MapInSource | GradedExplanation, ...] = (*finding.told, *finding.heatmaps)
+        explained: tuple[MapInSource | GradedExplanation, ...] = (*finding.typed, *finding.heatmaps)
         if finding.mask is not None and self.audience != "scientist":
-            explained = finding.told  # of a segment's maps its own page says why they are not shown
+            explained = finding.typed  # of a segment's maps its own page says why they are not shown
         withheld = [graded for graded in explained if graded.card.withheld]
         silent = finding.is_sought and finding.mask is None and not shown and not drawn
         if withheld or (finding.refused and silent):
@@ -181,11 +181,11 @@ class Drawing:
             page = map_details(answer, finding, heatmap, layout, wording)
             about, key = f"{name} by {heatmap.title}, details", f"details {map_key(heatmap)}"
             yield Drawn("details", finding, heatmap.method, key, about, [page], heatmap.card.grade)
-        for told in (graded for of, graded in self._told if of is finding):
-            portrayal = self.portrayal(finding, told, wording, layout)
-            page = told_details(answer, finding, told, portrayal, layout, wording)
-            about, key = f"{name}: {method_title(told.method)}, details", f"details {told_key(told)}"
-            yield Drawn("details", finding, told.method, key, about, [page], told.card.grade)
+        for graded in (graded for of, graded in self._typed if of is finding):
+            portrayal = self.portrayal(finding, graded, wording, layout)
+            page = typed_details(answer, finding, graded, portrayal, layout, wording)
+            about, key = f"{name}: {method_title(graded.method)}, details", f"details {typed_key(graded)}"
+            yield Drawn("details", finding, graded.method, key, about, [page], graded.card.grade)
 
     def _side_by_side(self, layout: Layout) -> Iterator[Drawn]:
         for comparison in comparisons(self.answer, self._maps, layout, self.page_wording):
@@ -195,16 +195,16 @@ class Drawing:
             grade = worst_of(one.card.grade for one in comparison.maps)
             yield Drawn("compared", comparison.finding, comparison.method, key, description, [comparison.page], grade)
 
-    def _of_told(self, finding: Finding, told: GradedExplanation, layout: Layout) -> Iterator[Drawn]:
-        portrayal = self.portrayal(finding, told, self.page_wording, layout)
-        words = f"{finding.name}: {method_title(told.method)}"
+    def _of_typed(self, finding: Finding, graded: GradedExplanation, layout: Layout) -> Iterator[Drawn]:
+        portrayal = self.portrayal(finding, graded, self.page_wording, layout)
+        words = f"{finding.name}: {method_title(graded.method)}"
         about_image = "" if portrayal.plain is None else portrayal.plain.about_image
         if about_image in self._said:
             return  # the image is what it is, whatever the finding
         self._said |= {about_image} if about_image else set()
-        pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
+        pages = typed_pages(self.answer, finding, graded, portrayal, layout, self.page_wording)
         if pages:
-            yield Drawn("told", finding, told.method, told_key(told), words, pages, told.card.grade)
+            yield Drawn("typed", finding, graded.method, typed_key(graded), words, pages, graded.card.grade)
 
 
 def _page_key(heatmap: MapInSource, layout: Layout) -> Hashable:

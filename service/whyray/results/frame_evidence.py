@@ -14,10 +14,10 @@ from whyray.config import Audience
 from whyray.results.answer import Answer, is_for
 from whyray.results.drawing import Drawing
 from whyray.results.frame_pages import PageStack
-from whyray.results.frame_stack import Name, frame_number, named_maps, named_told
+from whyray.results.frame_stack import Name, frame_number, named_maps, named_typed
 from whyray.results.report import Evidence, FrameEvidence
 from whyray.results.report_groups import Explained
-from whyray.results.report_told import ShownTold
+from whyray.results.report_typed import ShownTyped
 from whyray.results.template_layout import Layout
 from whyray.results.uids import UidSource
 from whyray.results.wording import Wording
@@ -82,7 +82,7 @@ class FrameObjects:
             explained=self._maps_of(answer, place),
             masks=self._masks_of(answer),
             notices=notices,
-            told=self._told_of(answer, place, drawing, wording, layout),
+            typed=self._typed_of(answer, place, drawing, wording, layout),
         )
         return FrameEvidence(answer, uids, evidence, self._frames.get(frame_number(answer), {}))
 
@@ -101,20 +101,20 @@ class FrameObjects:
                 explained.setdefault(finding.target.name, []).append(one)
         return explained
 
-    def _told_of(
+    def _typed_of(
         self, answer: Answer, place: int, drawing: Drawing, wording: Wording, layout: Layout
-    ) -> dict[str, list[ShownTold]]:
-        number, told = frame_number(answer), dict[str, list[ShownTold]]()
-        for name, finding, one in named_told(answer):
+    ) -> dict[str, list[ShownTyped]]:
+        number, typed = frame_number(answer), dict[str, list[ShownTyped]]()
+        for name, finding, one in named_typed(answer):
             if one.card.withheld:
                 continue
             cine = self.cines.get((number, name))
-            pages = self.pages_about("told", name, place) + (() if cine is None else (cine,))
+            pages = self.pages_about("typed", name, place) + (() if cine is None else (cine,))
             keys = {structure.name: (number, structure.name) for structure in one.structures}
             used = {name: self.structures[key] for name, key in keys.items() if key in self.structures}
             portrayal = drawing.portrayal(finding, one, wording, layout)
-            told.setdefault(finding.target.name, []).append(ShownTold(one, portrayal, pages, used))
-        return told
+            typed.setdefault(finding.target.name, []).append(ShownTyped(one, portrayal, pages, used))
+        return typed
 
 
 def explained_first(frames: Sequence[FrameEvidence]) -> list[FrameEvidence]:

@@ -10,10 +10,10 @@ import numpy as np
 from whyray.quality import Grade
 from whyray.results.answer import Answer, Finding, PageKind, by_probability
 from whyray.results.drawing import Drawing, Drawn
-from whyray.results.frame_stack import SEVERITY, Name, clearness, named_maps, named_told
+from whyray.results.frame_stack import SEVERITY, Name, clearness, named_maps, named_typed
 from whyray.results.page import Page
 from whyray.results.template_layout import Layout
-from whyray.results.uids import map_key, told_key
+from whyray.results.uids import map_key, typed_key
 
 _LAST = {"compared": 1, "details": 2}
 """Pages that stand behind those of findings."""
@@ -127,8 +127,8 @@ def frame_cines(drawings: Sequence[Drawing], layout: Layout) -> list[FrameCine]:
     for place, drawing in enumerate(drawings):
         names, grades = _names(drawing.answer), _grades(drawing.answer)
         for drawn in drawing.cines(layout):
-            name = names["told", drawn.finding.target.name, drawn.key]
-            made.append(FrameCine(place, name, drawn, grades["told", name]))
+            name = names["typed", drawn.finding.target.name, drawn.key]
+            made.append(FrameCine(place, name, drawn, grades["typed", name]))
     return made
 
 
@@ -148,7 +148,7 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> list[PageStack]:
                 notices.append((_FramePage(place, drawn, drawn.pages[0]), _withheld(drawing.answer, target)))
             elif drawn.about == "details":
                 of = drawn.key.removeprefix("details ")
-                name = names.get(("map", target, of)) or names["told", target, of]
+                name = names.get(("map", target, of)) or names["typed", target, of]
                 page = _FramePage(place, drawn, drawn.pages[0], drawn.grade)
                 stacks.setdefault(("details", name), []).append(page)
             else:
@@ -174,13 +174,13 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> list[PageStack]:
 def _names(answer: Answer) -> dict[tuple[str, str, str], Name]:
     """What a drawing's pages are called by, {(about, target, key): name}."""
     names = {("map", finding.target.name, map_key(heatmap)): name for name, finding, heatmap in named_maps(answer)}
-    told = {("told", finding.target.name, told_key(one)): name for name, finding, one in named_told(answer)}
-    return names | told
+    typed = {("typed", finding.target.name, typed_key(one)): name for name, finding, one in named_typed(answer)}
+    return names | typed
 
 
 def _grades(answer: Answer) -> dict[tuple[str, Name], Grade]:
     maps = {("map", name): heatmap.card.grade for name, _, heatmap in named_maps(answer)}
-    return maps | {("told", name): told.card.grade for name, _, told in named_told(answer)}
+    return maps | {("typed", name): graded.card.grade for name, _, graded in named_typed(answer)}
 
 
 def _other_name(drawn: Drawn) -> Name:
@@ -199,8 +199,8 @@ def _withheld(answer: Answer, target: str) -> list[tuple[str, Name]]:
         if finding.target.name == target and heatmap.card.withheld and heatmap.part is None
     ]
     keys += [
-        ("told", name)
-        for name, finding, told in named_told(answer)
-        if finding.target.name == target and told.card.withheld
+        ("typed", name)
+        for name, finding, graded in named_typed(answer)
+        if finding.target.name == target and graded.card.withheld
     ]
     return keys

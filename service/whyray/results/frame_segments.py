@@ -30,7 +30,7 @@ from whyray.results.segmentation import (
 from whyray.results.segmentation_frames import Form
 from whyray.results.template_objects import SeriesTemplate
 from whyray.results.templates import Templates
-from whyray.results.uids import UidSource, map_key, told_key
+from whyray.results.uids import UidSource, map_key, typed_key
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class FrameSegmentations:
 
     def structures(self) -> list[Result]:
         """One object for all structures that explanations used."""
-        told, places = stacked_structures(self.explained)
-        if not told:
+        graded, places = stacked_structures(self.explained)
+        if not graded:
             return []
         count = len(self.explained)
         segments = [
@@ -92,10 +92,10 @@ class FrameSegmentations:
                 mask=spread_frames(segment.mask, places[segment.label], count),
                 frames=places[segment.label],
             )
-            for segment in structure_segments(self.templates, self.uids, told)
+            for segment in structure_segments(self.templates, self.uids, graded)
         ]
         names = [segment.label for segment in segments]
-        key = "structures" + json.dumps([names, sorted({told_key(one) for _, one in told})])
+        key = "structures" + json.dumps([names, sorted({typed_key(one) for _, one in graded})])
         dataset = self._segmentation(self.explained, segments, self.templates.series.segments, key, 2)
         for number, segment in enumerate(segments, start=1):
             for answer in self._answers_with(segment, self.explained):

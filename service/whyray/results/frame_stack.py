@@ -74,7 +74,7 @@ def over_frames(answers: Sequence[Answer]) -> Answer:
     findings = []
     for index in range(len(answers[0].findings)):
         finding = _clearest([answer.findings[index] for answer in answers])
-        findings.append(replace(finding, maps=(), told=(), refused={}, mask=None))
+        findings.append(replace(finding, maps=(), typed=(), refused={}, mask=None))
     return replace(answers[0], image=image_of_frames(answers), findings=tuple(findings))
 
 
@@ -116,14 +116,14 @@ def named_maps(answer: Answer) -> Iterator[tuple[Name, Finding, MapInSource]]:
             yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, heatmap
 
 
-def named_told(answer: Answer) -> Iterator[tuple[Name, Finding, GradedExplanation]]:
+def named_typed(answer: Answer) -> Iterator[tuple[Name, Finding, GradedExplanation]]:
     """All explanations of an answer that are not heatmaps, withheld ones too, with their names."""
     for finding in answer.findings:
         seen: dict[Name, int] = {}
-        for told in finding.told:
-            name = (finding.target.name, told.method)
+        for graded in finding.typed:
+            name = (finding.target.name, graded.method)
             seen[name] = seen.get(name, 0) + 1
-            yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, told
+            yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, graded
 
 
 def stacked_maps(answers: Sequence[Answer], audience: Audience) -> list[StackedMap]:
@@ -158,7 +158,7 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
     finding = _clearest([finding for _, finding, _ in shown])
     return StackedMap(
         name=name,
-        finding=replace(finding, maps=(stack,), told=(), mask=None),
+        finding=replace(finding, maps=(stack,), typed=(), mask=None),
         map=stack,
         frames=tuple((finding, heatmap) for _, finding, heatmap in shown),
         places=tuple(place for place, _, _ in shown),
@@ -209,14 +209,14 @@ def stacked_structures(
     parts: dict[str, dict[int, StructureInSource]] = {}
     owners: dict[str, tuple[Finding, GradedExplanation]] = {}
     for place, answer in enumerate(answers):
-        for _, finding, told in named_told(answer):
-            for structure in () if told.card.withheld else told.structures:
+        for _, finding, graded in named_typed(answer):
+            for structure in () if graded.card.withheld else graded.structures:
                 parts.setdefault(structure.name, {}).setdefault(place, structure)
-                owners.setdefault(structure.name, (finding, told))
+                owners.setdefault(structure.name, (finding, graded))
     made = []
     for name, by_place in parts.items():
-        finding, told = owners[name]
+        finding, graded = owners[name]
         first = next(iter(by_place.values()))
         stack = replace(first, mask=one_after_the_other([structure.mask for structure in by_place.values()]))
-        made.append((finding, replace(told, structures=(stack,))))
+        made.append((finding, replace(graded, structures=(stack,))))
     return made, {name: tuple(by_place) for name, by_place in parts.items()}

@@ -59,7 +59,9 @@ def key_objects(
     )
     frames = [image.frames[index] for index in chosen]
     score = "" if finding.probability is None else f" {wording.numbers.probability(finding.probability)}"
-    description = f"{wording.told(name_of(finding, wording) + score, wording.method.format(method=heatmap.method))}. "
+    description = (
+        f"{wording.with_statement(name_of(finding, wording) + score, wording.method.format(method=heatmap.method))}. "
+    )
     headers = [image.headers[frame.sop_instance_uid] for frame in frames]
     content = highdicom.ko.KeyObjectSelection(
         document_title=item(dcm("113000", "Of Interest")),

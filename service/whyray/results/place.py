@@ -66,9 +66,9 @@ def _structures(answer: Answer, finding: Finding) -> Sequence[StructureInSource]
         return answer.anatomy
     return next(
         (
-            told.structures
-            for told in finding.told
-            if isinstance(told.explanation, RegionShares) and not told.card.withheld
+            graded.structures
+            for graded in finding.typed
+            if isinstance(graded.explanation, RegionShares) and not graded.card.withheld
         ),
         (),
     )
@@ -107,8 +107,8 @@ def _by_anatomy(masks: Sequence[tuple[str, BoolArray]], region: BoolArray, wordi
             ((float(np.count_nonzero(inside & mask[box])) / sizes[part], name) for name, mask in masks), reverse=True
         )
         names += [name for share, name in shares if share >= _NAMED_TOO] or [shares[0][1]]
-    told = [wording.regions.names.get(name, name) for name in dict.fromkeys(names)][:_MOST_NAMED]
-    first, last = wording.listed(told[:-1]), told[-1]
+    written = [wording.regions.names.get(name, name) for name in dict.fromkeys(names)][:_MOST_NAMED]
+    first, last = wording.listed(written[:-1]), written[-1]
     return wording.pages.place.both.format(first=first, second=last) if first else last
 
 

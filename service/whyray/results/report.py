@@ -32,7 +32,7 @@ from whyray.results.image_notes import note_items
 from whyray.results.page import frames_explained_words, no_statement_words
 from whyray.results.references import evidence_items, frames_of_instances
 from whyray.results.report_groups import Explained, finding_groups
-from whyray.results.report_told import ShownTold
+from whyray.results.report_typed import ShownTyped
 from whyray.results.side import add_side
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
@@ -63,7 +63,7 @@ class Evidence:
     explained: dict[str, list[Explained]] = field(default_factory=dict)
     masks: dict[str, tuple[Dataset, int]] = field(default_factory=dict)
     notices: dict[str, Dataset] = field(default_factory=dict)
-    told: dict[str, list[ShownTold]] = field(default_factory=dict)
+    typed: dict[str, list[ShownTyped]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def report(
             one.evidence.masks,
             one.evidence.notices,
             wording,
-            one.evidence.told,
+            one.evidence.typed,
             one.frames,
         )
     ]
@@ -215,7 +215,7 @@ def _sources(answer: Answer) -> list[Dataset]:
 
 def _results_referenced(evidence: Evidence) -> list[Dataset]:
     results = [dataset for explained in evidence.explained.values() for one in explained for dataset in one.objects()]
-    results += [dataset for told in evidence.told.values() for one in told for dataset in one.objects()]
+    results += [dataset for typed in evidence.typed.values() for one in typed for dataset in one.objects()]
     results += [dataset for dataset, _ in evidence.masks.values()]
     results += list(evidence.notices.values())
     return results

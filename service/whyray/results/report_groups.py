@@ -26,12 +26,12 @@ from whyray.results.outlines import largest_outline
 from whyray.results.page.key_slices import key_slices
 from whyray.results.prevalence import prevalence_words
 from whyray.results.references import frames_of_instances
-from whyray.results.report_told import ShownTold, by_structure, row_item
+from whyray.results.report_typed import ShownTyped, by_structure, row_item
 from whyray.results.side import side_concept, site_of
 from whyray.results.template_objects import Concepts
 from whyray.results.templates import Templates
 from whyray.results.trust import agreement_in, method_title_in, trust_in
-from whyray.results.uids import UidSource, map_key, told_key
+from whyray.results.uids import UidSource, map_key, typed_key
 from whyray.results.wording import Wording
 
 _COMMENT = dcm("121106", "Comment")
@@ -81,7 +81,7 @@ def finding_groups(
     masks: Mapping[str, tuple[Dataset, int]],
     notices: Mapping[str, Dataset],
     wording: Wording,
-    told: Mapping[str, Sequence[ShownTold]],
+    typed: Mapping[str, Sequence[ShownTyped]],
     frames: Mapping[str, int] | None = None,
 ) -> list[Dataset]:
     """All measurement groups, first of findings that have an outline; the outlines on the sources last.
@@ -97,8 +97,8 @@ def finding_groups(
         mask, notice = masks.get(finding.target.name), notices.get(finding.target.name)
         groups.append(writer.finding(finding, shown[0] if shown else None, mask, notice))
         groups += [writer.further(finding, further) for further in shown[1:]]
-        for graded in told.get(finding.target.name, ()):
-            groups += writer.told(finding, graded)
+        for graded in typed.get(finding.target.name, ()):
+            groups += writer.typed(finding, graded)
     for finding in ordered:
         shown = explained.get(finding.target.name, ())
         groups += [writer.outline(finding, outlined.map, first=outlined is shown[0]) for outlined in _outlined(shown)]
@@ -165,9 +165,9 @@ class _Writer:
         said = sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {rule}")
         return sr.container(_GROUP, [*head, region, said], template=_PLANAR)
 
-    def told(self, finding: Finding, shown: ShownTold) -> list[Dataset]:
+    def typed(self, finding: Finding, shown: ShownTyped) -> list[Dataset]:
         """The groups of an explanation that is not a heatmap: as a whole, then one for each of its structures."""
-        graded, key, names = shown.told, told_key(shown.told), self.wording.regions.names
+        graded, key, names = shown.graded, typed_key(shown.graded), self.wording.regions.names
         groups = []
         for structure, rows in by_structure(shown.portrayal.rows).items():
             said = shown.portrayal.headline if structure is None else names.get(structure, structure)
@@ -305,7 +305,7 @@ class _Writer:
 
     def _not_shown(self, finding: Finding, notice: Dataset | None) -> list[Dataset]:
         made = []
-        graded: list[MapInSource | GradedExplanation] = [*finding.told, *finding.maps]
+        graded: list[MapInSource | GradedExplanation] = [*finding.typed, *finding.maps]
         for withheld in (
             graded_explanation
             for graded_explanation in graded

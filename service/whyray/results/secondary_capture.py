@@ -91,8 +91,8 @@ def secondary_capture(
 
 def _orientation(image: SourceImage, frames: Sequence[SourceFrame]) -> tuple[str, str] | None:
     """Of the first frame; of planar frames that are turned differently, none."""
-    told = [frame_orientation(frame, image.headers[frame.sop_instance_uid]) for frame in frames]
-    return told[0] if image.kind == "volume" or len(set(told)) == 1 else None
+    orientations = [frame_orientation(frame, image.headers[frame.sop_instance_uid]) for frame in frames]
+    return orientations[0] if image.kind == "volume" or len(set(orientations)) == 1 else None
 
 
 def _add_pixels(

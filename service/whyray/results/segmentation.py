@@ -160,21 +160,21 @@ def structure_segments(
 ) -> list[Segment]:
     """One segment for each structure of explanations that may be shown; the same structure once."""
     segments: dict[str, Segment] = {}
-    for finding, told in shown:
-        for structure in told.structures:
+    for finding, graded in shown:
+        for structure in graded.structures:
             if structure.name in segments:
                 continue
             segments[structure.name] = Segment(
                 finding=finding,
                 mask=structure.mask,
                 label=structure.name,
-                description=f"{structure.name}, as {told.method} used it",
+                description=f"{structure.name}, as {graded.method} used it",
                 category=templates.concepts.segment_category,
                 kind=structure.code or own(structure.name, templates.equipment.coding_scheme.designator),
                 modifier=structure.laterality,
-                algorithm=told.method,
+                algorithm=graded.method,
                 version=whyray.__version__,
-                parameters={name: str(value) for name, value in sorted(told.explanation.parameters.items())},
+                parameters={name: str(value) for name, value in sorted(graded.explanation.parameters.items())},
                 tracking_uid=uids.uid("tracking", "structure", structure.name),
             )
     return list(segments.values())

@@ -52,11 +52,11 @@ _BEHIND = {
 
 def images_in_study(images: Sequence[SourceImage]) -> list[ImageInStudy]:
     """What tells each of these images from the others, in their order."""
-    told = [(side_of(image), modified_view(image.header) or _detector_view(image)) for image in images]
-    times = Counter(told)
+    views = [(side_of(image), modified_view(image.header) or _detector_view(image)) for image in images]
+    times = Counter(views)
     return [
         ImageInStudy(side, view, number, len(images), alone=times[side, view] == 1 and bool(side or view))
-        for number, (side, view) in enumerate(told, start=1)
+        for number, (side, view) in enumerate(views, start=1)
     ]
 
 

@@ -70,7 +70,7 @@ def map_key(heatmap: MapInSource) -> str:
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def told_key(graded: GradedExplanation) -> str:
+def typed_key(graded: GradedExplanation) -> str:
     """What makes an explanation of one target differ from another: method and parameters."""
     return json.dumps([graded.method, dict(graded.explanation.parameters)], sort_keys=True, default=str)
 

@@ -316,7 +316,7 @@ class Wording(Strict):
         written = self.target_names.get(name) or name.replace("_", " ")
         return written[:1].upper() + written[1:]
 
-    def told(self, name: str, said: str) -> str:
+    def with_statement(self, name: str, said: str) -> str:
         """What is said of something, behind its name: with the colon of the language."""
         return self.named_and_said.format(name=name, said=said)
 

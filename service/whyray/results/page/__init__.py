@@ -1,7 +1,7 @@
 """Pages of Secondary Capture: what a person sees of a finding and its explanation."""
 
 from whyray.results.page.compare import Comparison, comparisons
-from whyray.results.page.details import map_details, told_details
+from whyray.results.page.details import map_details, typed_details
 from whyray.results.page.finding import map_pages, mask_pages, notice_page
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Page, Panel
@@ -10,7 +10,7 @@ from whyray.results.page.said import frames_explained_words
 from whyray.results.page.study import StudyPart, findings_of_study, study_page
 from whyray.results.page.summary import Summarised, no_statement_words, summary_page
 from whyray.results.page.text import text_size_of
-from whyray.results.page.told import cine_pages, told_pages
+from whyray.results.page.typed import cine_pages, typed_pages
 from whyray.results.page.typeface import illegible_languages, legible_wording
 
 __all__ = [
@@ -36,6 +36,6 @@ __all__ = [
     "study_page",
     "summary_page",
     "text_size_of",
-    "told_details",
-    "told_pages",
+    "typed_details",
+    "typed_pages",
 ]

@@ -125,11 +125,11 @@ def _legend(
         top = heatmap.largest
         trust = trust_in(heatmap.card, wording)
         said = f"{wording.numbers.significant(top, 3)} {heatmap.unit}  ·  {trust.sentence or trust.badge}"
-        lines.append(Line(wording.told(caption, said), colours.text))
+        lines.append(Line(wording.with_statement(caption, said), colours.text))
     lines += [Line(wording.compare.left_out.format(name=name), colours.red) for name in withheld]
     return [*lines, *foot_of(answer, layout, wording, scaled=True)]
 
 
 def _method(heatmap: MapInSource, wording: Wording) -> str:
     title = method_title_in(heatmap.method, wording)
-    return title if heatmap.part is None else wording.told(title, heatmap.part)
+    return title if heatmap.part is None else wording.with_statement(title, heatmap.part)

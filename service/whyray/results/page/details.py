@@ -16,7 +16,7 @@ from whyray.results.page.marks import badge_of
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap
 from whyray.results.page.said import about_words, foot_of, name_of, probability_of, scale_bar
 from whyray.results.page.text import LEAST_TEXT, Lines, draw_lines, one_line, wrapped
-from whyray.results.page.told import figure_panels
+from whyray.results.page.typed import figure_panels
 from whyray.results.page.typeface import typeface
 from whyray.results.portray import Portrayal
 from whyray.results.reasons import reasons_in
@@ -56,22 +56,22 @@ def map_details(answer: Answer, finding: Finding, heatmap: MapInSource, layout: 
     return _with_table(compose(words, [panel], 1, bar, layout), heatmap.card, layout, wording)
 
 
-def told_details(
-    answer: Answer, finding: Finding, told: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
+def typed_details(
+    answer: Answer, finding: Finding, graded: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
 ) -> Page:
     """All that was measured of an explanation that is not a heatmap, with its figures as they were made."""
     words = _words(
         answer,
         finding,
-        told.method,
-        told.card,
+        graded.method,
+        graded.card,
         [portrayal.headline, *portrayal.lines],
-        told.explanation.parameters,
+        graded.explanation.parameters,
         layout,
         wording,
     )
     panels = figure_panels(portrayal.figures, layout, wording)
-    return _with_table(compose(words, panels, portrayal.columns, None, layout), told.card, layout, wording)
+    return _with_table(compose(words, panels, portrayal.columns, None, layout), graded.card, layout, wording)
 
 
 def _words(
@@ -85,12 +85,14 @@ def _words(
     wording: Wording,
 ) -> Words:
     colours, words = layout.colours, wording.pages
-    told = ", ".join(f"{name} = {value}" for name, value in parameters.items())
+    written = ", ".join(f"{name} = {value}" for name, value in parameters.items())
     grade = getattr(wording.grades, card.grade.value)
     said = [
         *lines,
-        wording.told(wording.quality, f"{grade}  ·  {'; '.join(reasons_in(card, wording)) or wording.no_concerns}"),
-        *([words.parameters.format(parameters=told)] if told else []),
+        wording.with_statement(
+            wording.quality, f"{grade}  ·  {'; '.join(reasons_in(card, wording)) or wording.no_concerns}"
+        ),
+        *([words.parameters.format(parameters=written)] if written else []),
         words.digest.format(digest=answer.package.digest),
     ]
     return Words(

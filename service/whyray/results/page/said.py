@@ -83,13 +83,13 @@ def foot_of(answer: Answer, layout: Layout, wording: Wording, *, scaled: bool = 
         noted.append(frames_explained_words(answer.frames_explained, wording))
     if answer.version_replaced is not None:
         noted.append(wording.revision.format(number=answer.version))
-    told = [wording.pages.package.format(title=package_title(answer, wording), version=package.version)]
+    parts = [wording.pages.package.format(title=package_title(answer, wording), version=package.version)]
     if scaled and (plane := _plane_in_words(answer.image, wording)):
-        told.append(plane)
+        parts.append(plane)
     return [
         Line("", colours.text, 0.3),
         *(Line(words, colours.amber, FOOT) for words in noted if words),
-        Line("  ·  ".join(told), colours.faint, FOOT),
+        Line("  ·  ".join(parts), colours.faint, FOOT),
         Line(wording.not_for_diagnosis, colours.red, FOOT),
     ]
 

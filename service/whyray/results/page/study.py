@@ -88,9 +88,11 @@ def study_page(answer: Answer, parts: Sequence[StudyPart], layout: Layout, wordi
         for method, reason, _ in refused
         if len({image for *same, image in refused if same == [method, reason]}) == sum(1 for one in parts if one.shown)
     }
-    told = [(method, reason, None if (method, reason) in everywhere else image) for method, reason, image in refused]
+    refusals = [
+        (method, reason, None if (method, reason) in everywhere else image) for method, reason, image in refused
+    ]
     silent = [_silence(part, wording) for part in parts if no_statement(part.answer)]
-    return summary_of(answer, called, list(dict.fromkeys(absent)), told, silent, layout, wording)
+    return summary_of(answer, called, list(dict.fromkeys(absent)), refusals, silent, layout, wording)
 
 
 def _row(finding: StudyFinding, wording: Wording) -> SummaryRow:

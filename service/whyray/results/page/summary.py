@@ -179,13 +179,13 @@ def _lines(
     if absent:
         lines.append(Line(words.not_found.format(names=wording.listed(absent)), ink, SENTENCE))
     moved = dict.fromkeys(
-        wording.told(row.name, prevalence_words(row.shown.answer, row.shown.finding, wording) or "")
+        wording.with_statement(row.name, prevalence_words(row.shown.answer, row.shown.finding, wording) or "")
         for row in called
         if row.shown.finding.prevalence is not None and row.shown.finding.prevalence.is_set
     )
     lines += [Line(prevalence, ink) for prevalence in moved]
-    told = dict.fromkeys(_refusal(method, reason, image, wording) for method, reason, image in refused)
-    lines += [Line(words.could_not.format(what=what), ink) for what in told]
+    sentences = dict.fromkeys(_refusal(method, reason, image, wording) for method, reason, image in refused)
+    lines += [Line(words.could_not.format(what=what), ink) for what in sentences]
     return [*lines, *foot_of(answer, layout, wording)]
 
 

@@ -166,7 +166,7 @@ def _whole(explanation: RegionShares, look: Look) -> tuple[Row, ...]:
 
 def _outlines(explanation: RegionShares, look: Look, width: int, numbers: dict[str, int]) -> list[Figure]:
     """The source frame with all structures; of a volume the one that shows most of the first structure."""
-    structures = next((graded.structures for graded in look.finding.told if graded.explanation is explanation), ())
+    structures = next((graded.structures for graded in look.finding.typed if graded.explanation is explanation), ())
     if not structures:
         return []
     image = look.answer.image

@@ -78,7 +78,7 @@ def _outcome(case: CaseMatch, number: int, side: int, look: Look) -> Figure:
     words = look.wording.pages.types
     outcome = words.outcome_unknown if case.known is None else words.had if case.known else words.had_not
     picture = np.zeros((side, side, 3), np.uint8) if case.picture is None else grey(case.picture, (side, side))
-    return Figure(picture, look.wording.told(words.case.format(number=number), outcome), case.synthetic)
+    return Figure(picture, look.wording.with_statement(words.case.format(number=number), outcome), case.synthetic)
 
 
 def _columns(explanation: CaseMatches) -> int:
@@ -178,7 +178,7 @@ def _term(prototype: CaseMatch, look: Look) -> str:
     similarity, weight = numbers.fixed(prototype.similarity, 2), numbers.fixed(prototype.weight or 0.0, 2, signed=True)
     term = words.term.format(similarity=similarity, weight=weight)
     given = numbers.fixed(_contribution(prototype), 2, signed=True)
-    return look.wording.told(prototype.label, f"{term} = {given}  ·  {_known(prototype, words)}")
+    return look.wording.with_statement(prototype.label, f"{term} = {given}  ·  {_known(prototype, words)}")
 
 
 def _prototype_figures(explanation: CaseMatches, drawn: Sequence[CaseMatch], columns: int, look: Look) -> list[Figure]:

@@ -108,8 +108,8 @@ def _plain(
         for one in pair
     ]
     figures = (
-        Figure(drawn[0], look.wording.told(words.before, before), explanation.synthetic),
-        Figure(drawn[1], look.wording.told(words.after, after), True),
+        Figure(drawn[0], look.wording.with_statement(words.before, before), explanation.synthetic),
+        Figure(drawn[1], look.wording.with_statement(words.after, after), True),
     )
     return Plain((sentence,), figures, 2)
 

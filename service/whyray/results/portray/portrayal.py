@@ -148,12 +148,12 @@ def portrays(kind: type[TypedExplanation]) -> Callable[[_T], _T]:
     return register
 
 
-def portray(told: GradedExplanation, look: Look) -> Portrayal:
+def portray(graded: GradedExplanation, look: Look) -> Portrayal:
     """The portrayal of an explanation; ExplanationError where nobody knows how to portray its type."""
-    portrayer = _PORTRAYERS.get(type(told.explanation))
+    portrayer = _PORTRAYERS.get(type(graded.explanation))
     if portrayer is None:
-        raise ExplanationError(f"{told.explanation.method}: results can't show a {type(told.explanation).__name__}")
-    return portrayer(told.explanation, look)
+        raise ExplanationError(f"{graded.explanation.method}: results can't show a {type(graded.explanation).__name__}")
+    return portrayer(graded.explanation, look)
 
 
 def grey(values: NDArray[np.float32], size: tuple[int, int]) -> Picture:

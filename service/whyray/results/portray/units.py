@@ -41,7 +41,7 @@ def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
         headline=headline,
         rows=tuple(_row_of(unit, look) for unit in explanation.units) + _sums(explanation, look),
         columns=_COLUMNS,
-        lines=tuple(look.wording.told(_name(unit, words), _detail(unit, look)) for unit in drawn),
+        lines=tuple(look.wording.with_statement(_name(unit, words), _detail(unit, look)) for unit in drawn),
         draw_figures=figures,
     )
 
@@ -56,7 +56,7 @@ def _figures(
     for unit in drawn:
         if unit.activation_map is not None and explanation.display is not None:
             place = _place(unit.activation_map, explanation.display, side, look)
-            figures.append(Figure(place, look.wording.told(_name(unit, words), words.here)))
+            figures.append(Figure(place, look.wording.with_statement(_name(unit, words), words.here)))
         if unit.patches is not None:
             caption = words.patches.format(unit=unit.unit)
             figures.append(Figure(_tiles(unit.patches, side), caption, unit.synthetic))

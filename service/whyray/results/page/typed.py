@@ -22,14 +22,14 @@ SENTENCES = 3
 """At most, on a page that is read in seconds."""
 
 
-def told_pages(
-    answer: Answer, finding: Finding, told: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
+def typed_pages(
+    answer: Answer, finding: Finding, graded: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
 ) -> list[Page]:
     """The page of an explanation that a reader understands without a legend; none where it has nothing for one."""
     plain = portrayal.plain
     if plain is None:
         return []
-    words = _words(answer, finding, told, plain.sentences, layout, wording)
+    words = _words(answer, finding, graded, plain.sentences, layout, wording)
     if plain.about_image:
         words = replace(words, title=plain.about_image, probability=None)
     if not plain.shown:
@@ -42,10 +42,10 @@ def told_pages(
 
 
 def cine_pages(
-    answer: Answer, finding: Finding, told: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
+    answer: Answer, finding: Finding, graded: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
 ) -> list[Page]:
     """One page a frame of the explanation's cine, all of one size."""
-    words = _words(answer, finding, told, (portrayal.headline,), layout, wording)
+    words = _words(answer, finding, graded, (portrayal.headline,), layout, wording)
     panels = figure_panels(portrayal.cine, layout, wording)
     pages = [
         compose(
@@ -77,12 +77,12 @@ def figure_panels(figures: Sequence[Figure], layout: Layout, wording: Wording) -
 def _words(
     answer: Answer,
     finding: Finding,
-    told: GradedExplanation,
+    graded: GradedExplanation,
     sentences: Sequence[str],
     layout: Layout,
     wording: Wording,
 ) -> Words:
-    trust = trust_in(told.card, wording)
+    trust = trust_in(graded.card, wording)
     said = [*sentences[: SENTENCES - 1], *([trust.sentence] if trust.sentence else [])]
     return Words(
         title=name_of(finding, wording),

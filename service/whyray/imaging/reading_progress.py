@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Told = Callable[[str], None]
+OnProgress = Callable[[str], None]
 """Told how far reading is: 'frame 40 of 100'. What it raises ends the reading."""
 
 _TIMES = 50
@@ -13,11 +13,11 @@ _TIMES = 50
 class Counted:
     """Tells now and then how many of so many are done."""
 
-    def __init__(self, what: str, total: int, told: Told) -> None:
-        self._what, self._total, self._told, self._done = what, total, told, 0
+    def __init__(self, what: str, total: int, on_progress: OnProgress) -> None:
+        self._what, self._total, self._on_progress, self._done = what, total, on_progress, 0
 
     def one_more(self) -> None:
         """One more is done, or begun."""
         self._done += 1
         if self._total > 1 and self._done % max(1, self._total // _TIMES) == 0:
-            self._told(f"{self._what} {self._done} of {self._total}")
+            self._on_progress(f"{self._what} {self._done} of {self._total}")

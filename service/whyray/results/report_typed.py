@@ -17,13 +17,13 @@ _COMMENT = dcm("121106", "Comment")
 
 
 @dataclass(frozen=True)
-class ShownTold:
+class ShownTyped:
     """An explanation that is shown, what it says, and the objects that show it.
 
     `segments`: {structure name: (Segmentation, number of its segment)}.
     """
 
-    told: GradedExplanation
+    graded: GradedExplanation
     portrayal: Portrayal
     pages: tuple[Dataset, ...] = ()
     segments: Mapping[str, tuple[Dataset, int]] | None = None
