@@ -43,6 +43,15 @@ def test_maps_that_know_nothing_of_each_other_agree_by_chance() -> None:
     assert agreed.value == pytest.approx(CHANCE, abs=0.02)
 
 
+def test_plateaus_are_compared_as_they_lie_and_not_by_their_upper_rows() -> None:
+    """Maps of windows, segments or cells: the first tenth of a plateau is its upper left, whatever else it covers."""
+    upper, around = np.zeros((2, 20, 20), np.float32)
+    upper[:8], around[0], around[12:] = 1, 1, 1
+    agreed = agreement([heatmap(upper, "occlusion"), heatmap(around, "rise")])
+    assert agreed is not None
+    assert agreed.value == pytest.approx(1 / 9)
+
+
 def test_maps_of_one_layer_agree_for_free_and_are_not_compared() -> None:
     here = lit(slice(0, 4), slice(0, 10))
     assert agreement([heatmap(here, "grad-cam", "features"), heatmap(here, "hi-res-cam", "features")]) is None

@@ -13,8 +13,10 @@ from inference import nets
 from whyray.base.errors import ConfigError
 from whyray.explain import explain
 from whyray.explain.kernel_shap import sample_coalitions, shapley_values
+from whyray.explain.lime import weighted_ridge
 from whyray.explain.rise import masks
 from whyray.explain.segments import superpixels
+from whyray.quality import Grade, assess
 
 
 @pytest.mark.parametrize(
@@ -136,3 +138,21 @@ def test_lime_is_the_weighted_ridge_of_scikit_learn_on_the_same_samples() -> Non
     )
     close(heatmap.values, ridge.coef_[labels])
     assert heatmap.evidence["fit"] == pytest.approx(ridge.score(shown.astype(float), scores, weights), abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lime", "kernel-shap", "rise", "occlusion"])
+def test_where_hiding_changes_nothing_the_map_is_zero_and_no_rounding(method: str) -> None:
+    """An image of one grey value shows the same with anything hidden: what sums of equal numbers leave is no map."""
+    model = nets.loaded("plain")
+    x = np.full(model.network.input_shape, 0.3, np.float32)
+    heatmap = explain(model, x, target="one", method=method, **({"masks": 64} if method == "rise" else {}))
+    assert not heatmap.values.any()
+    assert assess(model, x, heatmap).grade is Grade.RED
+
+
+def test_lime_explains_nothing_where_answers_are_all_the_same() -> None:
+    shown = np.random.default_rng(0).random((200, 30)) < 0.5
+    same = np.full((200, 1), np.float32(-1.2345678), np.float64)
+    weights = np.random.default_rng(1).random(200)
+    coefficients, _ = weighted_ridge(shown.astype(np.float64), same, weights, 1.0)
+    assert not coefficients.any()

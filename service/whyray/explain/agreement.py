@@ -9,11 +9,11 @@ from itertools import combinations
 import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.explain.repeat import TOP
+from whyray.explain.repeat import TOP, pointed_at
 from whyray.explain.types import Heatmap
 
 CHANCE = TOP
-"""What maps that know nothing of each other reach."""
+"""What maps that know nothing of each other reach; more, where their largest value fills more than a tenth."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,8 @@ def agreement(heatmaps: Sequence[Heatmap]) -> Agreement | None:
 
 
 def top_places(values: FloatArray) -> BoolArray:
-    """(*spatial): the tenth of the places with the largest values, of those that are positive."""
-    count = max(1, round(TOP * values.size))
-    places = np.zeros(values.size, bool)
-    places[np.argsort(-values.ravel(), kind="stable")[:count]] = True
-    return np.asarray(places.reshape(values.shape) & (values > 0))
+    """(*spatial): the tenth of the places with the largest values, of those that are positive; ties by `pointed_at`."""
+    return np.asarray(pointed_at(values).reshape(values.shape) & (values > 0))
 
 
 def overlap(first: BoolArray, second: BoolArray) -> float:

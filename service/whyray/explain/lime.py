@@ -16,6 +16,9 @@ from whyray.explain.repeat import top_dice
 from whyray.explain.segments import coalition_scores, superpixels
 from whyray.explain.types import Tier
 
+_ROUNDING = 1e-12
+"""Of the mean answer: answers come in single precision, so that smaller departures from it are the mean's own."""
+
 
 class LimeParameters(MethodParameters):
     """Defaults of the authors' lime package for images: 1,000 samples, kernel width 0.25, ridge of strength 1."""
@@ -79,7 +82,9 @@ def weighted_ridge(
     """(targets, features) coefficients with a free intercept, and (targets,) R^2, of `answers` (n, targets)."""
     share = weights / weights.sum()
     centred = design - share @ design
-    aim = answers - share @ answers
+    mean = share @ answers
+    aim = answers - mean
+    aim[:, np.abs(aim).max(axis=0) <= _ROUNDING * np.abs(mean)] = 0  # else rounding is explained, and looks like a map
     gram = (centred * weights[:, None]).T @ centred + strength * np.eye(design.shape[1])
     coefficients = np.linalg.lstsq(gram, (centred * weights[:, None]).T @ aim, rcond=None)[0]
     explained: NDArray[np.float64] = np.asarray(coefficients.T, np.float64)

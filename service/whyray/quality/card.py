@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,6 +58,21 @@ class Measurement:
     source: str
     forwards: int = 0
     of: int | None = None
+
+    def __post_init__(self) -> None:
+        """What is no number was not measured, so it is green of nothing, whatever came of comparing it."""
+        if self.grade is Grade.GREEN and not math.isfinite(self.value):
+            object.__setattr__(self, "grade", Grade.RED)
+            object.__setattr__(self, "rule", f"red: the value is no number; {self.rule}")
+
+
+def largest_gap(gaps: Iterable[float]) -> float:
+    """The largest of what should all be 0; NaN where one of them is, or where there are none.
+
+    Python's `max` passes over a NaN that does not come first, and so a gap that nobody knows would be none.
+    """
+    known = list(gaps)
+    return math.nan if not known or any(math.isnan(gap) for gap in known) else float(max(known))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from whyray.explain.cases import (
 )
 from whyray.explain.latent import ReferenceIndex, index_of, required_embedding
 from whyray.inference import Model
-from whyray.quality.card import Grade, Measurement
+from whyray.quality.card import Grade, Measurement, largest_gap
 from whyray.quality.case_space import NEIGHBOURS, correlation
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 from whyray.quality.typed import Question, assesses, recomputed
@@ -85,7 +85,7 @@ def _search_in_force(explanation: CaseMatches, index: ReferenceIndex, model: Mod
 
 
 def _apart(explanation: CaseMatches, question: Question) -> float:
-    """1 where the method finds other references now, else the largest difference of a similarity."""
+    """1 where the method finds other references now, else the largest difference of a similarity; NaN of none."""
     known = method_named(explanation.method).Parameters.model_fields
     parameters: dict[str, Any] = {name: value for name, value in explanation.parameters.items() if name in known}
     case = question.case
@@ -98,10 +98,10 @@ def _apart(explanation: CaseMatches, question: Question) -> float:
         **parameters,
     )
     assert isinstance(again, CaseMatches)
-    if [match.label for match in explanation.matches] != [match.label for match in again.matches]:
+    said, now = ((*shown.matches, *shown.contrasts) for shown in (explanation, again))
+    if len(explanation.matches) != len(again.matches) or [one.label for one in said] != [one.label for one in now]:
         return 1.0
-    pairs = zip(explanation.matches, again.matches, strict=True)
-    return max((abs(one.similarity - other.similarity) for one, other in pairs), default=0.0)
+    return largest_gap(abs(one.similarity - other.similarity) for one, other in zip(said, now, strict=True))
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _recomputed(explanation: CaseMatches, case: Case) -> Measurement:
         for match in explanation.matches
     ]
     scale = 1 + float(np.abs(terms).max())
-    return _gap("contributions told again", max(gaps, default=0.0) / scale, "weight × similarity of another pass")
+    return _gap("contributions told again", largest_gap(gaps) / scale, "weight × similarity of another pass")
 
 
 def _hidden(explanation: CaseMatches, question: Question) -> Iterator[Measurement]:

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.base.arrays import FloatArray
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.quality.card import Grade, Measurement
 
 SPARSE = 0.2
 
 
-def complexity(values: FloatArray) -> list[Measurement]:
-    """Sparseness and entropy of a map's magnitudes. No forward pass."""
-    magnitude = np.abs(values.astype(np.float64)).ravel()
-    index = gini(np.abs(values).ravel())
+def complexity(values: FloatArray, valid: BoolArray | None = None) -> list[Measurement]:
+    """Sparseness and entropy of a map's magnitudes on the image (`valid`, False on padding). No forward pass."""
+    inside = values if valid is None else values[valid]
+    magnitude = np.abs(inside.astype(np.float64)).ravel()
+    index = gini(np.abs(inside).ravel())
     flat = float(np.log(magnitude.size))
     return [
         Measurement(

@@ -22,7 +22,7 @@ from whyray.explain.concepts import (
     surrogate_of,
 )
 from whyray.inference import parity_gap
-from whyray.quality.card import Grade, Measurement
+from whyray.quality.card import Grade, Measurement, largest_gap
 from whyray.quality.typed import Question, assesses
 
 PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
@@ -78,7 +78,8 @@ def assess_bottleneck(explanation: ConceptScores, question: Question) -> Iterabl
     yield _chance(
         "shuffled concepts are worse",
         follows,
-        shuffled,
+        float(np.mean(shuffled)),
+        float(np.std(shuffled)),
         "scores dealt out at random among the concepts",
         "Margeloiu et al. 2021: concepts must carry what they are called",
     )
@@ -106,7 +107,8 @@ def assess_post_hoc(explanation: ConceptScores, question: Question) -> Iterable[
     yield _chance(
         "random concepts are worse",
         agreement,
-        [random - spread, random, random + spread],
+        random,
+        spread,
         "as many concepts with their labels dealt out at random",
         "Yuksekgonul et al. 2023, appendix B",
     )
@@ -127,7 +129,9 @@ def assess_post_hoc(explanation: ConceptScores, question: Question) -> Iterable[
     )
     yield _additivity(explanation, float(surrogate.biases[target] + parts.sum()))
     logit = float(question.case.run.logits[0, target])
-    gap = abs((explanation.total or 0.0) - logit) / max(float(surrogate.logit_spread[target]), 1e-9)
+    gap = abs((np.nan if explanation.total is None else explanation.total) - logit) / max(
+        float(surrogate.logit_spread[target]), 1e-9
+    )
     yield Measurement(
         "surrogate's error on this image",
         "case",
@@ -149,9 +153,11 @@ def assess_directions(explanation: ConceptScores, question: Question) -> Iterabl
     target, layer = model.target_index(explanation.target), directions.tensor
     behind = layer_to_logits(model, layer)
     activations = model.session.tapped(case.x, [layer])[layer]
-    gap = max(
-        parity_gap(behind.logits(activations), case.run.logits),
-        float(explanation.evidence.get("engine_parity", np.inf)),
+    gap = largest_gap(
+        [
+            parity_gap(behind.logits(activations), case.run.logits),
+            float(explanation.evidence.get("engine_parity", np.inf)),
+        ]
     )
     yield Measurement(
         "engine parity",
@@ -210,7 +216,7 @@ def _additivity(explanation: ConceptScores, wanted: float) -> Measurement:
         concept.score for concept in explanation.concepts
     )
     stated = explanation.total if explanation.total is not None else np.nan
-    gap = max(abs(total - wanted), abs(stated - wanted)) / max(1.0, abs(wanted))
+    gap = largest_gap([abs(total - wanted), abs(stated - wanted)]) / max(1.0, abs(wanted))
     return Measurement(
         "additivity gap",
         "fidelity",
@@ -228,13 +234,13 @@ def _known(explanation: ConceptScores, figure: str, least: float) -> Measurement
     weights = np.array([abs(concept.score) for concept in explanation.concepts])
     share = float(weights[known].sum() / weights.sum()) if weights.sum() > 0 else 0.0
     doubtful = [concept.name for concept, well in zip(explanation.concepts, known, strict=True) if not well]
-    words = f"badly known: {_some(doubtful)}" if doubtful else "all are"
+    words = f"badly known: {_some(doubtful)}" if doubtful else "all are" if explanation.concepts else "there are none"
     return Measurement(
         "weight on well-known concepts",
         "case",
         share,
         None,
-        Grade.AMBER if doubtful else Grade.GREEN,
+        Grade.AMBER if doubtful or not explanation.concepts else Grade.GREEN,
         f"{words}; green where all concepts are well known ({figure} held out from {least:g} on)",
         _OWN,
     )
@@ -251,8 +257,8 @@ def _well_known(score: ConceptScore) -> bool:
     return score.held_out is not None and score.held_out >= least
 
 
-def _chance(name: str, value: float, random: list[float], what: str, source: str) -> Measurement:
-    mean, spread = float(np.mean(random)), float(np.std(random))
+def _chance(name: str, value: float, mean: float, spread: float, what: str, source: str) -> Measurement:
+    """How far a value lies above what chance gives: `mean` and standard deviation `spread` of it."""
     beyond = value - mean
     grade = Grade.GREEN if beyond > 2 * spread and beyond > 0.02 else Grade.AMBER if beyond > 0.02 else Grade.RED
     return Measurement(

@@ -14,7 +14,7 @@ from whyray.explain.anatomy import allowed_in
 from whyray.explain.counterfactual import LatentSpace, region_labels, space_of, with_regions_replaced
 from whyray.inference import target_spec
 from whyray.quality.anatomy import changed_inside
-from whyray.quality.card import Grade, Measurement
+from whyray.quality.card import Grade, Measurement, largest_gap
 from whyray.quality.case_space import case_distance
 from whyray.quality.similarity import structural_similarity
 from whyray.quality.typed import Question, assesses
@@ -137,7 +137,7 @@ def _engine(seen: _Seen) -> Measurement:
         (explanation.answers[explanation.start], seen.start),
         (explanation.answers[explanation.end], seen.end),
     )
-    gap = max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
+    gap = largest_gap(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
     grade = Grade.GREEN if gap <= PARITY_GREEN else Grade.AMBER if gap <= PARITY_RED else Grade.RED
     rule = f"largest difference to the answers given again; green up to {PARITY_GREEN:g}, red above {PARITY_RED:g}"
     return Measurement("answers re-derived", "engine", gap, 0.0, grade, rule, "WhyRay", 2)
@@ -162,7 +162,7 @@ def _valid(seen: _Seen) -> Measurement:
     """Whether the answer flips; if it does not even move towards the threshold, there is nothing to show."""
     flipped = (seen.start >= seen.level) != (seen.end >= seen.level)
     towards = (seen.end - seen.start) * (1 if seen.start < seen.level else -1) > 0
-    moved = abs(seen.end - seen.start) >= MOVED or seen.case.model.task == "regression"
+    moved = abs(seen.end - seen.start) >= (0 if seen.case.model.task == "regression" else MOVED)
     grade = Grade.GREEN if flipped and seen.explanation.flipped and moved else Grade.AMBER if towards else Grade.RED
     if seen.explanation.flipped and not flipped:
         grade = Grade.RED
@@ -230,8 +230,8 @@ def _carried(seen: _Seen) -> Measurement:
 
 def _needed(seen: _Seen) -> Measurement:
     evidence = seen.explanation.evidence
-    sure = bool(evidence.get("irreducible")) or not seen.explanation.flipped
-    smallest = evidence.get("certified", 0.0) >= evidence.get("replaced", 0.0)
+    sure = evidence.get("irreducible", 0.0) > 0 or not seen.explanation.flipped
+    smallest = evidence.get("certified", 0.0) >= evidence.get("replaced", np.inf)
     grade = Grade.GREEN if sure and seen.explanation.flipped else Grade.AMBER
     rule = (
         "1: no region can be left out, 2: and no set of fewer regions flips the answer; amber below 1, or not flipped"
@@ -262,7 +262,7 @@ def _small(seen: _Seen) -> Iterator[Measurement]:
     grade = Grade.GREEN if alike >= ALIKE else Grade.AMBER
     rule = f"SSIM to the unchanged picture; green from {ALIKE:g}; mean change {float(change.mean()):.3g} of the range"
     yield Measurement("proximity", "complexity", alike, 1.0, grade, rule, _GUIDOTTI)
-    share = float((change > CHANGED).mean())
+    share = float((change > CHANGED).mean()) if np.isfinite(change).all() else np.nan
     grade = Grade.GREEN if share <= SPARSE else Grade.AMBER
     rule = f"share of the image that changes by more than {CHANGED:g} of the range; green up to {SPARSE:g}"
     yield Measurement("sparsity", "complexity", share, None, grade, rule, _GUIDOTTI)

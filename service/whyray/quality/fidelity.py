@@ -58,7 +58,7 @@ def gap_against_random(
     """
     # The reverse of a random order is a random order too, with the opposite gap: the mean is 0, and the spread is this.
     spread = float(np.sqrt(np.mean([curves.gap[target] ** 2 for curves in random])))
-    beyond = float(own.gap[target]) / spread if spread > 0 else 0.0
+    beyond = 0.0 if spread == 0 else float(own.gap[target]) / spread
     if beyond >= BETTER:
         return beyond, Grade.GREEN
     return beyond, Grade.AMBER if made_again and beyond >= 0 else Grade.RED

@@ -56,7 +56,7 @@ def known_answers(model: Model, *, made: date) -> tuple[ArtefactFacts, dict[str,
     """
     logits = answers(model)
     spread = _spread(logits)
-    if spread < _least(model, logits):
+    if not spread >= _least(model, logits):
         raise PackageError(
             f"{model.identity}: expected logits that differ between different images, found a spread of {spread:.1g}",
             advice="Look whether its last layer was exported with its weights.",
@@ -100,7 +100,7 @@ def answers_as_known(model: Model, image: ExplainedImage | None = None) -> Measu
 def _measured(model: Model) -> Measurement:
     own = answers(model)
     spread = _spread(own)
-    if spread < (least := _least(model, own)):
+    if not spread >= (least := _least(model, own)):
         rule = f"red: over quite different images its logits differ by {spread:.1g}, less than {least:.1g}"
         return Measurement(DIFFERING, "engine", spread, least, Grade.RED, rule, _SOURCE)
     try:

@@ -23,7 +23,7 @@ from whyray.explain.language import (
     sentences,
     written,
 )
-from whyray.quality.card import Grade, Measurement
+from whyray.quality.card import Grade, Measurement, largest_gap
 from whyray.quality.typed import Question, assesses
 
 _ALL = "green: all of them; else red"
@@ -100,9 +100,11 @@ def beside_others(facts: Facts) -> Measurement:
 
 def rests_on(facts: Facts) -> Measurement:
     """Text is no better than what it retells."""
-    worst = max((facts.numbers[f"{explained}.grade"] for explained in facts.shown), default=0.0)
+    worst = largest_gap(facts.numbers[f"{explained}.grade"] for explained in facts.shown)
     grade = Grade.GREEN if worst == 0 else Grade.AMBER
     rule = "worst grade of the explanations that it retells: 0 green, 1 amber; amber where one of them is"
+    if not facts.shown:
+        worst, rule = 0.0, "amber: there are none that it retells"
     return Measurement("what it rests on", "fidelity", worst, None, grade, rule, "WhyRay")
 
 

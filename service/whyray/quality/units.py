@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from whyray.base.arrays import FloatArray
 from whyray.explain import Case, ExplainedImage, UnitReport
 from whyray.explain.units import ablated, ablated_together, contributions, head_gap, layer_named, read_units, strongest
 from whyray.inference import Model
-from whyray.quality.card import Grade, Measurement
+from whyray.quality.card import Grade, Measurement, largest_gap
 from whyray.quality.randomisation import randomised
 from whyray.quality.typed import Question, assesses
 
@@ -31,7 +32,7 @@ def unit_report(explanation: UnitReport, question: Question) -> Iterator[Measure
     layer = layer_named(model, _layer(explanation))
     means = read_units(model, layer, method=explanation.method).mean
     picked = [unit.unit for unit in explanation.units]
-    yield _engine(max(explanation.evidence.get("engine_parity", 0.0), head_gap(case, layer)))
+    yield _engine(largest_gap([explanation.evidence.get("engine_parity", math.nan), head_gap(case, layer)]))
     yield from _sum(explanation)
     contributed = contributions(case, layer, means).values[0]
     wanted = [float(contributed[unit]) for unit in picked]
@@ -75,7 +76,8 @@ def _agreement(explanation: UnitReport, wanted: Sequence[float], changes: FloatA
     scale = max(1.0, abs(explanation.total or 0.0))
     said = [(unit.contribution, unit.ablation) for unit in explanation.units]
     again = list(zip(wanted, changes.tolist(), strict=True))
-    gap = max((abs(a - b) for one, two in zip(said, again, strict=True) for a, b in zip(one, two, strict=True))) / scale
+    gaps = (abs(a - b) for one, two in zip(said, again, strict=True) for a, b in zip(one, two, strict=True))
+    gap = largest_gap(gaps) / scale
     grade = Grade.GREEN if gap <= SUM_GREEN else Grade.RED
     rule = f"largest difference to the same computed again, of the logit; red above {SUM_GREEN:g}"
     return Measurement("numbers re-derived", "fidelity", gap, 0.0, grade, rule, "WhyRay")
@@ -84,18 +86,23 @@ def _agreement(explanation: UnitReport, wanted: Sequence[float], changes: FloatA
 def _necessary(
     case: Case, layer: str, picked: Sequence[int], contributed: FloatArray, means: FloatArray, rng: np.random.Generator
 ) -> Measurement:
-    """Ablating the report's units together moves the answer more than ablating as many others."""
+    """Ablating the report's units together moves the answer more than ablating as many others.
+
+    With the report's own group a permutation test: above all others is rank 1 of 20. Amber at best where there are not
+    as many others: a smaller group changes less whatever its units are.
+    """
     sides = [[unit for unit in picked if contributed[unit] > 0], [unit for unit in picked if contributed[unit] <= 0]]
     side = max(sides, key=lambda units: abs(float(contributed[units].sum())))
     others = np.setdiff1d(np.arange(len(contributed)), picked)
     draws = [rng.choice(others, min(len(side), len(others)), replace=False) for _ in range(RANDOM_GROUPS)]
     changes = np.abs(ablated_together(case, layer, [side, *(draw.tolist() for draw in draws)], means)[0])
-    rank = int((changes[1:] >= changes[0]).sum())
+    rank = int((~(changes[1:] < changes[0])).sum())  # so that what is no number is not above any
     baseline = float(changes[1:].mean())
-    grade = Grade.GREEN if rank == 0 else Grade.AMBER if rank <= RANDOM_GROUPS // 2 else Grade.RED
+    enough = len(others) >= len(side) > 0
+    grade = Grade.GREEN if rank == 0 and enough else Grade.AMBER if rank <= RANDOM_GROUPS // 2 else Grade.RED
     rule = (
         f"change of the logit without the units of one sign; green above all of {RANDOM_GROUPS} random groups of as "
-        "many other units, red below half of them"
+        f"many other units, red below half of them{'' if enough else '; amber: there are not so many others'}"
     )
     source = "Morcos et al. 2018, section 3.1"
     return Measurement("units needed", "fidelity", float(changes[0]), baseline, grade, rule, source)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import DoubleArray
 
+_ROUNDING = 1e-6
+"""Of a mean of numbers in single precision."""
 Correction = Literal["benjamini-hochberg", "bonferroni"]
 
 
@@ -18,14 +20,16 @@ def single_case(value: float, random: NDArray[np.floating]) -> float:
     t = (value - mean) / (s · sqrt(1 + 1/n)) with n - 1 degrees of freedom: the random vectors are the sample and the
     concept is one case. However many copies of the concept's vector are made, they are no independent observations.
     """
-    count, spread = len(random), float(np.std(random, ddof=1))
-    if count < 2 or not np.isfinite(value):
+    count = len(random)
+    spread = float(np.std(random, ddof=1, dtype=np.float64)) if count > 1 else float("nan")
+    if count < 2 or not np.isfinite(value) or not np.isfinite(spread):
         return float("nan")
-    if spread == 0:
-        return 1.0 if value == float(np.mean(random)) else 0.0
+    mean = float(np.mean(random, dtype=np.float64))
+    if spread <= _ROUNDING * abs(mean):  # all the same: what is left is rounding, against which nothing can be held
+        return 1.0 if abs(value - mean) <= _ROUNDING * abs(mean) else 0.0
     from scipy.stats import t as student
 
-    t = (value - float(np.mean(random))) / (spread * np.sqrt(1 + 1 / count))
+    t = (value - mean) / (spread * np.sqrt(1 + 1 / count))
     return float(2 * student.sf(abs(t), count - 1))
 
 
@@ -55,7 +59,10 @@ def corrected(p_values: NDArray[np.floating], correction: Correction) -> DoubleA
 def false_positives(random: NDArray[np.floating], level: float) -> float:
     """Share, 0..1, of random vectors that `single_case` against all other random ones would call a concept.
 
-    `random` (X,): a mean derivative or score of each. `level`: the p-value up to which a vector is called so.
+    `random` (X,): a mean derivative or score of each. `level`: the p-value up to which a vector is called so. NaN where
+    one of them is no number, or where there are fewer than three: then nothing was tested.
     """
+    if len(random) < 3 or not np.isfinite(random).all():
+        return float("nan")
     hits = [single_case(float(score), np.delete(random, place)) <= level for place, score in enumerate(random)]
     return float(np.mean(hits))
