@@ -14,6 +14,7 @@ from whyray.base.arrays import DoubleArray
 
 RESAMPLES = 1000
 _STEEPEST = 20.0
+_EDGE = 1e-9
 _Z = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 
@@ -69,8 +70,9 @@ def auc_interval(area: float, positives: float, negatives: float) -> tuple[float
         variance = candidate * (1 - candidate) * spread / (positives * negatives)
         return float((area - candidate) ** 2 - _Z**2 * variance)
 
-    low = 0.0 if area <= 0 else float(brentq(beyond, 0.0, area))
-    high = 1.0 if area >= 1 else float(brentq(beyond, area, 1.0))
+    inside = min(max(area, _EDGE), 1 - _EDGE)  # at 0 and 1 the area itself solves it, with a variance of 0
+    low = 0.0 if area <= _EDGE else float(brentq(beyond, 0.0, inside))
+    high = 1.0 if area >= 1 - _EDGE else float(brentq(beyond, inside, 1.0))
     return low, high
 
 

@@ -39,7 +39,7 @@ def discrimination(
             "positive": int(true.sum()),
             "negative": int((~true).sum()),
             "patients": len(np.unique(whose)),
-            "images of unknown patients": sum(1 for row in known if not patients[row]),
+            "images of unknown patients": sum(not patients[int(row)] for row in known),
         }
         if true.any() and not true.all():
             value = auc(true.astype(np.float64), said)

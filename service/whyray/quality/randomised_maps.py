@@ -23,7 +23,7 @@ def maps_without_training(model: Model, method: str, *, of: object = None) -> li
         return []
     if known is None or known.of != of:
         return []
-    grade = Grade.RED if known.independent else Grade.GREEN if known.kept <= CHANGED else Grade.AMBER
+    grade = Grade.RED if known.kept > SAME else Grade.GREEN if known.kept <= CHANGED else Grade.AMBER
     rule = (
         f"rank correlation of maps by this model with those by shuffled weights, mean of {known.images} images at "
         f"onboarding; green up to {CHANGED}, red above {SAME}"
