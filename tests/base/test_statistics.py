@@ -8,7 +8,15 @@ from scipy.stats import bootstrap
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from whyray.base.statistics import auc, bootstrap_interval, evenly_spread, expected_calibration_error, platt_scaling
+from whyray.base.statistics import (
+    auc,
+    auc_interval,
+    bootstrap_interval,
+    effective_count,
+    evenly_spread,
+    expected_calibration_error,
+    platt_scaling,
+)
 
 
 def test_the_area_under_the_curve_counts_ties_half_and_is_unknown_of_one_class() -> None:
@@ -104,3 +112,39 @@ def test_rows_are_spread_evenly_from_the_first_to_the_last() -> None:
     assert evenly_spread(3, 9).tolist() == [0, 1, 2]
     assert evenly_spread(5, 1).tolist() == [0]
     assert evenly_spread(0, 4).tolist() == evenly_spread(4, 0).tolist() == []
+
+
+def test_an_interval_of_an_area_ends_where_the_area_lies_two_standard_errors_off() -> None:
+    low, high = auc_interval(0.8, 12, 20)
+    for end in (low, high):
+        spread = 1 + 15 * ((1 - end) / (2 - end) + end / (1 + end))
+        assert abs(0.8 - end) == pytest.approx(1.96 * np.sqrt(end * (1 - end) * spread / 240), rel=1e-3)
+    assert low < 0.8 < high
+    assert auc_interval(0.2, 20, 12) == pytest.approx((1 - high, 1 - low))
+
+
+def test_an_interval_of_a_perfect_area_has_a_width_and_more_patients_make_it_narrower() -> None:
+    lows = [auc_interval(1.0, count, count) for count in (1, 3, 10, 100)]
+    assert [high for _, high in lows] == [1] * 4
+    assert 0 < lows[0][0] < lows[1][0] < lows[2][0] < lows[3][0] < 1
+    assert auc_interval(0.0, 3, 3) == pytest.approx((0, 1 - lows[1][0]))
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(3, 30), (8, 8), (25, 60)])
+@pytest.mark.parametrize("apart", [0.0, 0.7, 2.3])
+def test_the_interval_of_an_area_covers_it_as_often_as_it_says(positives: int, negatives: int, apart: float) -> None:
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(positives)
+    truth = np.repeat([1.0, 0.0], [positives, negatives])
+    real, covered = float(norm.cdf(apart / np.sqrt(2))), 0
+    for _ in range(600):
+        low, high = auc_interval(auc(truth, rng.standard_normal(len(truth)) + apart * truth), positives, negatives)
+        covered += low <= real <= high
+    assert covered / 600 > 0.93
+
+
+def test_rows_of_a_group_count_as_far_as_they_would_if_they_said_the_same() -> None:
+    assert effective_count(np.array(["a", "b", "c"])) == 3
+    assert effective_count(np.array(["a"] * 9)) == 1
+    assert effective_count(np.array(["a"] * 9 + ["b"])) == pytest.approx(100 / 82)

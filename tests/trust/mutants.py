@@ -40,6 +40,7 @@ MEASUREMENTS = (
     "answer against its threshold",
     "maps that hit what readers marked",
     "marks that such maps were compared with",
+    "map with randomised weights",
     "image like those of the package",
 )
 THRESHOLDS = {
@@ -49,6 +50,7 @@ THRESHOLDS = {
     "known_answers": ("SAME", "OTHER", "LEAST_SPREAD"),
     "robustness": ("AGAIN", "SAME_MAP"),
     "anatomy": ("SURELY_INSIDE", "LEAST_INSIDE"),
+    "randomised_maps": ("CHANGED", "SAME"),
     "record": ("SURE", "FEWEST_BOXES"),
     "answer": ("SPOKEN", "SILENT"),
     "scope": ("MOST_ODD",),

@@ -3,6 +3,7 @@ beside fails. `python -m trust.mutants` tries them all."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,7 @@ from whyray.explain import Case, Heatmap, Structure, explain, explained_image
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.packages import write_artefact
 from whyray.packages.localisation_report import TargetHits
+from whyray.packages.randomisation_report import ALL, HALF, IMAGES, ORDER_KEPT
 from whyray.quality import Budget, Grade, Measurement, QualityCard, ScopeCheck, assess
 from whyray.quality.anatomy import anatomy_found, inside_anatomy
 from whyray.quality.answer import answer_against_threshold
@@ -109,6 +111,21 @@ def test_a_model_that_answers_nothing_has_no_card_that_shows(
 ) -> None:
     flat = scaled_head(model_in(tmp_path, onboarded=False), 1e-9)
     assert "answers that differ between images" in {measured.name for measured in assess(flat, image, heatmap).concerns}
+
+
+@pytest.mark.parametrize(
+    ("kept", "grade"), [(0.5, GREEN), (0.51, AMBER), (0.8, AMBER), (0.81, RED), (1.0, RED), (-1.0, GREEN)]
+)
+def test_a_map_that_stays_with_other_weights_is_withheld(
+    kept: float, grade: Grade, image: np.ndarray, heatmap: Heatmap, tmp_path: Path
+) -> None:
+    model = model_in(tmp_path)
+    report = json.loads(model.package.report.read_text())
+    report["methods"]["grad-cam"] |= {"parameters": {}, "sanity": {ORDER_KEPT: {HALF: 1.0, ALL: kept}, IMAGES: 4}}
+    model.package.report.write_text(json.dumps(report))
+    card = assess(load_package(model.package.folder, options=model.options), image, heatmap, allowed=LUNGS)
+    assert {one.name: one.grade for one in card.measurements}["map with randomised weights"] is grade
+    assert card.answers["model"] is grade
 
 
 # --- no threshold can move -------------------------------------------------------------------------------------------

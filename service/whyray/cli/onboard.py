@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whyray.base.shown import shown_path
-from whyray.cli.explain import Device
+from whyray.cli.explain import WITHHELD, Device
 
 if TYPE_CHECKING:
     from whyray.packages import Package
@@ -42,7 +42,8 @@ def onboard(
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="CSV of labels: image, and 1 or 0 for each target.", show_default=False)
+        Path | None,
+        typer.Option(help="CSV of labels: image, and 1 or 0 for each target; patient where known.", show_default=False),
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Take at most so many images, evenly chosen.")] = 200,
     explained: Annotated[int, typer.Option(min=1, help="Make maps of at most so many, those with boxes first.")] = 12,
@@ -61,16 +62,18 @@ def onboard(
 
     Slow, once. Finds tier, feature maps and head, times every method, grades its maps and puts them to the
     randomisation check; with --truth also how many boxes each method's maps hit, beside the centre of the image and
-    the brightness of the lungs; with --labels how far probabilities can be believed. Writes onboarding/report.json and
-    report.html into the package. With --keep-images, the default, that folder holds pixels of the images: don't give
-    it away.
+    the brightness of the lungs; with --labels the AUC of each finding, and how far probabilities can be believed. Warns
+    of weights that learned nothing, and of methods whose maps don't change with them. Writes onboarding/report.json
+    and report.html into the package. With --keep-images, the default, that folder holds pixels of the images: don't
+    give it away.
 
     Examples:
 
     * `whyray package onboard MODEL.onnx --manifest model.yaml --images pictures/ --out packages/`
     * `whyray package onboard packages/my-model/1.0.0 -i series/ --truth boxes.csv -m grad-cam -m rise`
 
-    Exit code 0: all images were taken. 1: some were refused, and are told. 2: nothing was measured.
+    Exit code 0: all images were taken. 1: some were refused, and are told. 2: nothing was measured. 3: it was measured,
+    and every explanation is withheld, for most of the weights are as random as if they had learned nothing.
     """
     from whyray.base.errors import ConfigError, NotFound
     from whyray.cli.screen import image_files, progress_bar
@@ -79,6 +82,7 @@ def onboard(
     from whyray.onboarding import onboard as measure
     from whyray.onboarding.images import onboarding_images, read_known
     from whyray.packages import MANIFEST, copy_package, find_package, install_package, read_manifest
+    from whyray.packages.report_warnings import LEARNED
 
     for name in method or ():
         method_named(name)
@@ -120,6 +124,8 @@ def onboard(
             progress=lambda done, total, words: progress(0.1 + 0.9 * done / max(total, 1), words),
         )
     _tell(report, model.package, refused)
+    if (report[LEARNED] or {}).get("grade") == "red":
+        raise typer.Exit(WITHHELD)
     if refused:
         raise typer.Exit(1)
 
@@ -129,25 +135,34 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
     from rich.table import Table
 
     from whyray.packages.localisation_report import best_first, localisation_in
+    from whyray.packages.randomisation_report import randomised_maps_in
+    from whyray.packages.report_warnings import DISCRIMINATION, discrimination_words, warnings_in
 
     path = package.report
     console = Console(highlight=False)
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
     for name in ("method", "tier", "seconds", "green", "amber", "red", "randomisation check"):
         table.add_column(name, overflow="fold")
+    unchanged = {name for name, maps in randomised_maps_in(report, package).items() if maps.independent}
     for name, entry in report["methods"].items():
         if "refused" in entry:
             table.add_row(name, entry["tier"], *["–"] * 4, f"refused: {entry['refused']}")
             continue
         grades = [str(entry["grades"][grade]) for grade in ("green", "amber", "red")]
         passed = "passed" if entry["sanity"]["passed"] else "[red]failed[/]"
+        if name in unchanged:
+            passed = "[red]failed: maps withheld[/]"
         table.add_row(name, entry["tier"], f"{entry['seconds']:.3g}", *grades, passed)
     console.print(table)
     measured = localisation_in(report, package)
     for name in best_first(measured) or sorted(measured):
         console.print(f"{name}: {measured[name].words}", markup=False)
+    for name, entry in report.get(DISCRIMINATION, {}).items():
+        console.print(discrimination_words(name, entry), markup=False)
     if report["why not higher"]:
         console.print(f"why not a higher tier: {report['why not higher']}", markup=False)
+    for words in warnings_in(report, package):
+        console.print(f"warning: {words}", markup=False, style="yellow")
     for words in refused:
         console.print(f"refused: {words}", markup=False, style="yellow")
     console.print(f"{shown_path(path)} and {path.with_suffix('.html').name}", markup=False, soft_wrap=True)

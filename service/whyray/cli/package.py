@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from whyray.explain import AnyMethod
+    from whyray.inference import Model
 
 app = typer.Typer(
     no_args_is_help=True, help="Model packages: list, show, check, onboard; and the methods that explain them."
@@ -85,7 +86,9 @@ def show(
     if model.targets:
         preferred = preferred_map(model)
         console.print(f"Map for radiologists: {preferred.method or 'none'}: {preferred.because}.", markup=False)
-        agreed = (model.report() or {}).get("agreement")
+        report = model.report() or {}
+        _tell_measured(console, model, report)
+        agreed = report.get("agreement")
         if agreed is not None:
             words = f"the strongest tenths of {len(agreed['methods'])} methods' maps overlap by {agreed['value']:.0%}"
             console.print(f"Agreement of maps: {words} (by chance {agreed['by chance']:.0%})", markup=False)
@@ -106,6 +109,31 @@ def show(
     path = model.package.folder / manifest.card
     if card and path.is_file():
         console.print(Markdown(path.read_text("utf-8")))
+
+
+def _tell_measured(console: Console, model: Model, report: Mapping[str, Any]) -> None:
+    """What was measured of the weights, at onboarding of the answers and by randomised weights; warnings last."""
+    from whyray.packages.report_warnings import (
+        DISCRIMINATION,
+        LEARNED,
+        discrimination_words,
+        warnings_in,
+    )
+    from whyray.quality import learned_weights_entry
+
+    for target, entry in report.get(DISCRIMINATION, {}).items():
+        console.print(f"Onboarding: {discrimination_words(target, entry)}", markup=False)
+    checks = {name: entry["sanity"]["passed"] for name, entry in report.get("methods", {}).items() if "sanity" in entry}
+    if checks:
+        failed = ", ".join(name for name, passed in checks.items() if not passed)
+        console.print(
+            f"Randomisation check: {sum(checks.values())} of {len(checks)} methods passed"
+            + (f"; failed: {failed}" if failed else ""),
+            markup=False,
+        )
+    # of the weights as they are, whether or not somebody onboarded them
+    for words in warnings_in({**report, LEARNED: learned_weights_entry(model)}, model.package):
+        console.print(f"Warning: {words}.", markup=False, style="yellow")
 
 
 @app.command(name="methods")

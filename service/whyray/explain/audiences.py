@@ -17,6 +17,7 @@ from whyray.explain.local_evidence import NAME as LOCAL_EVIDENCE
 from whyray.explain.registry import method_named, methods
 from whyray.inference import Model
 from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first, localisation_in
+from whyray.packages.randomisation_report import randomised_maps_in
 
 AUDIENCES: dict[str, tuple[str, ...]] = {
     "radiologist": ("region-shares", "similar-cases", "latent-position", "narrative"),
@@ -70,7 +71,8 @@ def preferred_map(model: Model) -> PreferredMap:
     Grad-CAM.
 
     Best: most hits, then the largest AUPRC (see `best_first`), of those that may be delivered and that the package can
-    be explained by.
+    be explained by. A method whose maps stayed the same at onboarding when the weights were randomised explains no
+    model: it is passed over, and occlusion, which asks the model itself, stands in for Grad-CAM.
     """
     report = model.report()
     try:
@@ -78,18 +80,24 @@ def preferred_map(model: Model) -> PreferredMap:
         unknown = "nothing was measured against boxes at onboarding"
     except PackageError as error:
         measured, unknown = {}, f"what was measured can't be read ({error.message})"
-    best = next((name for name in best_first(measured) if _able(name, model)), None)
+    blind = _independent_of_weights(model)
+    best = next((name for name in best_first(measured) if name not in blind and _able(name, model)), None)
     if best is not None:
         return PreferredMap(best, measured[best].parameters, f"{_rank(best, measured)}: {_worth(measured[best])}")
     if measured:
         most = max(localisation.boxes for localisation in measured.values())
         unknown = f"{most} boxed findings, fewer than {FEWEST_BOXES}, are too few to tell which map is right"
-    if _able(LOCAL_EVIDENCE, model):
+    if _able(LOCAL_EVIDENCE, model) and LOCAL_EVIDENCE not in blind:
         return PreferredMap(LOCAL_EVIDENCE, {}, f"{unknown}; this is what the answer is the sum of")
-    if _able(_usual(model), model):
-        return PreferredMap(
-            _usual(model), {}, f"{unknown}, so that nobody knows whether this map points at the right place"
-        )
+    usual = _usual(model)
+    if _able(usual, model):
+        nobody_knows = f"{unknown}, so that nobody knows whether this map points at the right place"
+        if usual not in blind:
+            return PreferredMap(usual, {}, nobody_knows)
+        unchanged = f"maps by {usual} were nearly the same with the model's weights shuffled"
+        if _able(_INSTEAD, model) and _INSTEAD not in blind:
+            return PreferredMap(_INSTEAD, {}, f"{unchanged}; {nobody_knows}")
+        return PreferredMap(None, {}, f"{unchanged}, and so were those of what could stand in for it")
     return PreferredMap(None, {}, f"{unknown}, and the package has no feature maps")
 
 
@@ -133,8 +141,20 @@ def _by_preferred_map(first: PreferredMap, name: str, model: Model) -> dict[str,
     return {"of": first.of}
 
 
+_INSTEAD = "occlusion"
+
+
 def _usual(model: Model) -> str:
     return "seg-grad-cam" if model.task == "segmentation" else "grad-cam"
+
+
+def _independent_of_weights(model: Model) -> frozenset[str]:
+    """Methods whose maps are none of the model's, as onboarding measured it; none where that can't be read."""
+    try:
+        known = randomised_maps_in(model.report(), model.package)
+    except PackageError:
+        return frozenset()
+    return frozenset(name for name, maps in known.items() if maps.independent)
 
 
 def _able(name: str, model: Model) -> bool:

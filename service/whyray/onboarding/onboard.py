@@ -34,20 +34,22 @@ from whyray.inference import Model
 from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.onboarding.calibration import calibration
 from whyray.onboarding.compared_maps import ComparedMaps
+from whyray.onboarding.discrimination import discrimination
 from whyray.onboarding.engine_measuring import about_model, measured_engines
 from whyray.onboarding.localisation import MarkedFinding
 from whyray.onboarding.marked_findings import MOST_FORWARDS, MarkedFindings
 from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
+from whyray.onboarding.randomisation_check import randomisation_check
 from whyray.packages import find_artefact, write_artefact
+from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, warnings_in
 from whyray.quality import (
     Budget,
     Grade,
-    alike,
     assess,
     known_answers,
+    learned_weights_entry,
     measured_space,
-    random_pair_similarity,
     randomised,
 )
 
@@ -62,7 +64,6 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
 }
 """Parameters that bound a method's cost here; the report names them."""
 _log = logging.getLogger(__name__)
-SANITY_IMAGES = 4
 REFERENCES = 16
 """Images that are kept for expected-gradients."""
 
@@ -168,9 +169,10 @@ def onboard(
     if space is not None:
         np.save(model.package.embeddings, space[0])
         report["case space"] = space[1]
+    report[LEARNED] = learned_weights_entry(model)
     report["known answers"] = _written_down(model, folder, made)
     if any(image.labels for image in given):
-        report["calibration"] = _calibration(model, given, seed)
+        report |= _against_labels(model, given, seed)
     report["methods"] = {}
     asked = _asked(model, given, explained)
     step = 0
@@ -208,7 +210,7 @@ def onboard(
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
     (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(page(report), encoding="utf-8")
+    (folder / "report.html").write_text(page(report, warnings_in(report, model.package)), encoding="utf-8")
     return report
 
 
@@ -271,7 +273,7 @@ def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_
     ]
 
 
-def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> dict[str, Any]:
+def _against_labels(model: Model, images: Sequence[OnboardingImage], seed: int) -> dict[str, Any]:
     labels = np.array([[image.labels.get(name, np.nan) for name in model.targets] for image in images], np.float64)
     if model.task in ("regression", "segmentation"):
         raise PackageError(
@@ -279,7 +281,10 @@ def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> 
             advice="Leave out --labels.",
         )
     answers = np.concatenate([model.predict(image.x) for image in images])
-    return calibration(model.targets, answers, labels, seed)
+    return {
+        "calibration": calibration(model.targets, answers, labels, seed),
+        DISCRIMINATION: discrimination(model.targets, answers, labels, [image.patient for image in images]),
+    }
 
 
 def _method(
@@ -342,38 +347,8 @@ def _method(
         "forward passes": int(np.median(cost)),
         "grades": grades,
         "refusals": refusals,
-        "sanity": _sanity(name, [question.x for question in answered], maps, changed, parameters, seed),
+        "sanity": randomisation_check(name, [question.x for question in answered], maps, changed, parameters, seed),
         **({} if located is None else {"localisation": located.model_dump(mode="json")}),
-    }
-
-
-def _sanity(
-    name: str,
-    images: Sequence[FloatArray],
-    maps: Sequence[Heatmap],
-    changed: Sequence[tuple[str, Model]],
-    parameters: Mapping[str, Any],
-    seed: int,
-) -> dict[str, Any]:
-    unrelated = random_pair_similarity([heatmap.values for heatmap in maps], np.random.default_rng(seed))
-    stages: dict[str, float | None] = {}
-    for stage, other in changed:
-        similarities = []
-        for x, heatmap in list(zip(images, maps, strict=True))[:SANITY_IMAGES]:
-            try:
-                again = heatmaps(other, x, target=[heatmap.target], method=name, **parameters)[0]
-            except Exception as error:  # a randomised net may be one that a method refuses, or fails on
-                if ends_all(error):
-                    raise
-                continue
-            similarities.append(alike(heatmap.values, again.values))
-        stages[stage] = round(float(np.mean(similarities)), 4) if similarities else None
-    last = next((similarity for similarity in reversed(stages.values()) if similarity is not None), None)
-    return {
-        "SSIM by share of weights randomised": stages,
-        "SSIM of unrelated maps": round(unrelated, 4),
-        "passed": last is not None and last <= unrelated,
-        "rule": "the last SSIM is at most that of unrelated maps (Adebayo et al. 2018; Arun et al. 2021)",
     }
 
 

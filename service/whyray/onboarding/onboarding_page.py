@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -12,28 +12,54 @@ from numpy.typing import NDArray
 
 from whyray.explain import Heatmap
 from whyray.packages.localisation_report import FEWEST_BOXES, Figure, MethodLocalisation, best_first
+from whyray.packages.randomisation_report import ORDER_KEPT
+from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, discrimination_words
 
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.3rem .7rem;border-bottom:1px solid #ccc;text-align:left}
 img{max-width:26rem}.no{color:#a33}.yes{color:#262}"""
 
 
-def page(report: Mapping[str, Any]) -> str:
-    """The report as HTML; pictures are files beside it, named by method."""
+def page(report: Mapping[str, Any], warnings: Sequence[str] = ()) -> str:
+    """The report as HTML, what it warns of first; pictures are files beside it, named by method."""
     facts = "".join(
         f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
         for key, value in report.items()
-        if key not in ("methods", "calibration", "batch", "compiled", "agreement")
+        if key not in ("methods", "calibration", DISCRIMINATION, LEARNED, "batch", "compiled", "agreement")
     )
     rows = "".join(_row(name, entry) for name, entry in report["methods"].items())
     title = f"Onboarding of {report['package']} {report['version']}"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{escape(title)}</h1><table>{facts}</table>{_engines(report)}<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
+        f"<h1>{escape(title)}</h1>{_warnings(warnings)}<table>{facts}{_learned(report.get(LEARNED))}</table>{_engines(report)}<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
         f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table>"
         f"{_agreement(report.get('agreement'))}"
-        f"{_localisation(report['methods'])}{_calibration(report.get('calibration', {}))}</html>\n"
+        f"{_localisation(report['methods'])}{_discrimination(report.get(DISCRIMINATION, {}))}"
+        f"{_calibration(report.get('calibration', {}))}</html>\n"
     )
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    told = "".join(f"<li>{escape(words)}.</li>" for words in warnings)
+    return f"<h2 class=no>Warnings</h2><ul class=no>{told}</ul>" if told else ""
+
+
+def _learned(entry: Mapping[str, Any] | None) -> str:
+    words = (
+        "no layer is large enough to be told"
+        if entry is None
+        else f"{entry['grade']}: {entry['share']:.0%}, {entry['rule']}"
+    )
+    return f"<tr><th>weights that learned nothing</th><td>{escape(words)}</td></tr>"
+
+
+def _discrimination(targets: Mapping[str, Any]) -> str:
+    told = "".join(f"<li>{escape(discrimination_words(name, entry))}.</li>" for name, entry in targets.items())
+    method = next((entry["method"] for entry in targets.values() if "method" in entry), None)
+    unknown = max((entry["images of unknown patients"] for entry in targets.values()), default=0)
+    by = "" if method is None else f"<p>Intervals by {escape(method)}.</p>"
+    by += f"<p>{unknown} images count as a patient each, since nobody said whose they are.</p>" if unknown else ""
+    return f"<h2>Discrimination</h2><ul>{told}</ul>{by}" if told else ""
 
 
 def _engines(report: Mapping[str, Any]) -> str:
@@ -146,8 +172,10 @@ def _row(name: str, entry: Mapping[str, Any]) -> str:
         return f"{start}<td colspan=5 class=no>{escape(entry['refused'])}</tr>"
     sanity = entry["sanity"]
     passed = "yes" if sanity["passed"] else "no"
+    order = sanity.get(ORDER_KEPT, {})
     stages = "<br>".join(
-        f"{escape(stage)}: {value}" for stage, value in sanity["SSIM by share of weights randomised"].items()
+        f"{escape(stage)}: SSIM {value}, rank correlation {order.get(stage, '–')}"
+        for stage, value in sanity["SSIM by share of weights randomised"].items()
     )
     grades = ", ".join(f"{count} {grade}" for grade, count in entry["grades"].items() if count)
     return (

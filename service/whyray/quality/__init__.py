@@ -6,8 +6,8 @@ from whyray.quality.budget import Budget
 from whyray.quality.card import QUESTIONS, Aspect, Grade, Measurement, QualityCard, worst_of
 from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
-from whyray.quality.learned_weights import weights_that_learned
-from whyray.quality.randomisation import alike, random_pair_similarity, randomised
+from whyray.quality.learned_weights import learned_weights_entry, weights_that_learned
+from whyray.quality.randomisation import alike, order_kept, random_pair_similarity, randomised
 from whyray.quality.record import NO_RECORD, RECORD
 from whyray.quality.region import salient_from, salient_region
 from whyray.quality.scope import SCOPE, check_scope, odds_against
@@ -45,9 +45,11 @@ __all__ = [
     "known_answers",
     "language",
     "latent",
+    "learned_weights_entry",
     "map_health",
     "measured_space",
     "odds_against",
+    "order_kept",
     "random_pair_similarity",
     "randomised",
     "salient_from",

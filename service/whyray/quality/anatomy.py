@@ -31,6 +31,7 @@ from whyray.explain.anatomy import LEAST_INSIDE, attention, map_of, partition, s
 from whyray.quality.answer import answer_against_threshold
 from whyray.quality.card import Grade, Measurement, largest_gap
 from whyray.quality.fidelity import fidelity
+from whyray.quality.randomised_maps import maps_without_training
 from whyray.quality.record import record_of
 from whyray.quality.typed import Question, assesses
 
@@ -70,6 +71,7 @@ def regions(explanation: RegionShares, question: Question) -> Iterator[Measureme
             yield measurement
         yield from answer_against_threshold(question.case)
         yield record_of(question.model, str(explanation.of), explanation.target)
+        yield from maps_without_training(question.model, str(explanation.of))
     for measurement in _against_chance(explanation, question):
         spent += measurement.forwards
         yield measurement

@@ -20,6 +20,7 @@ from whyray.quality.complexity import complexity
 from whyray.quality.fidelity import completeness, fidelity
 from whyray.quality.known_answers import answers_as_known
 from whyray.quality.learned_weights import weights_that_learned
+from whyray.quality.randomised_maps import maps_without_training
 from whyray.quality.record import record_of
 from whyray.quality.robustness import made_again, repeatability, stability, target_swap
 from whyray.quality.scope_check import ScopeCheck, scope_measured
@@ -81,6 +82,7 @@ def assess(
     measured += inside_anatomy(heatmap, allowed, valid)
     measured += answer_against_threshold(case)
     measured.append(record_of(model, heatmap.method, heatmap.target, of=heatmap.parameters.get("of")))
+    measured += maps_without_training(model, heatmap.method, of=heatmap.parameters.get("of"))
     measured += [*scope_measured(scope), *case_distance(case)]
     measured += repeatability(case, heatmap, affordable=0)
     if budget.repeats:

@@ -45,6 +45,13 @@ def weights_that_learned(model: Model) -> list[Measurement]:
     return measured
 
 
+def learned_weights_entry(model: Model) -> dict[str, Any] | None:
+    """The same as onboarding reports keep it: `share`, `grade` and `rule`; None where no layer can be told."""
+    for measured in weights_that_learned(model):
+        return {"share": round(measured.value, 4), "grade": measured.grade.value, "rule": measured.rule}
+    return None
+
+
 def _measured(model: Model) -> list[Measurement]:
     matrices = weight_matrices(model.network.graph.proto.graph, model.network.logits_name, LEAST_WEIGHTS)
     told = [(weights.size, apart) for weights in matrices if (apart := apart_from_chance(weights)) is not None]

@@ -10,7 +10,7 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.inference import Model
 from whyray.packages import reads
-from whyray.quality.similarity import structural_similarity
+from whyray.quality.similarity import rank_correlation, structural_similarity
 
 STAGES = (0.0, 0.25, 0.5, 1.0)
 """Shares of the weight tensors, from the logits back, that are randomised; 0 stands for the last layer alone."""
@@ -46,6 +46,15 @@ def alike(first: FloatArray, second: FloatArray) -> float:
     """SSIM of two maps, each divided by its own largest magnitude."""
     scaled = [heatmap / max(float(np.abs(heatmap).max()), 1e-12) for heatmap in (first, second)]
     return structural_similarity(*(heatmap.astype(np.float32) for heatmap in scaled))
+
+
+def order_kept(first: FloatArray, second: FloatArray) -> float:
+    """Spearman's rank correlation of two maps, -1..1, over the places where one of them says something.
+
+    Places where both are zero are left out: outside the body, or the anatomy, they are so by any weights.
+    """
+    said = (first != 0) | (second != 0)
+    return rank_correlation(first[said], second[said]) if np.count_nonzero(said) > 1 else 0.0
 
 
 def random_pair_similarity(maps: list[FloatArray], rng: np.random.Generator, pairs: int = 50) -> float:

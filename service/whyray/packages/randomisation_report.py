@@ -1,0 +1,70 @@
+"""Whether a method's maps depend on what the model learned: the part of the onboarding report that says so, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from whyray.base.errors import PackageError
+from whyray.packages.package import Package
+
+ORDER_KEPT = "rank correlation by share of weights randomised"
+"""In a method's entry `sanity`: by stage, how far the order of the map's places stays; with `IMAGES`."""
+IMAGES = "images"
+HALF, ALL = "50% of the weights", "100% of the weights"
+"""The stages that tell: with other weights in half of the layers, or in all of them, nothing that was learned is left
+of the way from the features to the answer."""
+FEWEST_IMAGES = 4
+"""Images below which nothing is said: reports of earlier versions, which don't tell how many, say nothing either."""
+CHANGED, SAME = 0.5, 0.8
+"""Rank correlations up to which a map changes with the weights, and above which it is the same without them: those of
+the other checks with other weights (`whyray.quality.cases`, `whyray.quality.units`)."""
+
+
+@dataclass(frozen=True)
+class RandomisedMaps:
+    """How far the maps of one method stay when the weights are randomised (Adebayo et al. 2018).
+
+    Attributes
+    ----------
+    kept
+        The lower of the mean rank correlations with half and with all of the weights randomised, -1..1: two draws, of
+        which one may give such a map by chance.
+    images
+        How many images it is the mean of.
+    of
+        The method of the map that they are made of, where they are made of another.
+    """
+
+    kept: float
+    images: int
+    of: object = None
+
+    @property
+    def independent(self) -> bool:
+        """Whether the maps are nearly the same whatever the model learned: they explain the image, not the model."""
+        return self.kept > SAME
+
+
+def randomised_maps_in(report: Mapping[str, Any] | None, package: Package) -> dict[str, RandomisedMaps]:
+    """By method, what an onboarding report says of its maps with other weights; those of too few images are left out.
+
+    Raises PackageError where the report holds something else there.
+    """
+    measured = {}
+    for method, entry in {} if report is None else report.get("methods", {}).items():
+        sanity = entry.get("sanity", {})
+        if ORDER_KEPT not in sanity:
+            continue
+        try:
+            stages = [sanity[ORDER_KEPT][stage] for stage in (HALF, ALL)]
+            images, of = int(sanity[IMAGES]), entry["parameters"].get("of")
+            if None not in stages and images >= FEWEST_IMAGES:
+                measured[method] = RandomisedMaps(min(map(float, stages)), images, of)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise PackageError(
+                f"{package.report}: the randomisation check of {method} is not as this version writes it: {error!r}",
+                advice="Onboard the package again.",
+            ) from error
+    return measured

@@ -1,0 +1,156 @@
+"""Maps that stay the same with other weights show the image, not the model: nobody gets them as an explanation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference import nets
+from whyray.base.errors import PackageError
+from whyray.explain import Attribution, Heatmap, expanded, explain, grad_cam, occlusion, preferred_map
+from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.onboarding import onboard
+from whyray.packages.randomisation_report import ORDER_KEPT, randomised_maps_in
+from whyray.packages.report_warnings import warnings_in
+from whyray.quality import Budget, Grade, assess, order_kept
+from whyray.quality.cells import edge_map
+from whyray.results import load_templates
+from whyray.results.trust import trust_in
+
+CPU = RuntimeOptions(device="cpu", intra_op_threads=1, cache=None)
+NAME = "map with randomised weights"
+
+
+def edges(monkeypatch: pytest.MonkeyPatch, method: type) -> None:
+    """The method draws the edges of the image from now on, whatever the model."""
+    monkeypatch.setattr(
+        method, "attribute", lambda self, case, parameters: [Attribution(edge_map(case.x))] * len(case.targets)
+    )
+
+
+def package(folder: Path) -> Path:
+    place = folder / "dense" / "1.0.0"
+    shutil.copytree(nets.packed("dense"), place)
+    return place
+
+
+def onboarded(folder: Path, count: int = 4) -> Model:
+    images = [nets.image("dense", seed).numpy() for seed in range(1, 1 + count)]
+    onboard(load_package(folder, options=CPU), images, only=["grad-cam", "occlusion"], this_machine=False)
+    return load_package(folder, options=CPU)
+
+
+def measured(model: Model, method: str) -> dict[str, Grade]:
+    x = nets.image("dense", 9).numpy()
+    heatmap = explain(model, x, target=model.targets[0], method=method)
+    assert isinstance(heatmap, Heatmap)
+    return {one.name: one.grade for one in assess(model, x, heatmap, budget=Budget(repeats=False)).measurements}
+
+
+def test_maps_of_edges_are_withheld_and_another_method_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edges(monkeypatch, grad_cam.GradCam)
+    model = onboarded(package(tmp_path))
+    assert measured(model, "grad-cam")[NAME] is Grade.RED
+    assert measured(model, "occlusion")[NAME] is not Grade.RED
+    preferred = preferred_map(model)
+    assert preferred.method == "occlusion"
+    assert "maps by grad-cam were nearly the same with the model's weights shuffled" in preferred.because
+    assert "grad-cam" not in expanded({"radiologist": {}}, model)
+    warned = warnings_in(model.report() or {}, model.package)
+    assert [words for words in warned if words.startswith("maps by grad-cam are nearly the same")]
+    assert "maps by grad-cam are nearly the same" in model.package.report.with_suffix(".html").read_text()
+
+
+def test_the_reason_is_said_in_a_radiologists_words_in_every_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edges(monkeypatch, grad_cam.GradCam)
+    model = onboarded(package(tmp_path))
+    x = nets.image("dense", 9).numpy()
+    heatmap = explain(model, x, target=model.targets[0], method="grad-cam")
+    assert isinstance(heatmap, Heatmap)
+    card = assess(model, x, heatmap, budget=Budget(repeats=False))
+    card = type(card)(tuple(one for one in card.measurements if one.name == NAME))
+    templates = load_templates()
+    said = {
+        language: trust_in(card, templates.wording(language)).sentence for language in ("en", "de", "fr", "es", "ja")
+    }
+    assert said["en"] == "Not shown: it would look nearly the same if the model had learned nothing."
+    assert len(set(said.values())) == 5
+
+
+def test_where_nothing_can_stand_in_there_is_no_map_for_radiologists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edges(monkeypatch, grad_cam.GradCam)
+    edges(monkeypatch, occlusion.Occlusion)
+    model = onboarded(package(tmp_path))
+    assert preferred_map(model).method is None
+    assert not {"grad-cam", "occlusion"} & set(expanded({"radiologist": {}}, model))
+
+
+def test_a_method_that_did_best_on_boxes_is_passed_over_all_the_same(tmp_path: Path) -> None:
+    """Edges may hit boxes: they are no explanation of the model for that."""
+    model = onboarded(package(tmp_path))
+    report = json.loads(model.package.report.read_text())
+    figure = {"value": 0.9, "low": 0.8, "high": 1.0}
+    figures = {"hits": 30, "hit_rate": figure, "iou": figure, "auprc": figure}
+    for method, hits in (("grad-cam", 30), ("occlusion", 25)):
+        report["methods"][method]["localisation"] = {
+            **{"hits": hits, "boxes": 30, "centre_prior_hits": 3, "images": 30, "patients": 30, "ahead": {}},
+            **{"maps": figures, "baselines": {}, "targets": {}},
+        }
+    model.package.report.write_text(json.dumps(report))
+    assert preferred_map(load_package(model.package.folder, options=CPU)).method == "grad-cam"
+    report["methods"]["grad-cam"]["sanity"][ORDER_KEPT] |= {"50% of the weights": 0.93, "100% of the weights": 0.9}
+    model.package.report.write_text(json.dumps(report))
+    assert preferred_map(load_package(model.package.folder, options=CPU)).method == "occlusion"
+
+
+@pytest.mark.parametrize(
+    ("half", "whole", "grade"),
+    [
+        (0.9, 0.81, Grade.RED),
+        (0.9, 0.8, Grade.AMBER),
+        (0.51, 1, Grade.AMBER),
+        (0.5, 1, Grade.GREEN),
+        (1, -1, Grade.GREEN),
+    ],
+)
+def test_both_draws_of_other_weights_must_give_the_map_again(
+    half: float, whole: float, grade: Grade, tmp_path: Path
+) -> None:
+    folder = package(tmp_path)
+    onboarded(folder)
+    path = folder / "onboarding" / "report.json"
+    report = json.loads(path.read_text())
+    report["methods"]["grad-cam"]["sanity"][ORDER_KEPT] |= {"50% of the weights": half, "100% of the weights": whole}
+    path.write_text(json.dumps(report))
+    assert measured(load_package(folder, options=CPU), "grad-cam")[NAME] is grade
+
+
+def test_three_images_and_reports_of_earlier_versions_say_nothing(tmp_path: Path) -> None:
+    model = onboarded(package(tmp_path), count=3)
+    assert NAME not in measured(model, "grad-cam")
+    report = model.report() or {}
+    for entry in report["methods"].values():
+        del entry["sanity"][ORDER_KEPT]
+    assert randomised_maps_in(report, model.package) == {}
+    report["methods"]["grad-cam"]["sanity"][ORDER_KEPT] = "much"
+    with pytest.raises(PackageError, match="the randomisation check of grad-cam is not as this version writes it"):
+        randomised_maps_in(report, model.package)
+
+
+def test_places_where_neither_map_says_anything_make_no_maps_alike() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (np.zeros((64, 64), np.float32) for _ in range(2))
+    first[8:24, 8:24], second[8:24, 8:24] = rng.random((2, 16, 16))
+    assert abs(order_kept(first, second)) < 0.2
+    assert order_kept(first, first) == pytest.approx(1)
+    assert order_kept(first, np.zeros_like(first)) == 0
