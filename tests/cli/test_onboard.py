@@ -160,3 +160,10 @@ def test_boxes_lie_on_the_grid_as_on_the_film() -> None:
     mask = _on_grid([(4, 8, 6, 2)], twice)
     assert np.argwhere(mask).tolist() == [[4, 2], [4, 3], [4, 4]]
     assert _on_grid([(4.1, 8.1, 0.2, 0.2)], twice).sum() == 1
+
+
+def test_labels_that_are_not_there_are_told_with_what_the_file_holds(cli: Cli, planted: Path, tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    cli("package", "onboard", planted, "-i", "films", "--labels", "nowhere.csv").refused(
+        "there is no file nowhere.csv", "columns image"
+    )

@@ -153,3 +153,27 @@ def test_check_tells_the_layer_of_the_class_activation_maps_with_its_grid_and_ch
     assert re.search(
         r"class activation maps: of '\S+' \((chosen|named in model\.yaml)\), grid \d+ × \d+, \d+ channels", said.out
     )
+
+
+@pytest.mark.parametrize(("place", "named"), [(".", "."), (".", "../1.0.0"), ("onboarding", ".."), ("..", "1.0.0")])
+def test_a_package_is_found_by_a_folder_without_a_name(
+    place: str, named: str, cli: Cli, planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (planted / "onboarding").mkdir(exist_ok=True)
+    monkeypatch.chdir(planted / place)
+    said = cli("package", "check", named)
+    assert said.code == 0, said.everything
+    assert "planted@1.0.0 is in order" in said.everything
+
+
+def test_a_folder_in_this_one_is_a_package_where_none_is_called_so(
+    cli: Cli, planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(planted.parent.parent)
+    assert cli("package", "check", "planted").code == 0
+    (planted.parent.parent / "cxr-findings").mkdir()
+    assert cli("package", "show", "cxr-findings", "--no-card").code == 0, "the bundled one comes first"
+
+
+def test_a_folder_that_is_no_package_is_told_with_what_makes_one(cli: Cli) -> None:
+    cli("package", "check", ".").refused("NotFound", "model.yaml", "whyray package onboard")

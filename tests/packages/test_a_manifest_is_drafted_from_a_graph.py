@@ -79,3 +79,35 @@ def test_what_takes_no_image_is_refused_with_what_it_takes(tmp_path: Path) -> No
     (tmp_path / "no.onnx").write_bytes(b"not a graph")
     with pytest.raises(PackageError, match="not a readable ONNX graph"):
         draft_manifest(tmp_path / "no.onnx")
+
+
+def test_what_is_empty_is_told_with_its_line_and_what_belongs_there(tmp_path: Path) -> None:
+    draft = tmp_path / "model.yaml"
+    draft.write_text(draft_manifest(graph(tmp_path / "net.onnx", [1, 3, 32, 32], [1, 2])))
+    with pytest.raises(PackageError) as refused:
+        read_manifest(draft)
+    lines = draft.read_text().splitlines()
+    told = refused.value.message.splitlines()[1:]
+    at = {key: next(n for n, line in enumerate(lines, 1) if line.strip().startswith(f"{key}:")) for key in FILLED}
+    for key, line in at.items():
+        (words,) = (words for words in told if f"line {line}: {key}: " in words)
+        assert "is empty" in words
+    assert any("targets.1.name: is empty (what channel 1 says)" in words for words in told)
+    assert [int(words.split(":")[0].split()[1]) for words in told] == sorted(
+        int(words.split(":")[0].split()[1]) for words in told
+    )
+
+
+def test_a_key_that_is_missing_or_unknown_is_told_with_the_line_of_what_it_belongs_to(tmp_path: Path) -> None:
+    onnx_file = planted_package(tmp_path)
+    content = yaml.safe_load((onnx_file / "model.yaml").read_text())
+    content["input"].pop("shape")
+    content["input"]["sizes"] = [64, 64]
+    text = yaml.safe_dump(content, sort_keys=False)
+    (onnx_file / "model.yaml").write_text(text)
+    with pytest.raises(PackageError) as refused:
+        read_manifest(onnx_file / "model.yaml")
+    lines = text.splitlines()
+    assert f"line {lines.index('input:') + 1}: input.shape: is missing" in refused.value.message
+    line = next(number for number, line in enumerate(lines, 1) if "sizes:" in line)
+    assert f"line {line}: input.sizes: " in refused.value.message

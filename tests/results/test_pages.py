@@ -110,6 +110,25 @@ def test_a_withheld_explanation_leaves_no_trace_but_a_page_that_says_so(smooth_i
     np.testing.assert_array_equal(page.picture, notice.picture)
 
 
+def test_a_page_on_which_two_methods_are_withheld_names_the_method_of_each_reason(smooth_image, templates, monkeypatch):
+    values = blob(smooth_image, (0, 100, 100))
+    maps = tuple(
+        a_map(smooth_image, values, grade=Grade.RED, method=method, aspect=aspect)
+        for method, aspect in (("grad-cam", "faithfulness"), ("occlusion", "stability"))
+    )
+    finding = Finding(CARDIOMEGALY, present=True, probability=0.8, maps=maps)
+    answer = answer_about(smooth_image, [finding])
+    words = words_on(
+        monkeypatch, lambda: notice_page(answer, finding, maps, templates.layout, templates.wording("en"))
+    ).replace("\n", " ")
+    for method in ("Grad-CAM", "Occlusion"):
+        assert f"{method}  ·  Not shown: " in words
+    words = words_on(
+        monkeypatch, lambda: notice_page(answer, finding, maps[:1], templates.layout, templates.wording("en"))
+    )
+    assert "Grad-CAM" not in words, "where there is one reason alone, a reader needs no method"
+
+
 def test_a_page_is_the_same_whatever_a_withheld_map_holds(smooth_image, templates):
     pages = []
     for centre in ((0, 20, 20), (0, 200, 150)):

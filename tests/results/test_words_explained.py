@@ -9,7 +9,9 @@ from pathlib import Path
 import yaml
 
 from whyray.base.shipped import shipped_templates
+from whyray.imaging import NoteKind
 from whyray.results.trust_words import TrustReasons
+from whyray.results.wording import NoteWords
 
 PAGE = Path(__file__).parents[2] / "docs" / "for-radiologists.md"
 
@@ -45,6 +47,13 @@ def test_every_sentence_that_a_radiologists_page_says_is_explained():
     sentences |= {f"types.{key}": text for key, text in wording["types"].items() if text.endswith(".")}
     sentences.pop("measured"), sentences.pop("segment_lies"), sentences.pop("nearest_lies")
     assert _missing(sentences, PAGE.read_text("utf-8")) == []
+
+
+def test_every_note_of_how_an_image_was_read_is_explained():
+    notes = yaml.safe_load((shipped_templates() / "wording" / "en.yaml").read_text("utf-8"))["notes"]
+    assert _missing(notes, PAGE.read_text("utf-8")) == []
+    assert set(notes) == set(NoteWords.model_fields), "what the template leaves out is said all the same"
+    assert set(notes) == {kind.name.lower() for kind in NoteKind}
 
 
 def test_a_word_that_the_page_lacks_is_missed():

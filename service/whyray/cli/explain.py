@@ -53,7 +53,14 @@ def explain(
         str,
         typer.Option("--package", "-p", help="NAME, NAME@VERSION, or a package folder. See `whyray package list`."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for dicom/, pictures/ and report.json.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for dicom/, pictures/ and report.json of this run.")],
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the results of an earlier run in --out: the files that its report.json lists, no others.",
+        ),
+    ] = False,
     modality: Annotated[
         Modality | None,
         typer.Option(
@@ -124,7 +131,9 @@ def explain(
     """Explain files without a PACS and without a queue.
 
     Writes DICOM results (dicom/), the same pages as PNG (pictures/) and every number with its quality (report.json).
-    Without --target, the findings that the model reports as present are explained, or the nearest one.
+    Without --target, the findings that the model reports as present are explained, or the nearest one. A folder that
+    holds results already is refused without --overwrite, so that no two runs or patients are mixed; results come into
+    it all at once, at the end.
 
     Examples:
 
@@ -197,6 +206,7 @@ def explain(
             kinds=result_kinds(kind) if kind else DEFAULT_KINDS,
             audience=audience.value if audience else reader_of(method or ()),
             modality=modality.value if modality else None,
+            overwrite=overwrite,
         )
     print_report(report, out, templates.wording(language))
     if timings:

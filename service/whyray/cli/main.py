@@ -39,6 +39,7 @@ First steps:
 
 * `whyray demo`: the whole path on an embedded PACS, with real studies
 * `whyray explain FILE.dcm --package cxr-findings --out out/`: one file, no PACS
+* `whyray package init MODEL.onnx`, then `whyray package onboard`: an ONNX file of your own
 * `whyray config example > whyray.yaml`, then `whyray config check`, then `whyray serve`
 """,
 )

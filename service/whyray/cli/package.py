@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from whyray.inference import Model
 
 app = typer.Typer(
-    no_args_is_help=True, help="Model packages: list, show, check, onboard; and the methods that explain them."
+    no_args_is_help=True,
+    help="Model packages: bring an ONNX file (init, then onboard), list, show, check; and the methods that explain them.",
 )
 Folder = Annotated[list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")]
 Reference = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a package folder.")]
@@ -237,8 +238,9 @@ def init(
 ) -> None:
     """Write a manifest for an ONNX file, as far as the file says what it is; the rest is left to be filled in.
 
-    What only the model's maker knows is empty, and the package is refused until it is there. Then `whyray package
-    onboard` installs and measures it.
+    What only the model's maker knows is empty, with a comment that says what belongs there, and the package is refused
+    until it is there. Then `whyray package onboard` installs and measures it (docs/packages.md, "Bring your ONNX
+    file").
 
     Example: `whyray package init my-model.onnx`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from whyray.base.shown import shown_path
+from whyray.cli.progress_lines import told_by_lines
 from whyray.imaging import passed_over
 from whyray.jobs.files import Report, sorted_files
 from whyray.results import Wording
@@ -22,9 +24,14 @@ NOTICE = "Not for diagnostic use."
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[float, str], None]]:
-    """A bar for one piece of work, called with the share done (0..1) and words."""
+    """A bar for one piece of work, called with the share done (0..1) and words; lines where there is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        with told_by_lines(partial(console.print, markup=False, highlight=False, soft_wrap=True)) as tell:
+            yield tell
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def show(done: float, words: str) -> None:

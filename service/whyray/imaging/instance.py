@@ -306,12 +306,12 @@ def _number_of_frames(header: Dataset, uid: str) -> tuple[Note, ...]:
 
 def _pixel_shape(header: Dataset) -> tuple[Note, ...]:
     """Look at what says how large a pixel is: a value that can't be one, or a ratio that the spacing contradicts."""
-    notes = []
+    notes, unusable = [], []
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
         values = decimal_numbers(header, keyword)
         if values and (len(values) != 2 or not all(value is not None and value > 0 for value in values)):
             words = f"{attribute_name(keyword)} {written_value(header, keyword)} can't be the size of a pixel"
-            notes.append(Note(NoteKind.ATTRIBUTE_IGNORED, f"{words}: passed over"))
+            unusable.append(f"{words}: passed over")
             # No reader further on shall fall over it, nor write it into a result.
             del header[keyword]
     factors = decimal_numbers(header, _MAGNIFICATION)
@@ -319,6 +319,8 @@ def _pixel_shape(header: Dataset) -> tuple[Note, ...]:
         words = f"{attribute_name(_MAGNIFICATION)} {written_value(header, _MAGNIFICATION)} can't be a magnification"
         notes.append(Note(NoteKind.ATTRIBUTE_IGNORED, f"{words}: passed over"))
     spacing, ratio = pixel_spacing(header, 1), pixel_aspect_ratio(header)
+    kind = NoteKind.ATTRIBUTE_IGNORED if spacing else NoteKind.NO_PIXEL_SIZE
+    notes += [Note(kind, words) for words in unusable]
     if spacing and ratio and abs(spacing[0] * ratio[1] / (spacing[1] * ratio[0]) - 1) > SAME_RATIO:
         words = (
             f"{attribute_name('PixelAspectRatio')} {written_value(header, 'PixelAspectRatio')} is not that of the "

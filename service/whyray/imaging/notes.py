@@ -25,6 +25,8 @@ class NoteKind(StrEnum):
     """The pixel data contradict their description in a way that could be resolved."""
     ATTRIBUTE_IGNORED = "attribute-ignored"
     """An attribute of the source is unusable and was passed over."""
+    NO_PIXEL_SIZE = "no-pixel-size"
+    """What the source says of the size of a pixel is unusable, and nothing else says it: nothing is told in mm."""
     SPLIT_SERIES = "split-series"
     """The slices of one series were acquired or reconstructed differently: this image is one part of them."""
     UNEVEN_SLICES = "uneven-slices"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from pydicom import Dataset
 
 import whyray
-from whyray.base.errors import DecodeError, ImageError
+from whyray.base.errors import ConfigError, DecodeError, ImageError
 from whyray.base.failures import activity
 from whyray.base.shown import shown_path
 from whyray.base.stages import StageTime, measured_stages, stage
@@ -35,6 +35,7 @@ from whyray.imaging import (
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.explanation_request import ExplanationRequest, Progress, reading_progress
+from whyray.jobs.results_folder import REPORT, results_folder
 from whyray.results import (
     Answer,
     Result,
@@ -128,11 +129,13 @@ class SortedFiles:
     others: tuple[str, ...]
 
 
-def sorted_files(paths: Iterable[Path], *, volumes: bool = False) -> SortedFiles:
+def sorted_files(
+    paths: Iterable[Path], *, volumes: bool = False, without: Collection[Path] = frozenset()
+) -> SortedFiles:
     """Tell images from what lies beside them: a DICOMDIR, reports, documents, presentation states, other files.
 
     A file that is named is taken as it is; of a folder, what is DICOM, or, where nothing is, PNG and JPEG pictures,
-    and, with `volumes`, NIfTI volumes.
+    and, with `volumes`, NIfTI volumes; but none of `without`, which are resolved paths.
 
     Raises
     ------
@@ -147,7 +150,7 @@ def sorted_files(paths: Iterable[Path], *, volumes: bool = False) -> SortedFiles
         if not path.is_dir():
             files.append(path)
             continue
-        inside = _files_in(path)
+        inside = [file for file in _files_in(path) if not without or file.resolve() not in without]
         taken = [file for file in inside if _claims_to_be_dicom(file)]
         taken = taken or [file for file in inside if is_picture(file) or (volumes and is_nifti(file))]
         files += taken
@@ -193,84 +196,98 @@ def explain_files(
     kinds: Sequence[ResultKind] = DEFAULT_KINDS,
     audience: Audience = "radiologist",
     modality: str | None = None,
+    overwrite: bool = False,
 ) -> Report:
     """Run `model` on files, DICOM, pictures or NIfTI, and on those in folders; write everything under `out`.
 
-    `modality` is that of the NIfTI volumes among them, which don't say it themselves.
+    `modality` is that of the NIfTI volumes among them, which don't say it themselves; `overwrite` lets results of an
+    earlier run in `out` be replaced, where there are any (`results_folder`).
 
     Raises
     ------
+    ConfigError
+        As `results_folder`; or where one of the files is among those that would be overwritten.
     ImageError, ModelOutputError
         As `answer_images`; ImageError where a modality is named and no file needs one.
     PatientMismatch
         If files of one study name two patients.
     """
-    with measured_stages() as stages:
-        on_reading = reading_progress(progress)
-        given = sorted_files(paths, volumes=True)
-        if modality is not None and not any(map(_is_volume, given.images)):
-            raise ImageError(
-                f"the modality {modality} is named, and no NIfTI volume among the files: DICOM says its own, and "
-                "pictures are taken as radiographs",
-                advice="Leave --modality out.",
+    with results_folder(out, overwrite=overwrite) as folder:
+        with measured_stages() as stages:
+            on_reading = reading_progress(progress)
+            earlier = {path.resolve() for path in folder.earlier} | {(out / REPORT).resolve()}
+            if named := [path for path in paths if path.resolve() in earlier]:
+                raise ConfigError(
+                    f"{shown_path(named[0])} is a result of the earlier run that would be overwritten",
+                    advice="Name another folder with --out.",
+                )
+            given = sorted_files(paths, volumes=True, without=earlier)
+            if modality is not None and not any(map(_is_volume, given.images)):
+                raise ImageError(
+                    f"the modality {modality} is named, and no NIfTI volume among the files: DICOM says its own, and "
+                    "pictures are taken as radiographs",
+                    advice="Leave --modality out.",
+                )
+            with stage("reading"):
+                sources, remarks, unreadable = _sources(given.images, modality)
+            if (beside := passed_over(given.others)) is not None:
+                remarks += (beside,)
+            if unreadable and not sources:
+                raise _none_usable(unreadable)
+            with stage("reading"):
+                study = read_images(sources, on_reading)
+            refusals = (*unreadable, *study.refusals)
+            if not study.images and refusals:
+                raise _none_usable(refusals)
+            answers = answer_images(
+                study.of_one_patient(given.segmentations).or_raise(),
+                model,
+                request,
+                route=NO_ROUTE,
+                at=at,
+                segmentations=given.segmentations,
+                progress=lambda done, words: progress(0.9 * done, words),
+                beside=shown_ahead(templates.layout, kinds, audience),
             )
-        with stage("reading"):
-            sources, remarks, unreadable = _sources(given.images, modality)
-        if (beside := passed_over(given.others)) is not None:
-            remarks += (beside,)
-        if unreadable and not sources:
-            raise _none_usable(unreadable)
-        with stage("reading"):
-            study = read_images(sources, on_reading)
-        refusals = (*unreadable, *study.refusals)
-        if not study.images and refusals:
-            raise _none_usable(refusals)
-        answers = answer_images(
-            study.of_one_patient(given.segmentations).or_raise(),
-            model,
-            request,
-            route=NO_ROUTE,
-            at=at,
-            segmentations=given.segmentations,
-            progress=lambda done, words: progress(0.9 * done, words),
-            beside=shown_ahead(templates.layout, kinds, audience),
-        )
-        progress(0.92, "writing the results")
-        written: list[str] = []
-        wording = templates.wording(language)
-        findings: list[dict[str, Any]] = []
-        for group, results in grouped_results(answers, kinds, templates, language=language, audience=audience):
-            for result in results:
-                with activity(f"writing {result.description}"):
-                    written += _write(result, out)
-            findings += [finding for answer in group for finding in describe(answer, results, wording)]
-        report = Report(
-            package=model.identity,
-            digest=model.package.digest,
-            at=at,
-            images=tuple(
-                {
-                    "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
-                    "sop_instance_uids": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
-                    "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
-                    "kind": answer.image.kind,
-                    "shape": list(answer.image.shape),
-                    "notes": [str(note) for note in answer.image.notes],
-                }
-                for answer in answers
-            ),
-            notes=remarks + _notes(answers, wording),
-            findings=tuple(findings),
-            refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
-            withheld=tuple(_withheld(findings, wording)),
-            no_statement=tuple(
-                sentence for answer in answers if (sentence := describe_no_statement(answer)) is not None
-            ),
-            files=tuple(written),
-        )
-    report = replace(report, stages=stages.times())
-    _write_report(report, out)
-    return report
+            progress(0.92, "writing the results")
+            written: list[str] = []
+            wording = templates.wording(language)
+            findings: list[dict[str, Any]] = []
+            for group, results in grouped_results(answers, kinds, templates, language=language, audience=audience):
+                for result in results:
+                    with activity(f"writing {result.description}"):
+                        written += _write(result, folder.making)
+                findings += [finding for answer in group for finding in describe(answer, results, wording)]
+            report = Report(
+                package=model.identity,
+                digest=model.package.digest,
+                at=at,
+                images=tuple(
+                    {
+                        "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
+                        "sop_instance_uids": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
+                        "frame": None
+                        if answer.image.multi_frame_instance is None
+                        else answer.image.frames[0].frame_number,
+                        "kind": answer.image.kind,
+                        "shape": list(answer.image.shape),
+                        "notes": [str(note) for note in answer.image.notes],
+                    }
+                    for answer in answers
+                ),
+                notes=remarks + _notes(answers, wording),
+                findings=tuple(findings),
+                refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
+                withheld=tuple(_withheld(findings, wording)),
+                no_statement=tuple(
+                    sentence for answer in answers if (sentence := describe_no_statement(answer)) is not None
+                ),
+                files=tuple(written),
+            )
+        report = replace(report, stages=stages.times())
+        _write_report(report, folder.making)
+        folder.finish()
+        return report
 
 
 def _notes(answers: Sequence[Answer], wording: Wording) -> tuple[str, ...]:
@@ -381,5 +398,4 @@ def _write_report(report: Report, out: Path) -> None:
         "files": report.files,
         "stages": [stage.plain() for stage in report.stages],
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")
+    (out / REPORT).write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")

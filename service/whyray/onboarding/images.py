@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import ConfigError, ImageError, WhyRayError
+from whyray.base.shown import shown_path
 from whyray.base.statistics import evenly_spread
 from whyray.imaging import ModelGrid, is_picture, read_images, to_model, wrap_picture
 from whyray.onboarding.onboard import OnboardingImage
@@ -187,6 +188,11 @@ def csv_rows(
     """
     if path is None:
         return
+    if not path.exists():
+        first = ", ".join(columns)
+        raise ConfigError(
+            f"there is no file {shown_path(path)}", advice=f"Name a CSV file in UTF-8 with the columns {first}."
+        )
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from whyray.base.errors import PackageError
 from whyray.base.yaml_parsers import load_plain_yaml
 from whyray.packages.manifest import Manifest
+from whyray.packages.manifest_problems import manifest_problems
 
 MANIFEST = "model.yaml"
 ONBOARDING = "onboarding"
@@ -99,11 +100,11 @@ def _manifest(path: Path, text: str) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'model.yaml'}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise PackageError(f"{path}: {problems}", advice="Correct the keys that are named in model.yaml.") from error
+        problems = manifest_problems(text, error)
+        listed = f" {problems[0]}" if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
+        raise PackageError(
+            f"{path}:{listed}", advice="Correct the lines that are named; docs/packages.md explains every key."
+        ) from error
 
 
 def package_digest(folder: Path) -> str:

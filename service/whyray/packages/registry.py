@@ -52,9 +52,13 @@ def list_packages(search: Iterable[Path] = ()) -> list[PackageEntry]:
 def find_package(reference: str | Path, search: Iterable[Path] = ()) -> Path:
     """The folder of a package: `reference` is a folder, or NAME[@VERSION], VERSION being 1, 1.2 or 1.2.3.
 
-    The newest version that fits is taken. Raises NotFound, naming what there is.
+    The newest version that fits is taken; a folder without a slash in its name, where no package is called so. Raises
+    NotFound, naming what there is.
     """
     if isinstance(reference, Path) or "/" in reference or "\\" in reference:
+        return _as_folder(Path(reference))
+    is_folder = Path(reference).is_dir()
+    if is_folder and not NAME.fullmatch(reference):  # . and .. and 1.0.0
         return _as_folder(Path(reference))
     match = _REFERENCE.fullmatch(reference)
     if match is None:
@@ -67,6 +71,8 @@ def find_package(reference: str | Path, search: Iterable[Path] = ()) -> Path:
     for entry in packages:
         if entry.name == match["name"] and (version is None or f"{entry.version}.".startswith(f"{version}.")):
             return entry.folder
+    if is_folder:
+        return _as_folder(Path(reference))
     known = sorted({f"{package.name}@{package.version}" for package in packages})
     near = difflib.get_close_matches(reference, known + [package.name for package in packages], n=1, cutoff=0.5)
     raise NotFound(
@@ -76,12 +82,18 @@ def find_package(reference: str | Path, search: Iterable[Path] = ()) -> Path:
 
 
 def _as_folder(path: Path) -> Path:
+    if path.name in ("", "..") or len(path.parts) == 1:
+        # '.', '..' and '1.0.0' don't say what folder they are in
+        path = path.resolve() if ".." in path.parts else path.absolute()
     if (path / MANIFEST).is_file():
         return path
     versions = [folder for folder in path.glob("*") if VERSION.fullmatch(folder.name) and (folder / MANIFEST).is_file()]
     if versions:
         return max(versions, key=lambda folder: _numbers(folder.name))
-    raise NotFound(f"{path}: expected a package folder with a model.yaml, found none")
+    raise NotFound(
+        f"{path}: expected a package folder with a model.yaml, found none",
+        advice="Name the folder NAME/VERSION/ that `whyray package onboard MODEL.onnx --out packages/` makes.",
+    )
 
 
 def _version_folders(search: Iterable[Path]) -> Iterator[Path]:

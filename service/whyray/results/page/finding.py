@@ -121,7 +121,7 @@ def mask_pages(
                     if finding.present
                     else wording.segment_empty,
                     wording.pages.segment_lies.format(place=place) if place else "",
-                    (trust_in(withheld[0].card, wording).sentence or "") if is_silent else "",
+                    *(_why_all_withheld(withheld, wording) if is_silent else ()),
                 ),
                 layout,
             ),
@@ -144,8 +144,8 @@ def notice_page(
 ) -> Page:
     """A page without any picture: the finding, and why its explanations are not shown."""
     colours = layout.colours
-    shown = any(not graded.card.withheld for graded in finding.explanations)
-    sentences = list(dict.fromkeys(_why_withheld(graded, wording, named=shown) for graded in withheld))
+    named = any(not graded.card.withheld for graded in finding.explanations)
+    sentences = _why_all_withheld(withheld, wording, named=named)
     lines = [Line(sentence, colours.text, SENTENCE) for sentence in sentences]
     if withheld:
         lines.append(Line(wording.pages.finding_stands, colours.text, SENTENCE))
@@ -169,8 +169,16 @@ def notice_page(
     return compose(words, [], 1, None, layout)
 
 
+def _why_all_withheld(
+    withheld: Sequence[MapInSource | GradedExplanation], wording: Wording, *, named: bool = False
+) -> list[str]:
+    """Why each is not shown, with its method where `named` or where they are of several methods."""
+    named = named or len({graded.method for graded in withheld}) > 1
+    return list(dict.fromkeys(_why_withheld(graded, wording, named=named) for graded in withheld))
+
+
 def _why_withheld(graded: MapInSource | GradedExplanation, wording: Wording, *, named: bool) -> str:
-    """Why it is not shown; `named`: with its method, since other explanations of the finding are shown."""
+    """Why it is not shown; `named`: with its method, where the page has to tell it from another."""
     sentence = trust_in(graded.card, wording).sentence or ""
     return f"{method_title_in(graded.method, wording)}  ·  {sentence}" if named else sentence
 
