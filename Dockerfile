@@ -28,7 +28,7 @@ FROM ${CUDA_IMAGE} AS cuda-base
 # hadolint ignore=DL3008  # libraries that an interpreter links to: the distribution gives one version, with its security mends
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
-      libbz2-1.0 libexpat1 libffi8 liblzma5 libncursesw6 libreadline8t64 libsqlite3-0 libssl3t64 libuuid1 zlib1g \
+      ca-certificates libbz2-1.0 libexpat1 libffi8 liblzma5 libncursesw6 libreadline8t64 libsqlite3-0 libssl3t64 libuuid1 zlib1g \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/python3.11 /usr/local/bin/python3.11
 COPY --from=build /usr/local/lib/libpython3.11.so.1.0 /usr/local/lib/libpython3.11.so.1.0

@@ -355,6 +355,28 @@ def test_suv_of_next_to_no_activity_is_refused_only_where_dose_and_times_were_us
     assert given(read(mapped), "SUVbw", (0.002, 0.01)) == pytest.approx(5 * HOUR_BEFORE, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("kind", "after", "taken"),
+    [("DYNAMIC", "5000", True), ("DYNAMIC", "119000", True), ("DYNAMIC", "600000", False), ("STATIC", "5000", False)],
+)
+def test_a_frame_of_a_dynamic_series_may_hold_next_to_nothing_until_the_tracer_is_there(
+    kind: str, after: str, taken: bool
+) -> None:
+    """The first ones were refused as values in another unit than they say."""
+    planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
+    made = emission.pet(
+        planes, lambda points: np.full(points.shape[:-1], 5.0), SeriesType=[kind, "IMAGE"], FrameReferenceTime=after
+    )
+    for data in made:
+        data.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "101500"
+    if taken:
+        wanted = 5 * 70e3 / 370e6
+        assert given(read(made), "SUVbw", (0.0005, 0.002)) == pytest.approx(wanted, rel=1e-3)
+    else:
+        with pytest.raises(ImageError, match="times it: SUV can't be right"):
+            to_model(read(made), spec("SUVbw"))
+
+
 def test_more_than_was_injected_is_refused_of_any_suv_and_dose_is_named_only_where_it_was_used() -> None:
     planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
     made = emission.pet(planes, lambda points: np.full(points.shape[:-1], 500.0), Units="GML")

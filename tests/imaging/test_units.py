@@ -119,6 +119,24 @@ def test_a_scan_that_starts_before_the_injection_is_not_one_of_the_next_day(half
         to_model(read(made), spec("SUVbw"))
 
 
+@pytest.mark.parametrize(("injected", "seconds"), [("101500", 0), ("101530", 30), ("101959", 299)])
+def test_a_dynamic_scan_that_was_started_before_the_injection_has_suv(injected: str, seconds: float) -> None:
+    """All its frames were refused, whose values are corrected to its start: the dose of then is a little more."""
+    made = uniform(20000, SeriesType=["DYNAMIC", "IMAGE"])
+    for data in made:
+        tracer_of(data).RadiopharmaceuticalStartTime = injected
+    wanted = 20000 * 70e3 / (370e6 * 2 ** (seconds / FDG))
+    assert given(read(made), "SUVbw") == pytest.approx(wanted, rel=1e-4)
+
+
+def test_no_dynamic_scan_is_started_long_before_the_injection() -> None:
+    made = uniform(20000, SeriesType=["DYNAMIC", "IMAGE"])
+    for data in made:
+        tracer_of(data).RadiopharmaceuticalStartTime = "102001"
+    with pytest.raises(ImageError, match=r"found one 0\.0836 h before it"):
+        to_model(read(made), spec("SUVbw"))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -22,7 +22,7 @@ from intake.web import BOUNDARY, multipart, part10
 from peers import echoes, free_port, until
 from whyray.base.errors import ConfigError
 from whyray.config import DicomWebListener, ListenerTls, Peer
-from whyray.config.services import WebTls
+from whyray.config.services import DicomWebTls
 from whyray.intake.listener import Place
 from whyray.intake.server import Arrived, IntakeServer, OpenConnection
 from whyray.intake.upper_layer import UpperLayer
@@ -189,7 +189,7 @@ def test_stow_rs_by_https_shows_a_renewed_certificate_without_a_restart(
 ) -> None:
     certificate, key = hospital.signs("whyray")
     web = DicomWebListener.model_construct(
-        address="127.0.0.1", port=0, tokens={}, worklist=None, tls=WebTls(certificate=certificate, key=key)
+        address="127.0.0.1", port=0, tokens={}, worklist=None, tls=DicomWebTls(certificate=certificate, key=key)
     )
     running = listen(dicomweb=web)
     where = f"https://127.0.0.1:{running.scp.dicomweb_port}/dicom-web/studies"

@@ -6,7 +6,6 @@ OpenID Connect Core 1.0 section 3.1 (authorization code flow), RFC 7636 (PKCE, S
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,8 +67,8 @@ class Provider:
 
     def __init__(self, oidc: Oidc, clock: Clock) -> None:
         self.oidc, self._clock = oidc, clock
-        verify: ssl.SSLContext | bool = True if oidc.ca_file is None else client_context(authorities=oidc.ca_file)
-        self._http = httpx.Client(timeout=_PATIENCE, verify=verify, follow_redirects=False)
+        context = client_context(authorities=oidc.ca_file)
+        self._http = httpx.Client(timeout=_PATIENCE, verify=context, follow_redirects=False)
         self._metadata: Metadata | None = None
         self._keys: KeySet | None = None
 

@@ -145,6 +145,10 @@ class DicomWebDestination(Section):
     """HTTP basic authentication."""
     ca_file: FolderPath | None = None
     """PEM file of the authorities to trust instead of the system's."""
+    certificate: FolderPath | None = None
+    """PEM file of the certificate chain to show, where the service asks for one."""
+    key: FolderPath | None = None
+    """PEM file of its private key, where it is not in the same file."""
     timeout: Duration = timedelta(minutes=2)
     """For each request."""
     transfer_syntaxes: Annotated[tuple[WebSyntax, ...], Field(min_length=1)] = (
@@ -169,6 +173,8 @@ class DicomWebDestination(Section):
     def _one_way_in(self) -> DicomWebDestination:
         if self.token is not None and self.login is not None:
             raise PydanticCustomError("destination", "token and login exclude each other")
+        if self.key is not None and self.certificate is None:
+            raise PydanticCustomError("destination", "a key needs the certificate that it belongs to")
         return self
 
     @model_validator(mode="after")

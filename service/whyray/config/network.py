@@ -23,7 +23,7 @@ from whyray.base.tls import Renewed, client_context, server_context
 from whyray.config.base import OneOrMore, Section
 from whyray.config.problems import nearest
 from whyray.config.secrets import SecretValue
-from whyray.config.services import WebTls
+from whyray.config.services import DicomWebTls
 from whyray.config.values import AETitle, Count, Duration, FolderPath, Port, Size
 from whyray.config.worklists import Orders
 
@@ -223,7 +223,7 @@ class DicomWebListener(Section):
     nobody without a token. Re-read while running."""
     worklist: Orders | None = None
     """WhyRay's own UPS-RS worklist at /dicom-web/workitems, into which others put work for it; off where left out."""
-    tls: WebTls | None = None
+    tls: DicomWebTls | None = None
     """HTTPS; plain where left out."""
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from whyray.base.tls import Renewed, server_context
@@ -37,6 +37,30 @@ class WebTls(Section):
     def context(self) -> Renewed:
         """What gives each connection its context. Raises ConfigError."""
         return Renewed(lambda: server_context(self.certificate, self.key), (self.certificate, self.key))
+
+
+class DicomWebTls(WebTls):
+    """HTTPS by TLS 1.2 or 1.3, with `authorities` for clients with certificates alone. Files are read anew when they
+    change."""
+
+    authorities: FolderPath | None = None
+    """PEM file of the authorities whose certificates clients must show, beside their token; without it clients show
+    none."""
+    revoked: FolderPath | None = None
+    """PEM file of revocation lists of these authorities."""
+
+    def context(self) -> Renewed:
+        """What gives each connection its context. Raises ConfigError."""
+        return Renewed(
+            lambda: server_context(self.certificate, self.key, authorities=self.authorities, revoked=self.revoked),
+            (self.certificate, self.key, self.authorities, self.revoked),
+        )
+
+    @model_validator(mode="after")
+    def _lists_of_somebody(self) -> DicomWebTls:
+        if self.revoked is not None and self.authorities is None:
+            raise PydanticCustomError("tls", "`revoked` needs `authorities`: no certificate is asked for without them")
+        return self
 
 
 class Login(Section):

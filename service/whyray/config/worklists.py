@@ -54,6 +54,10 @@ class Worklist(Orders):
     """HTTP basic authentication."""
     ca_file: FolderPath | None = None
     """PEM file of the authorities to trust instead of the system's."""
+    certificate: FolderPath | None = None
+    """PEM file of the certificate chain to show, where the service asks for one."""
+    key: FolderPath | None = None
+    """PEM file of its private key, where it is not in the same file."""
     timeout: Duration = timedelta(seconds=30)
     """For each request."""
     poll: Duration = timedelta(seconds=15)
@@ -63,4 +67,6 @@ class Worklist(Orders):
     def _one_way_in(self) -> Worklist:
         if self.token is not None and self.login is not None:
             raise PydanticCustomError("worklist", "token and login exclude each other")
+        if self.key is not None and self.certificate is None:
+            raise PydanticCustomError("worklist", "a key needs the certificate that it belongs to")
         return self

@@ -6,7 +6,6 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
@@ -30,14 +29,14 @@ _NO_ENTRY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUT
 
 
 def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
-    """A client for one service: base URL, token or log-in, trusted authorities, time-outs. Close it.
+    """A client for one service: base URL, token or log-in, certificates trusted and shown, time-outs. Close it.
 
     It follows no redirect, so that token and log-in go nowhere else.
 
     Raises
     ------
     ConfigError
-        If the file of the authorities can't be used.
+        If the file of the authorities, of the certificate or of its key can't be used.
     """
     import httpx
 
@@ -47,18 +46,27 @@ def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
         base_url=destination.url.rstrip("/"),
         headers=headers,
         auth=None if login is None else httpx.BasicAuth(login.user, login.password.reveal()),
-        verify=True if destination.ca_file is None else _trusting(destination.ca_file),
+        verify=_context(destination),
         timeout=httpx.Timeout(destination.timeout.total_seconds(), connect=_CONNECT_TIMEOUT),
         trust_env=True,
     )
 
 
-def _trusting(authorities: Path) -> ssl.SSLContext:
-    return loaded(
-        authorities,
-        lambda: ssl.create_default_context(cafile=authorities),
-        "`ca_file` has to be a PEM file of certificates that this user may read.",
+def _context(destination: DicomWebDestination | Worklist) -> ssl.SSLContext:
+    """Whom to trust: the system's authorities, which httpx would not ask, or those named; and what to show."""
+    authorities, certificate, key = destination.ca_file, destination.certificate, destination.key
+    context = (
+        ssl.create_default_context()
+        if authorities is None
+        else loaded(
+            authorities,
+            lambda: ssl.create_default_context(cafile=authorities),
+            "`ca_file` has to be a PEM file of certificates that this user may read.",
+        )
     )
+    if certificate is not None:
+        loaded(certificate, lambda: context.load_cert_chain(certificate, key))
+    return context
 
 
 def words_of(status: int) -> str:

@@ -22,6 +22,10 @@ LONGEST_DECAY = 10.0
 
 _EARLY = timedelta(hours=1)
 """More than a scan starts before the injection: a dynamic one does so, by seconds or minutes."""
+_STARTED_AHEAD = timedelta(minutes=5)
+"""Most that a dynamic scan (Series Type) starts before the injection, for values that are corrected to its start."""
+_ARRIVED = timedelta(minutes=2)
+"""After the injection, by which what is given into a vein is anywhere in the body."""
 _DOSES, WEIGHTS = (1e5, 1e11), (0.2, 700.0)
 """Bq and kg that can be meant: 370 is a dose in MBq, 70000 a weight in g."""
 _DOSES_PER_WEIGHT = (5e4, 1e9)
@@ -85,7 +89,8 @@ def uptake_per_value(headers: Mapping[str, Dataset]) -> float:
     if uptake.injected is None:
         return uptake.weight / uptake.dose
     halvings = (scanned - uptake.injected).total_seconds() / uptake.half_life
-    if not 0 <= halvings <= LONGEST_DECAY:
+    ahead = _STARTED_AHEAD.total_seconds() / uptake.half_life if _is_dynamic(headers) else 0.0
+    if not -ahead <= halvings <= LONGEST_DECAY:
         hours = halvings * uptake.half_life / 3600
         raise ImageError(
             f"{_series(header)}: expected a scan up to {LONGEST_DECAY:g} half-lives after the injection, found one "
@@ -93,6 +98,28 @@ def uptake_per_value(headers: Mapping[str, Dataset]) -> float:
             advice=_ADVICE,
         )
     return float(uptake.weight / (uptake.dose * 2.0**-halvings))
+
+
+def is_before_uptake(headers: Mapping[str, Dataset]) -> bool:
+    """Whether PET in Bq/ml is a frame of a dynamic series from before the tracer can be seen to have come.
+
+    By Frame Reference Time (PS3.3 section C.8.9.4), which counts from the series' start, and Decay Correction START.
+    ImageError as of `uptake_per_value`.
+    """
+    if not _is_dynamic(headers):
+        return False
+    scanned = _scan_start(headers)
+    for header in headers.values():
+        injected, offset = _uptake(header, scanned).injected, decimal_numbers(header, "FrameReferenceTime")
+        if injected is None or len(offset) != 1 or offset[0] is None:
+            return False
+        if offset[0] / 1000 > (injected + _ARRIVED - scanned).total_seconds():
+            return False
+    return True
+
+
+def _is_dynamic(headers: Mapping[str, Dataset]) -> bool:
+    return all(written_texts(header, "SeriesType")[0].upper() == "DYNAMIC" for header in headers.values())
 
 
 def refuse_uncorrected(header: Dataset) -> None:

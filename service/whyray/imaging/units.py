@@ -20,7 +20,7 @@ from whyray.imaging.functional_groups import holder_of
 from whyray.imaging.mapped_values import SAME_LINE, MappedValues, kept_beside, mapped_values, refuse_disagreement
 from whyray.imaging.nifti import WRAPPED_NIFTI
 from whyray.imaging.source import SourceImage
-from whyray.imaging.standardised_uptake import refuse_uncorrected, uptake_per_value
+from whyray.imaging.standardised_uptake import is_before_uptake, refuse_uncorrected, uptake_per_value
 from whyray.imaging.uptake_plausibility import refuse_impossible_uptake
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def _uptake(image: SourceImage) -> Frames[np.float32]:
         if not mapped.leaves_out(image):
             refuse_impossible_uptake(image, mapped.values, by_dose=False)
             return mapped.values
-    refuse_impossible_uptake(image, computed, by_dose=written_texts(image.header, "Units")[0].upper() == "BQML")
+    by_dose = written_texts(image.header, "Units")[0].upper() == "BQML"
+    may_be_empty = by_dose and is_before_uptake(image.headers)
+    refuse_impossible_uptake(image, computed, by_dose=by_dose, may_be_empty=may_be_empty)
     return computed
 
 

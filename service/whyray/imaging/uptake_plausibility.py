@@ -24,12 +24,14 @@ LARGE = 2000.0
 _ADVICE = "Compare dose, weight and the unit of the values with the tracer's record."
 
 
-def refuse_impossible_uptake(image: SourceImage, uptake: Frames[np.float32], *, by_dose: bool) -> None:
+def refuse_impossible_uptake(
+    image: SourceImage, uptake: Frames[np.float32], *, by_dose: bool, may_be_empty: bool = False
+) -> None:
     """ImageError where SUV by body weight, (frames, rows, columns), add up to what no body can hold.
 
-    `by_dose`: it was computed here, of dose and times, and may be too little for them. SUV that was computed elsewhere
-    may be next to none, as in the first frames of a dynamic series, and needs no weight: nothing is said of an image
-    whose weight can't be in kg, and of a planar one.
+    `by_dose`: it was computed here, of dose and times, and may be too little for them, unless the image `may_be_empty`,
+    as one of a dynamic series is before the tracer has come. SUV that was computed elsewhere may be next to none too,
+    and needs no weight: nothing is said of an image whose weight can't be in kg, and of a planar one.
     """
     (weight,) = weights if len(weights := decimal_numbers(image.header, "PatientWeight")) == 1 else (None,)
     voxel = _voxel_volume(image)
@@ -40,7 +42,8 @@ def refuse_impossible_uptake(image: SourceImage, uptake: Frames[np.float32], *, 
         values = uptake[index]
         total += float(values[~image.padding[index]].sum(dtype=np.float64))
     share = total * voxel / (1000 * weight)
-    too_little = by_dose and share < LEAST_OF_ACTIVITY and voxel * float(np.prod(image.shape)) >= LARGE
+    large = voxel * float(np.prod(image.shape)) >= LARGE
+    too_little = by_dose and not may_be_empty and large and share < LEAST_OF_ACTIVITY
     if share > MOST_OF_ACTIVITY or too_little:
         of_dose = f", {attribute_name('RadionuclideTotalDose')} or the time of injection" if by_dose else ""
         raise ImageError(
