@@ -16,7 +16,7 @@ from whyray.explain.explain import why_not
 from whyray.explain.local_evidence import NAME as LOCAL_EVIDENCE
 from whyray.explain.registry import method_named, methods
 from whyray.inference import Model
-from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first, localisation_in
+from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first
 
 AUDIENCES: dict[str, tuple[str, ...]] = {
     "radiologist": ("region-shares", "similar-cases", "latent-position", "narrative"),
@@ -72,9 +72,9 @@ def preferred_map(model: Model) -> PreferredMap:
     Best: most hits, then the largest AUPRC (see `best_first`), of those that may be delivered and that the package can
     be explained by.
     """
-    report = model.report()
+    model.report()  # a package changed since is refused, whatever its report says of maps
     try:
-        measured = localisation_in(report, model.package)
+        measured = model.localisation()
         unknown = "nothing was measured against boxes at onboarding"
     except PackageError as error:
         measured, unknown = {}, f"what was measured can't be read ({error.message})"
