@@ -19,7 +19,8 @@ import synthetic
 from peers import require
 from whyray.base.errors import ImageError
 from whyray.imaging import SourceImage, read_images
-from whyray.imaging.photometry import Window, shows_something
+from whyray.imaging.photometry import Rescale, Window, shows_something
+from whyray.imaging.pixel_frames import PixelFrame, any_shows_something, sample_of
 
 RAMP = np.arange(4096).reshape(64, 64)
 
@@ -79,6 +80,21 @@ def test_a_window_shows_something_where_one_value_in_a_thousand_lies_inside(
     lowest, highest = np.percentile(values, (0.1, 99.9))
     shown = bool(lowest == highest or (highest > low and lowest < low + width))
     assert shows_something(Window(low + width / 2, width, "LINEAR_EXACT"), values) == shown
+
+
+@given(
+    hnp.arrays(np.uint16, (23, 31), elements=st.integers(0, 60)),
+    st.floats(-5, 65),
+    st.floats(0.5, 30),
+    st.sampled_from([None, (0, 20), (0, 60)]),
+)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_part_of_the_values_says_of_a_window_what_all_of_them_say(
+    stored: np.ndarray, low: float, width: float, padding: tuple[int, int] | None
+) -> None:
+    frames = [PixelFrame(Dataset(), frame, Rescale(), padding) for frame in (stored, stored[::-1].copy())]
+    window = Window(low + width / 2, width, "LINEAR_EXACT")
+    assert any_shows_something([window], frames) == shows_something(window, sample_of(frames))
 
 
 @pytest.mark.parametrize("width", [0, -5])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from inference import nets
 from whyray.base.errors import NotFound, PackageError
 from whyray.inference import load_package
 from whyray.onboarding import check_package
-from whyray.packages import find_package, list_packages, package_digest, read_package
+from whyray.packages import find_package, kept_digests, list_packages, package_digest, read_package
+from whyray.packages.kept_digests import kept_digest
+from whyray.packages.package import package_files
 
 
 @pytest.fixture
@@ -132,6 +136,32 @@ def test_the_digest_changes_with_any_byte_and_any_name_but_not_with_the_report(p
     with (package / "CARD.md").open("a") as file:
         file.write(".")
     assert package_digest(package) not in (before, renamed)
+
+
+def test_a_file_that_is_written_again_with_its_old_time_and_size_changes_the_digest_that_was_kept(
+    package: Path,
+) -> None:
+    card, files = package / "MODEL_CARD.md", package_files(package)
+    later = time.time_ns() + 10_000_000_000
+    before = kept_digest(package, files, now=later)
+    assert kept_digest(package, files, now=later) == before == package_digest(package)
+    state, text = card.stat(), card.read_text()
+    card.write_text(text.replace(text[0], "~", 1))
+    os.utime(card, ns=(state.st_atime_ns, state.st_mtime_ns))
+    after = kept_digest(package, files, now=later)
+    assert after == package_digest(package) != before
+
+
+def test_no_digest_is_kept_of_files_that_were_written_just_now(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
+    made = kept_digests.digest_of_files
+    monkeypatch.setattr(kept_digests, "digest_of_files", lambda *given: hashed.append(1) or made(*given))
+    files, written = package_files(package), max(path.stat().st_ctime_ns for path in package_files(package))
+    for now in (written, written + 1_000_000_000, written + 10_000_000_000):
+        kept_digest(package, files, now=now)
+    assert len(hashed) == 3
+    kept_digest(package, files, now=written + 10_000_000_000)
+    assert len(hashed) == 3
 
 
 def test_a_link_that_leaves_the_package_is_refused(package: Path, tmp_path: Path) -> None:

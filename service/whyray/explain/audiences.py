@@ -16,7 +16,7 @@ from whyray.explain.explain import why_not
 from whyray.explain.local_evidence import NAME as LOCAL_EVIDENCE
 from whyray.explain.registry import method_named, methods
 from whyray.inference import Model
-from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first, localisation_in
+from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first
 from whyray.packages.randomisation_report import randomised_maps_in
 
 AUDIENCES: dict[str, tuple[str, ...]] = {
@@ -74,9 +74,9 @@ def preferred_map(model: Model) -> PreferredMap:
     be explained by. A method whose maps stayed the same at onboarding when the weights were randomised explains no
     model: it is passed over, and occlusion, which asks the model itself, stands in for Grad-CAM.
     """
-    report = model.report()
+    model.report()  # a package changed since is refused, whatever its report says of maps
     try:
-        measured = localisation_in(report, model.package)
+        measured = model.localisation()
         unknown = "nothing was measured against boxes at onboarding"
     except PackageError as error:
         measured, unknown = {}, f"what was measured can't be read ({error.message})"

@@ -315,13 +315,18 @@ def shows_something(voi: Window | LookupTable, values: FloatArray) -> bool:
     if values.size == 0:
         return True
     low, high = voi.limits()
-    if high > low:
-        # enough of them, beyond doubt: to order millions of values takes longer than to read the image
-        enough = values.size // 500 + 2
-        if np.count_nonzero(values > low) >= enough and np.count_nonzero(values < high) >= enough:
-            return True
+    # to order millions of values takes longer than to read the image
+    if surely_shows_something(voi, values, values.size):
+        return True
     lowest, highest = np.percentile(values, (0.1, 99.9))
     return bool(lowest == highest or (highest > low and lowest < high))
+
+
+def surely_shows_something(voi: Window | LookupTable, some: FloatArray, of: int) -> bool:
+    """Whether some of at most `of` values are enough to say, beyond doubt, that all of them show something."""
+    low, high = voi.limits()
+    enough = of // 500 + 2
+    return bool(high > low and np.count_nonzero(some > low) >= enough and np.count_nonzero(some < high) >= enough)
 
 
 def percentile_window(values: FloatArray) -> Window:

@@ -30,10 +30,14 @@ from whyray.imaging.photometry import (
     as_rgb,
     modality_transform,
     padding_range,
+    shows_something,
+    surely_shows_something,
 )
 
 SAMPLE = 2_000_000
 """Values that are enough for percentiles."""
+_FEW = 16
+"""Of so many values of the sample one is looked at first."""
 
 
 @dataclass(frozen=True)
@@ -151,17 +155,32 @@ def display_of(
     return FrameArray(shape, np.float32, lambda index: frames[index].shown(voi[index]), remember=last.display)
 
 
-def sample_of(frames: Sequence[PixelFrame]) -> FloatArray:
-    """Up to two million modality values that are no padding, spread over monochrome frames."""
-    area = int(np.prod(frames[0].stored.shape))
-    step = max(1, len(frames) * area // SAMPLE) | 1
+def sample_of(frames: Sequence[PixelFrame], *, one_of: int = 1) -> FloatArray:
+    """Up to two million modality values that are no padding, spread over monochrome frames; `one_of` so many of them,
+    before padding is left out."""
+    area, step = int(np.prod(frames[0].stored.shape)), _step(frames)
     parts = []
     for index, frame in enumerate(frames):
         assert frame.transform is not None, "colours have no window"
-        some = frame.stored.reshape(-1)[-index * area % step :: step]
+        some = frame.stored.reshape(-1)[-index * area % step :: step * one_of]
         values = frame.transform.apply(some)
         parts.append(values if frame.padding is None else values[~_within(some, frame.padding)])
     return np.concatenate(parts)
+
+
+def any_shows_something(windows: Sequence[Window | LookupTable], frames: Sequence[PixelFrame]) -> bool:
+    """`shows_something` of the sample, by any of them; told by a part of it where that is beyond doubt, for making all
+    of it takes longer than to look."""
+    few = sample_of(frames, one_of=_FEW)
+    at_most = len(frames) * (int(np.prod(frames[0].stored.shape)) // _step(frames) + 1)
+    if any(surely_shows_something(voi, few, at_most) for voi in windows):
+        return True
+    sample = sample_of(frames)
+    return any(shows_something(voi, sample) for voi in windows)
+
+
+def _step(frames: Sequence[PixelFrame]) -> int:
+    return max(1, len(frames) * int(np.prod(frames[0].stored.shape)) // SAMPLE) | 1
 
 
 def _shape(frames: Sequence[PixelFrame]) -> tuple[int, ...]:

@@ -27,13 +27,13 @@ from whyray.imaging.photometry import (
     Window,
     is_shown_as_stored,
     percentile_window,
-    shows_something,
     voi_of,
 )
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.pixel_frames import (
     LastFrames,
     PixelFrame,
+    any_shows_something,
     display_of,
     is_colour,
     modality_of,
@@ -357,7 +357,6 @@ def _decode(
 def _windows(group: Group, frames: Sequence[PixelFrame]) -> tuple[Sequence[Window | LookupTable], tuple[Note, ...]]:
     """By what each monochrome frame is shown, and what had to be decided for the source."""
     given = [voi_of(member.instance.header, member.frame.frame_number) for member in group.members]
-    shown = sample_of(frames)
     usable = [voi.chosen for voi in given if voi.chosen is not None]
     passed_over = list(dict.fromkeys(words for voi in given for words in voi.unusable))
     why = f" that can be used ({_some(passed_over)})" if passed_over else ""
@@ -367,10 +366,10 @@ def _windows(group: Group, frames: Sequence[PixelFrame]) -> tuple[Sequence[Windo
         fallback = Window(127.5, 255.0, "LINEAR_EXACT")
         reason = f"no window in the source{why}: shown from 0 to 255, as stored" if passed_over else ""
     elif not usable:
-        fallback = percentile_window(shown)
+        fallback = percentile_window(sample_of(frames))
         reason = f"no window in the source{why}: shown from the 0.5th to the 99.5th percentile"
-    elif not any(shows_something(voi, shown) for voi in _distinct(usable)):
-        fallback = percentile_window(shown)
+    elif not any_shows_something(_distinct(usable), frames):
+        fallback = percentile_window(sample_of(frames))
         reason = "the source's window fits no pixel: shown from the 0.5th to the 99.5th percentile"
     elif passed_over:
         reason = f"passed over, since it can't be applied: {_some(passed_over)}; what else the source gives is shown"

@@ -20,6 +20,7 @@ from whyray.inference.network_session import NetworkSession
 from whyray.inference.package_cache import PackageCache
 from whyray.inference.session import RuntimeOptions
 from whyray.packages import CompanionRole, Manifest, Package, TargetSpec, at_prevalence, find_package, read_package
+from whyray.packages.localisation_report import MethodLocalisation, localisation_in
 from whyray.packages.onboarding_report import Tier, proofs_in, read_report, tier_in
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Model:
         self.as_stated: Model = self
         self._companions: dict[str, Model] = {}
         self._once: dict[Hashable, Any] = {}
+        self._localisation: tuple[dict[str, Any] | None, dict[str, MethodLocalisation]] | None = None
 
     # --- what it is -------------------------------------------------------------------------------------------------
     @property
@@ -151,6 +153,13 @@ class Model:
     def report(self) -> dict[str, Any] | None:
         """What onboarding measured; None without a report. A package changed since then is refused."""
         return read_report(self.package)
+
+    def localisation(self) -> dict[str, MethodLocalisation]:
+        """By method, how well its maps point at what readers marked (`localisation_in`), read once for a report."""
+        report = self.report()
+        if self._localisation is None or self._localisation[0] is not report:
+            self._localisation = report, localisation_in(report, self.package)
+        return self._localisation[1]
 
     # --- answers ----------------------------------------------------------------------------------------------------
     def predict(self, x: NDArray[Any]) -> FloatArray:

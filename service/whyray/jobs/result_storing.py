@@ -19,16 +19,18 @@ from whyray.storage import Storage, Stored
 Picture = NDArray[np.uint8]
 _FILES = 3
 """DICOM files that are stored at a time: each is in memory until it is."""
+_PICTURES = 2
+"""Pictures that are encoded and stored at a time, whole ones and small ones."""
 
 
 class ResultStore(AbstractContextManager["ResultStore"]):
     """Stores files while others are encoded, and encodes and stores pictures, beginning with each as soon as it is
-    drawn."""
+    drawn; the small one beside the large one."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
-        self._begun: dict[int, tuple[Picture, Future[tuple[str, str]]]] = {}
+        self._pictures = ThreadPoolExecutor(_PICTURES, thread_name_prefix="pictures")
+        self._begun: dict[int, tuple[Picture, Future[str], Future[str]]] = {}
         self._files = ThreadPoolExecutor(_FILES, thread_name_prefix="files")
         self._room = BoundedSemaphore(_FILES)
 
@@ -36,7 +38,7 @@ class ResultStore(AbstractContextManager["ResultStore"]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for what is under way, and begin with no other."""
-        for threads in (self._thread, self._files):
+        for threads in (self._pictures, self._files):
             threads.shutdown(cancel_futures=True)
 
     def put(self, encoded: bytes) -> Future[Stored]:
@@ -53,7 +55,8 @@ class ResultStore(AbstractContextManager["ResultStore"]):
     def begin(self, picture: Picture) -> None:
         """This very array will be asked for; nobody writes to it any more."""
         if id(picture) not in self._begun:
-            self._begun[id(picture)] = picture, self._thread.submit(self._stored, picture)
+            small = self._pictures.submit(self._stored_small, picture)
+            self._begun[id(picture)] = picture, self._pictures.submit(self._stored, picture), small
 
     def keys(self, picture: Picture | None) -> tuple[str, str] | tuple[None, None]:
         """The keys of a picture and of the small one for lists; None where there is no picture.
@@ -64,10 +67,11 @@ class ResultStore(AbstractContextManager["ResultStore"]):
             return None, None
         self.begin(picture)
         with stage("picture encoding"):
-            return self._begun[id(picture)][1].result()
+            _, whole, small = self._begun[id(picture)]
+            return whole.result(), small.result()
 
-    def _stored(self, picture: Picture) -> tuple[str, str]:
-        return (
-            self._storage.put(png_file(picture), suffix=".png").key,
-            self._storage.put(png_file(np.asarray(reduced(Image.fromarray(picture)))), suffix=".png").key,
-        )
+    def _stored(self, picture: Picture) -> str:
+        return self._storage.put(png_file(picture), suffix=".png").key
+
+    def _stored_small(self, picture: Picture) -> str:
+        return self._storage.put(png_file(np.asarray(reduced(Image.fromarray(picture)))), suffix=".png").key

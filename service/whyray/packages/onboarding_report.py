@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 from whyray.base.errors import PackageError
@@ -18,7 +19,7 @@ def read_report(package: Package) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        report = _parsed(path.read_text(encoding="utf-8"))
         digest, _ = report["digest"], report["tier"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PackageError(f"{path}: not an onboarding report: {error!r}", advice="Onboard it again.") from error
@@ -28,6 +29,13 @@ def read_report(package: Package) -> dict[str, Any] | None:
             f"{path}: the package was changed after it was onboarded: {package.digest[:12]} now, {digest[:12]} then",
             advice=f"`whyray package onboard` {identity} again, or restore its files.",
         )
+    return report
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> dict[str, Any]:
+    """By its very text, for it is read several times a map; nobody changes what it holds."""
+    report: dict[str, Any] = json.loads(text)
     return report
 
 

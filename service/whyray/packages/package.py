@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from whyray.base.errors import PackageError
 from whyray.base.yaml_parsers import load_plain_yaml
+from whyray.packages.kept_digests import digest_of_files, kept_digest
 from whyray.packages.manifest import Manifest
 from whyray.packages.manifest_problems import manifest_problems
 
@@ -65,7 +65,7 @@ def read_package(folder: Path) -> Package:
     """
     manifest = read_manifest(folder / MANIFEST)
     _refuse_missing_files(folder, manifest)
-    return Package(folder=folder, manifest=manifest, digest=package_digest(folder))
+    return Package(folder=folder, manifest=manifest, digest=kept_digest(folder, package_files(folder)))
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -113,19 +113,20 @@ def package_digest(folder: Path) -> str:
     The onboarding folder and hidden files are left out: the report quotes this digest, so it can't be part of it.
     A link that leaves the folder is refused, since what it points to could change unseen.
     """
-    digest = hashlib.sha256()
-    root = folder.resolve()
+    return digest_of_files(folder, package_files(folder))
+
+
+def package_files(folder: Path) -> list[Path]:
+    """The files of which a package consists, in the order of their names. Raises as `package_digest`."""
+    root, files = folder.resolve(), []
     for path in sorted(folder.rglob("*"), key=lambda entry: entry.relative_to(folder).as_posix()):
         relative = path.relative_to(folder)
         if not path.is_file() or relative.parts[0] == ONBOARDING or any(part[0] == "." for part in relative.parts):
             continue
         if not path.resolve().is_relative_to(root):
             raise PackageError(f"{path}: a link that leaves the package folder", advice="Put the file itself there.")
-        digest.update(relative.as_posix().encode() + b"\0" + path.stat().st_size.to_bytes(8, "big"))
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+        files.append(path)
+    return files
 
 
 def _refuse_missing_files(folder: Path, manifest: Manifest) -> None:

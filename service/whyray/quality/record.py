@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from whyray.base.errors import PackageError
 from whyray.inference import Model
-from whyray.packages.localisation_report import FEWEST_BOXES, localisation_in
+from whyray.packages.localisation_report import FEWEST_BOXES
 from whyray.quality.card import Grade, Measurement
 
 SURE = 0.05
@@ -26,7 +26,7 @@ def record_of(model: Model, method: str, target: str, *, of: object = None) -> M
     nothing for this one, but maps that hit less than a blind guess wherever they were looked at are red.
     """
     try:
-        measured = localisation_in(model.report(), model.package).get(method)
+        measured = model.localisation().get(method)
     except PackageError:  # said where the preferred map is: here it is no record
         return _unknown(0, target)
     if measured is None or measured.parameters.get("of") != of:

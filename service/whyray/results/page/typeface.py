@@ -11,6 +11,7 @@ from PIL import ImageFont
 
 from whyray.base.errors import ConfigError
 from whyray.results.page.font_characters import characters_of
+from whyray.results.page.kept_letters import KeptLetters
 from whyray.results.template_layout import Fonts
 from whyray.results.templates import Templates
 from whyray.results.wording import Wording
@@ -102,4 +103,4 @@ def _holds(path: Path, text: str) -> bool:
 
 @lru_cache(maxsize=128)
 def _load(path: Path, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(path), size)
+    return KeptLetters(str(path), size)
