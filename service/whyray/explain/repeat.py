@@ -11,7 +11,10 @@ TOP = 0.1
 
 
 def top_dice(first: FloatArray, second: FloatArray, top: float = TOP) -> float:
-    """Dice overlap of the `top` share of places with the largest values of each map, 0..1 (chance: `top`)."""
+    """Dice overlap of the `top` share (0..1) of places with the largest values of each map, 0..1 (chance: `top`).
+
+    Both maps have the same size; at least one place counts of each.
+    """
     count = max(1, round(top * first.size))
     masks = np.zeros((2, first.size), bool)
     for mask, values in zip(masks, (first, second), strict=True):

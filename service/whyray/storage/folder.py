@@ -149,6 +149,13 @@ class FolderStorage:
 
         Readers that have it open go on with what they have. What is removed in this very moment may come back: the
         sweep of orphans takes it away again.
+
+        Raises
+        ------
+        ValueError
+            If this storage has no key.
+        StorageUnavailable
+            If it can't be read or written now.
         """
         if self.keys is None:
             raise ValueError("this storage has no key")
