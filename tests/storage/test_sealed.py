@@ -259,7 +259,7 @@ def test_no_room_in_memory_for_an_opened_copy_is_this_machines_shortage_and_no_o
 
     key = storage.put_bytes(b"x")
     if refused == "write":
-        monkeypatch.setattr(folder, "_write_all", none_left)
+        monkeypatch.setattr(folder, "write_all", none_left)
     else:
         monkeypatch.setattr(os, "memfd_create", none_left)
     with pytest.raises(ResourceExhausted, match=errno.errorcode[number]) as caught, storage.local_file(key):

@@ -18,8 +18,7 @@ from site_under_test import ROUTE, Site
 from synthetic import write
 from whyray.base.errors import StorageUnavailable
 from whyray.catalog import Instance, JobState, Study, studies, workitems
-from whyray.storage import FolderStorage
-from whyray.storage.folder import FolderWriter
+from whyray.storage import FolderStorage, FolderWriter
 from worklist.conftest import MakePerformer, Served, film, workitem
 
 

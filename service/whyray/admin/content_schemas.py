@@ -1,6 +1,8 @@
-"""What the API says of contents that came under known UIDs, and of decisions about them."""
+"""What the API says of contents that came under known UIDs, of rejected instances, and of decisions about them."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from pydantic import Field
 
@@ -30,3 +32,19 @@ class ContentDecided(Answer):
     results: int = Field(description="Results of the former content that were withdrawn.")
     cancelled: int = Field(description="Deliveries of these that were cancelled.")
     sent: int = Field(description="Deliveries of these that archives have, or may be getting.")
+
+
+class RejectionOut(Answer):
+    """What one note (IHE IOCM) rejects of a study, or did until somebody lifted that."""
+
+    note: str = Field(description="SOP Instance UID of the key object selection.")
+    title: str = Field(description="Its document title.", examples=["113037 Rejected for Patient Safety Reasons"])
+    lifted: bool = Field(description="Whether the rejection was lifted: then the instances are used again.")
+    since: datetime = Field(description="When the note came, or the rejection was lifted.")
+    instances: int = Field(description="How many instances it rejects, whether they are here or not.")
+
+
+class RejectionsLifted(Answer):
+    """What lifting rejections led to."""
+
+    instances: int = Field(description="That are used again where they are here, or come again.")

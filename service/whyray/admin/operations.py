@@ -62,6 +62,7 @@ OPERATIONS: dict[Right, tuple[str, ...]] = {
     Right.STEER: (
         "POST /api/v1/studies/{study_instance_uid}/use-newest",
         "POST /api/v1/studies/{study_instance_uid}/keep",
+        "POST /api/v1/studies/{study_instance_uid}/lift-rejections",
         "POST /api/v1/jobs/{job_id}/retry",
         "POST /api/v1/jobs/{job_id}/cancel",
         "POST /api/v1/deliveries/{delivery_id}/retry",

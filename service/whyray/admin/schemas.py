@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import ConfigDict, Field
 
 from whyray.admin.answer import Answer
-from whyray.admin.content_schemas import NewerContentOut
+from whyray.admin.content_schemas import NewerContentOut, RejectionOut
 from whyray.admin.explanation_schemas import AgreementOut, ExplanationOut, MeasurementOut, TrustOut
 from whyray.catalog import DeliveryState, JobState, StudyState
 
@@ -225,6 +225,7 @@ class StudyDetail(StudyOut):
     """A study with all that came of it."""
 
     newer: NewerContentOut | None = Field(description="What came again with other content and waits for a decision.")
+    rejections: list[RejectionOut] = Field(description="What key object selections reject of it, by note.")
     withdrawn: dict[str, int] = Field(
         description="By destination, how many results of content that is in use no more it has, or may be getting."
     )

@@ -13,7 +13,7 @@ from whyray.jobs.job_process import JobProcess
 
 
 def job_process(config: Path, *, memory: int = sys.maxsize) -> JobProcess:
-    """One that has not started; `memory` as of `JobProcess`: set it before a job is ordered, once it is known."""
+    """One that has not started; `memory` (bytes) as of `JobProcess`: set it before a job is ordered, once known."""
     level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
     program = (sys.executable, "-m", "whyray", "--log-level", level, "job-process", "--config", str(config))
     return JobProcess(program, memory=memory)

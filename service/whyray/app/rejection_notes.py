@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from pydicom import Dataset
 from pydicom.uid import KeyObjectSelectionDocumentStorage
+from sqlalchemy.orm import Session
 
 from whyray.base.errors import DecodeError
 from whyray.base.failures import logged, raise_unreadable
@@ -93,30 +95,51 @@ class RejectionNotes:
     read_header: Callable[[str], Dataset]
     tell: Tell
     reopens: bool = False
-    _heeded: set[str] = field(default_factory=set)
+    _heeded: set[tuple[str, frozenset[int]]] = field(default_factory=set)
+    """Keys of the notes that were read, each with the ids of all that was here then."""
 
     def heed(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> bool:
-        """Enter what the key object selections among these instances reject; says whether that is anything new.
+        """Enter what the key object selections among these instances reject; says whether anything changed by it.
+
+        A note that came before its images was compared with none: it is as these come, and no longer obeyed where it is
+        about another patient.
 
         Raises
         ------
         WhyRayError
             If one can't be read now and may be later: until then nobody knows what may be used.
         """
-        new = False
-        for instance in (instance for group in grouped.values() for instance in group):
-            if instance.sop_class_uid != KeyObjectSelectionDocumentStorage or instance.key in self._heeded:
-                continue
-            if self._heed(study, instance, grouped):
-                new = True
-            self._heeded.add(instance.key)
-        return new
+        changed = False
+        while True:
+            here = [instance for group in grouped.values() for instance in group]
+            notes = [one for one in here if one.sop_class_uid == KeyObjectSelectionDocumentStorage]
+            if not notes:
+                return changed
+            with self.catalog.read() as session:
+                rejected = studies.rejected(session, study.id)
+            which = frozenset(rejected.union(one.id for one in here))
+            for instance in notes:
+                if (instance.key, which) in self._heeded:
+                    continue
+                outcome = self._heed(study, instance, grouped)
+                changed = changed or outcome != "nothing new"
+                if outcome == "withdrawn":
+                    break
+                self._heeded.add((instance.key, which))
+            else:
+                return changed
+            # what it had rejected is here again, to be compared with it and with the notes that follow
+            self._heeded.clear()
+            with self.catalog.read() as session:
+                grouped = studies.routable(session, study.id)
 
     def forget(self) -> None:
         """No study is looked at."""
         self._heeded.clear()
 
-    def _heed(self, study: Study, instance: Instance, grouped: Mapping[str, Sequence[Instance]]) -> bool:
+    def _heed(
+        self, study: Study, instance: Instance, grouped: Mapping[str, Sequence[Instance]]
+    ) -> Literal["nothing new", "entered", "withdrawn"]:
         try:
             if instance.size > LARGEST_DOCUMENT:
                 raise DecodeError(
@@ -131,23 +154,44 @@ class RejectionNotes:
                 raise
             words = f"{instance.sop_instance_uid}: whether it rejects images is not known: {typed.message}"
             self.tell(study, instance.key, "warning", "study.unread", words)
-            return False
+            return "nothing new"
         if note is None:
-            return False
+            return "nothing new"
         with self.catalog.read() as session:
-            if rejections.known(session, study.study_instance_uid, note):
-                return False
+            known = rejections.known(session, study.study_instance_uid, note)
+            since = rejections.came_later(session, study.id, note) if known else {}
+        if known:
+            return self._compare(study, note, document, since)
         if why := self._refusal(note, document, grouped):
             words = f"the key object selection {note.document_uid} ({note.title}) from {instance.calling_ae} {why}"
             self.tell(study, instance.key, "error", "rejection.refused", words)
-            return False
+            return "nothing new"
         with self.catalog.begin() as session:
             now = self.catalog.clock()
             entered = rejections.enter(session, study.id, note, now, actor=instance.calling_ae)
-            # of what was fetched for workitems alone no route is asked
-            if entered and self.reopens and studies.has_routed(session, study.id):
-                studies.open_again(session, study.id, now)
-            return entered > 0
+            if entered:
+                self._reopen(session, study, now)
+            return "entered" if entered else "nothing new"
+
+    def _compare(
+        self, study: Study, note: RejectionNote, document: Dataset, since: Mapping[str, Sequence[Instance]]
+    ) -> Literal["nothing new", "withdrawn"]:
+        """Compare a note that was entered with what it rejects and came since; entered no more where that differs.
+
+        Nothing is said of it here: it is looked at anew, and refused then.
+        """
+        if not since or not self._contradictions(note, document, since):
+            return "nothing new"
+        with self.catalog.begin() as session:
+            if not rejections.withdraw_note(session, study.study_instance_uid, note):
+                return "nothing new"
+            self._reopen(session, study, self.catalog.clock())
+        return "withdrawn"
+
+    def _reopen(self, session: Session, study: Study, now: datetime) -> None:
+        # of what was fetched for workitems alone no route is asked
+        if self.reopens and studies.has_routed(session, study.id):
+            studies.open_again(session, study.id, now)
 
     def _refusal(self, note: RejectionNote, document: Dataset, grouped: Mapping[str, Sequence[Instance]]) -> str:
         """Why a note is not obeyed; '' where it is."""

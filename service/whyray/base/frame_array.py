@@ -36,7 +36,7 @@ class LastFrame:
         self._kept: tuple[object, int, NDArray[Any]] | None = None
 
     def of(self, array: object, index: int) -> NDArray[Any] | None:
-        """The frame of the array that goes by that name; None where another was asked for since."""
+        """The frame, (rows, columns, ...), that was kept as number `index` (from 0) of this very array; else None."""
         kept = self._kept  # another thread may ask for another frame meanwhile
         return kept[2] if kept is not None and kept[0] is array and kept[1] == index else None
 

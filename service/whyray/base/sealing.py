@@ -53,7 +53,7 @@ def parse_key(text: str, origin: str) -> bytes:
 
 
 def key_id(key: bytes) -> bytes:
-    """Eight bytes that name a key and tell nothing of it."""
+    """Eight bytes that name a key (32 bytes) and tell nothing of it: HKDF-SHA256 of it, always the same."""
     return _hkdf(key, _ID, None, b"whyray key id")
 
 
@@ -248,7 +248,7 @@ class Unsealed(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """Where the next read begins, in bytes of what was sealed."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -89,7 +89,8 @@ AUDIT_KINDS: dict[AuditKind, AuditedAs] = {
         AuditCode("steering", OWN_SCHEME, "Work steered"),
         None,
         "E",
-        "somebody retries, cancels, asks a destination, judges a result, or decides which content of a study is in use",
+        "somebody retries, cancels, asks a destination, judges a result, decides which content of a study is in use, "
+        "or lifts a rejection",
     ),
     "study.deleted": AuditedAs(
         _dcm("110105", "DICOM Study Deleted"), None, "D", "what was kept of a study is removed by retention"
@@ -134,6 +135,7 @@ AUDITED_EVENTS: dict[EventKind, tuple[AuditKind, Outcome]] = {
     "feedback.taken-back": ("steering", 0),
     "instance.rejected": ("steering", 0),
     "intake.rejected": ("network-alert", 4),
+    "rejection.lifted": ("steering", 0),
     "role.ended": ("application.stop", 8),
     "study.closed": ("steering", 0),
     "study.imported": ("steering", 0),

@@ -65,6 +65,7 @@ EventKind = Literal[
     "job.passed-over",
     "job.results-replaced",
     "job.superseded",
+    "rejection.lifted",
     "rejection.refused",
     "retention.removed",
     "role.ended",
@@ -176,6 +177,10 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
         "a job ran again and its results differ (by the answer or by settings): they replace those of the run before",
     ),
     "job.superseded": ("info", "more of a study came after a job was made for it: a newer job replaces it"),
+    "rejection.lifted": (
+        "warning",
+        "somebody lifted the rejection of instances, and why: the study is routed anew with them",
+    ),
     "rejection.refused": (
         "error",
         "a key object selection that rejects instances (IHE IOCM) is not obeyed: it names another patient than the "

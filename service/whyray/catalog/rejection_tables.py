@@ -11,6 +11,8 @@ from whyray.catalog.columns import UID_BYTEWISE, Base, UtcDateTime
 
 RETENTION_EXPIRED = "113039"
 """The `code` of instances that a retention policy has removed."""
+LIFTED = "lifted"
+"""The `code` of instances whose rejection an administrator lifted: what had rejected them by then does so no more."""
 
 
 class Rejection(Base):
@@ -18,7 +20,7 @@ class Rejection(Base):
 
     Kept by UIDs and without a foreign key: what was rejected stays so where the study is removed and comes again.
     `code` is the document title, a DCM code (see `catalog.rejections.TITLES`), and `document_uid` the SOP Instance UID
-    of the key object selection, which came at `rejected_at`.
+    of the key object selection, which came at `rejected_at`; of a lifted one (`LIFTED`) that is when it was lifted.
     """
 
     __tablename__ = "rejections"

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, exists, insert, select
+from sqlalchemy.orm import Session, aliased
 
 from whyray.catalog import contents, events, studies
 from whyray.catalog.conflicts import instances_in_words
 from whyray.catalog.database import is_one_of
-from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
-from whyray.catalog.tables import Study
+from whyray.catalog.rejection_tables import LIFTED, RETENTION_EXPIRED, Rejection
+from whyray.catalog.tables import Instance, Series, Study
 
 TITLES: Mapping[str, str] = {
     "113001": "Rejected for Quality Reasons",
@@ -103,9 +103,57 @@ def forget_expired(session: Session, study_uid: str) -> None:
     )
 
 
+def came_later(session: Session, study_id: int, note: RejectionNote) -> dict[str, list[Instance]]:
+    """Images that a note rejects and that came with it or after it: nothing of them was compared as it was entered.
+
+    By Series Instance UID. Of an instance of which several contents came the first counts, and the one in use is given.
+    """
+    other, its_series = aliased(Instance), aliased(Series)
+    was_here = (
+        exists()
+        .where(
+            other.sop_instance_uid == Instance.sop_instance_uid,
+            other.received_at < note.came_at,
+            its_series.id == other.series_id,
+            its_series.study_id == study_id,
+        )
+        .correlate(Instance)
+    )
+    rows = session.execute(
+        select(Series.series_instance_uid, Instance)
+        .select_from(Rejection)
+        .join(Study, Study.study_instance_uid == Rejection.study_instance_uid)
+        .join(Instance, Instance.sop_instance_uid == Rejection.sop_instance_uid)
+        .join(Series, Series.id == Instance.series_id)
+        .where(Study.id == study_id, Series.study_id == study_id)
+        .where(Rejection.document_uid == note.document_uid, Rejection.code != LIFTED)
+        .where(Instance.own_result.is_(False), Instance.set_aside.is_(False), ~was_here)
+        .order_by(Instance.id)
+    )
+    grouped: dict[str, list[Instance]] = {}
+    for uid, instance in rows:
+        grouped.setdefault(uid, []).append(instance)
+    return grouped
+
+
+def withdraw_note(session: Session, study_uid: str, note: RejectionNote) -> int:
+    """Reject nothing more by this note, which proved to be about another patient; says of how many instances."""
+    gone = delete(Rejection).where(
+        Rejection.study_instance_uid == study_uid,
+        Rejection.document_uid == note.document_uid,
+        Rejection.code != LIFTED,
+    )
+    return session.connection().execute(gone).rowcount
+
+
 def _new(session: Session, study_uid: str, note: RejectionNote) -> Collection[str]:
-    """What a note rejects and is not rejected already, for good or by an expiry that came with or after this one."""
-    entered = Rejection.code != RETENTION_EXPIRED
+    """What a note rejects and is not rejected already, for good or by an expiry that came with or after this one; nor
+    lifted since it came."""
+    entered: ColumnElement[bool] = Rejection.code.not_in((RETENTION_EXPIRED, LIFTED))
+    # the note that was lifted stays so, also where it comes anew with the study
+    entered |= (Rejection.code == LIFTED) & (
+        (Rejection.rejected_at >= note.came_at) | (Rejection.document_uid == note.document_uid)
+    )
     if note.code == RETENTION_EXPIRED:
         entered |= Rejection.rejected_at >= note.came_at
     rows = select(Rejection.sop_instance_uid).where(Rejection.study_instance_uid == study_uid, entered)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    and_,
     bindparam,
     case,
     exists,
@@ -30,7 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from whyray.catalog import conflicts, events, headers
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
-from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
+from whyray.catalog.rejection_tables import LIFTED, RETENTION_EXPIRED, Rejection
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
@@ -44,8 +45,11 @@ _FEW_BY_UID = 2000
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
-_STILL_REJECTED = or_(Rejection.code != RETENTION_EXPIRED, Instance.received_at <= Rejection.rejected_at)
-"""What a retention policy has removed may be stored anew (IHE IOCM); what is wrong stays wrong."""
+_STILL_REJECTED = and_(
+    Rejection.code != LIFTED,
+    or_(Rejection.code != RETENTION_EXPIRED, Instance.received_at <= Rejection.rejected_at),
+)
+"""What a retention policy has removed may be stored anew (IHE IOCM); what is wrong stays so until somebody lifts it."""
 
 
 @dataclass(frozen=True)
@@ -323,7 +327,7 @@ def is_unmatched_only(session: Session, study: Study) -> bool:
     says of images that come yet.
     """
     with_jobs = exists().where(Job.study_id == study.id)
-    rejected = exists().where(Rejection.study_instance_uid == study.study_instance_uid)
+    rejected = exists().where(Rejection.study_instance_uid == study.study_instance_uid, Rejection.code != LIFTED)
     return not session.scalar(select(with_jobs | rejected))
 
 

@@ -17,6 +17,7 @@ from whyray.cli import (
     explain,
     package,
     reader_study,
+    rejection,
     roles,
     route,
     send,
@@ -61,6 +62,7 @@ app.add_typer(package.app, name="package", rich_help_panel="Set up")
 app.add_typer(concepts.app, name="concepts", rich_help_panel="Set up")
 app.add_typer(template.app, name="template", rich_help_panel="Set up")
 app.add_typer(audit.app, name="audit", rich_help_panel="Run")
+app.add_typer(rejection.app, name="rejection", rich_help_panel="Run")
 app.add_typer(storage.app, name="storage", rich_help_panel="Set up")
 app.add_typer(reader_study.app, name="study", rich_help_panel="Evaluate")
 

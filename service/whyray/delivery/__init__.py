@@ -13,11 +13,12 @@ from whyray.delivery.commitment import (
 )
 from whyray.delivery.connecting import unanswered
 from whyray.delivery.cstore import store
+from whyray.delivery.delivery_worker import Pace
 from whyray.delivery.echo import Echo, echo
 from whyray.delivery.lease import LeaseKeeper
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
 from whyray.delivery.send import find_files, parse_peer, send_files, summary
-from whyray.delivery.service import DeliveryService, Pace
+from whyray.delivery.service import DeliveryService
 from whyray.delivery.statuses import STATUSES, Meaning, Verdict, describe, meaning
 from whyray.delivery.stow import stow
 from whyray.delivery.syntaxes import Compression

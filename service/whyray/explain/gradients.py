@@ -91,7 +91,7 @@ class SmoothGrad(AttributionMap):
     Parameters: ClassVar[type[MethodParameters]] = SmoothGradParameters
 
     def cost(self, parameters: Any) -> int:
-        """A pass forward and back for each sample."""
+        """In forward passes: three for each sample, since one forward and back takes as long as these."""
         return 3 * int(parameters.samples)
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:

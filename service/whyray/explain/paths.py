@@ -57,7 +57,7 @@ class IntegratedGradients(AttributionMap):
     Parameters: ClassVar[type[MethodParameters]] = IntegratedGradientsParameters
 
     def cost(self, parameters: Any) -> int:
-        """A pass forward and back for each step."""
+        """In forward passes: three for each step, since one forward and back takes as long as these."""
         return 3 * int(parameters.steps)
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
@@ -133,7 +133,7 @@ class ExpectedGradients(AttributionMap):
     Parameters: ClassVar[type[MethodParameters]] = ExpectedGradientsParameters
 
     def cost(self, parameters: Any) -> int:
-        """A pass forward and back for each sample."""
+        """In forward passes: three for each sample, since one forward and back takes as long as these."""
         return 3 * int(parameters.samples)
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:

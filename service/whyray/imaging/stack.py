@@ -66,7 +66,10 @@ def along_normal(members: Sequence[Member]) -> list[Member]:
 
 
 def places_of(members: Sequence[Member]) -> NDArray[np.intp]:
-    """The number of each slice's place along the normal; slices in the same place share one."""
+    """The number of each slice's place along the normal, (N,) from 0; slices in the same place share one.
+
+    Two are in the same place where less than `SAME_PLANE_MM` lies between them and the slice before.
+    """
     distances = signed_distances(members)
     order = np.argsort(distances, kind="stable")
     places = np.zeros(len(members), dtype=np.intp)

@@ -65,7 +65,10 @@ class Onnx2Torch:
     by_operator = False
 
     def convert(self, proto: Any) -> Any:
-        """A module of the graph in the newest opset that it knows; TierMissing where it is not installed."""
+        """A module of the graph (an ONNX ModelProto) in the newest opset that it knows.
+
+        Raises TierMissing where it is not installed, and whatever its operators raise.
+        """
         if importlib.util.find_spec("onnx2torch") is None:
             raise TierMissing("it is not installed", advice="pip install --no-deps onnx2torch")
         if importlib.util.find_spec("torchvision") is None:
@@ -104,6 +107,10 @@ def first_right(make: Callable[[TwinConverter], T]) -> tuple[T | None, str]:
 
 
 def to_torch(proto: Any, converter: TwinConverter | None = None) -> Any:
-    """A torch module in eval mode, float32, its weights fixed, from an ONNX model with one input and one output."""
+    """A torch module in eval mode, float32, its weights fixed, from an ONNX model with one input and one output.
+
+    `proto`: an ONNX ModelProto of any float precision. By the first of `CONVERTERS` where none is named. Raises
+    whatever its operators raise, and TierMissing where it is not installed.
+    """
     chosen = CONVERTERS[0] if converter is None else converter
     return chosen.convert(as_float32(proto)).eval().requires_grad_(False)

@@ -195,7 +195,11 @@ class NetworkSession:
 
     # --- batches ----------------------------------------------------------------------------------------------------
     def batchable(self, x: FloatArray) -> bool:
-        """Whether several items in one pass answer as each alone does; proved once, on the first batch that comes."""
+        """Whether several items in one pass answer as each alone does; proved once, on the first batch that comes.
+
+        `x`: (N, C, *spatial) float32 in the model's own scale, of which the first three items are tried; these passes
+        don't count among `forwards`.
+        """
         if self._batch_proof is None:
             known = self.measured.get("several items in one pass")
             before = self.forwards

@@ -300,7 +300,10 @@ def _inside(share: float, area: float) -> Measurement:
 
 
 def alike(first: RegionShares, second: RegionShares) -> float:
-    """1 minus half the summed differences of shares, what lies outside among them: 1 is the same, 0 shares nothing."""
+    """1 minus half the summed differences of shares, what lies outside among them.
+
+    0..1: 1 is the same, 0 shares nothing. A structure that one of the two lacks has a share of 0 there.
+    """
     one, two = ({region.structure.name: region.share for region in shares.regions} for shares in (first, second))
     apart = [abs(one.get(name, 0.0) - two.get(name, 0.0)) for name in {*one, *two}]
     # rounded once: a set of names has another order in every process, and the sum is to be the same to the last bit

@@ -47,7 +47,10 @@ def measured_space(model: Model, images: Sequence[FloatArray]) -> tuple[FloatArr
 
 
 def correlation(predicted: FloatArray, own: FloatArray, rng: np.random.Generator) -> dict[str, float]:
-    """Pearson's r of two (N,) arrays, and the 95th percentile of it when the pairs are mixed."""
+    """Pearson's r (`r`, -1..1) of two (N,) arrays, and the 95th percentile of it when the pairs are mixed (`chance`).
+
+    Both are 0 where fewer than three pairs, or one array without any spread, say nothing.
+    """
     if len(own) < 3 or predicted.std() == 0 or own.std() == 0:
         return {"r": 0.0, "chance": 0.0}
     by_chance = [np.corrcoef(predicted, rng.permutation(own))[0, 1] for _ in range(_PERMUTATIONS)]

@@ -12,17 +12,14 @@ What was written before there were keys is read as it is.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import secrets
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BufferedReader, FileIO
-from itertools import count
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -31,25 +28,21 @@ from whyray.base.errors import NotFound, ResourceExhausted, StorageUnavailable
 from whyray.base.failures import raise_unreadable
 from whyray.base.sealing import (
     MAGIC,
-    Sealer,
     SealingKeys,
-    Unfinished,
     Unsealed,
     is_sealed,
     pieces,
     sealed_with,
     unsealed,
 )
+from whyray.storage.folder_writer import FolderWriter, Shards, as_unavailable, sync_folder, write_all
 from whyray.storage.store import Stored
 
 INCOMING = "incoming"
 SHARD = re.compile(r"[0-9a-f]{2}")
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-z]{1,32}(\.[a-z0-9.]{1,16})?")
 _SUFFIX = re.compile(r"(\.[a-z0-9.]{1,16})?")
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PIECE = 1 << 20
-_BEGUN, _NUMBERS = secrets.token_hex(8), count()
-"""What names files that are being written, with the number of the process: a child that was forked has another."""
 
 T = TypeVar("T")
 
@@ -77,12 +70,12 @@ class FolderStorage:
         self.keys = keys
         self._token = token
         self._incoming = root / INCOMING
-        self._shards = _Shards(root)
-        _guarded(self._make, self._incoming)
+        self._shards = Shards(root)
+        as_unavailable(self._make, self._incoming)
 
     def _make(self) -> None:
         self._incoming.mkdir(parents=True, exist_ok=True)
-        _sync_folder(self.root.parent)
+        sync_folder(self.root.parent)
 
     def make_shards(self) -> None:
         """Make the folders of all keys now, and not in the way of the first object; harmless where they are there.
@@ -92,7 +85,7 @@ class FolderStorage:
         StorageUnavailable
             If they can't be made.
         """
-        _guarded(self._shards.make, self.root)
+        as_unavailable(self._shards.make, self.root)
 
     def writer(self, *, suffix: str = "", prefix: bytes = b"") -> FolderWriter:
         """Begin an object; see `Storage.writer`."""
@@ -156,6 +149,13 @@ class FolderStorage:
 
         Readers that have it open go on with what they have. What is removed in this very moment may come back: the
         sweep of orphans takes it away again.
+
+        Raises
+        ------
+        ValueError
+            If this storage has no key.
+        StorageUnavailable
+            If it can't be read or written now.
         """
         if self.keys is None:
             raise ValueError("this storage has no key")
@@ -236,115 +236,6 @@ class FolderStorage:
         return self.root / key
 
 
-class _Shards:
-    """The folders in `root` that hold finished objects."""
-
-    def __init__(self, root: Path) -> None:
-        self._root, self._lock, self._made = root, threading.Lock(), threading.Event()
-
-    def make(self) -> None:
-        """All 256 at once, so that their parent is synced once and not in the way of each of the first objects.
-
-        Another process may have made them, and not have synced them yet.
-        """
-        if self._made.is_set():
-            return
-        with self._lock:
-            if self._made.is_set():
-                return
-            there = {path.name for path in self._root.iterdir()}
-            for name in (f"{number:02x}" for number in range(256)):
-                if name not in there:
-                    (self._root / name).mkdir(exist_ok=True)
-            _sync_folder(self._root)
-            self._made.set()
-
-
-class FolderWriter:
-    """One object on its way into a `FolderStorage`; see `Writer`."""
-
-    def __init__(
-        self,
-        root: Path,
-        incoming: Path,
-        shards: _Shards,
-        token: Callable[[], str],
-        suffix: str,
-        prefix: bytes,
-        keys: SealingKeys | None = None,
-    ) -> None:
-        self._root, self._incoming, self._shards, self._token, self._suffix = root, incoming, shards, token, suffix
-        self._keys, self._sealer = keys, None if keys is None else Sealer(keys)
-        self._digest = hashlib.sha256()
-        self._size = 0
-        # paths as text: making a Path of each takes longer than some of what is done with it
-        self._path = f"{incoming}/{os.getpid()}-{_BEGUN}-{next(_NUMBERS)}"
-        self._over = False
-        self._file = _guarded(lambda: FileIO(self._path, "xb"), incoming)
-        if prefix:
-            self._append(prefix)
-
-    @property
-    def path(self) -> Path:
-        """The file that grows; see `Writer.path`."""
-        return Path(self._path)
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append; see `Writer.write`."""
-        self._digest.update(data)
-        self._append(data)
-
-    def _append(self, data: bytes | memoryview) -> None:
-        written = data if self._sealer is None else self._sealer.update(data)
-        _guarded(lambda: _write_all(self._file, written), self._incoming)
-        self._size += len(data)
-
-    def open(self) -> BinaryIO:
-        """What has been written so far; see `Writer.open`."""
-        file = self.path.open("rb")
-        if self._keys is None or self._sealer is None:
-            return file
-        sealer = self._sealer
-        unfinished = Unfinished(sealer.cipher, sealer.prefix, sealer.segments, bytes(sealer.pending))
-        return BufferedReader(Unsealed(file, self._keys, unfinished))
-
-    def commit(self) -> Stored:
-        """Sync the file, give it its name, sync the folder: in this order; see `Writer.commit`."""
-        sha256 = self._digest.hexdigest()
-        shard = sha256[:2]
-        key = f"{shard}/{sha256}-{self._token()}{self._suffix}"
-        try:
-            _guarded(lambda: self._publish(f"{self._root}/{shard}", f"{self._root}/{key}"), self._incoming)
-        except BaseException:
-            self.discard()
-            raise
-        return Stored(key, sha256, self._size)
-
-    def replace(self, target: Path) -> None:
-        """Make the object durable in the place of one that is there."""
-        _guarded(lambda: self._publish(target.parent, target), self._incoming)
-
-    def _publish(self, shard: Path | str, target: Path | str) -> None:
-        if self._sealer is not None:
-            _write_all(self._file, self._sealer.finish())
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._shards.make()
-        os.rename(self._path, target)  # noqa: PTH104
-        self._over = True
-        _sync_folder(shard)
-
-    def discard(self) -> None:
-        """Remove what was written; see `Writer.discard`."""
-        if self._over:
-            return
-        self._over = True
-        with suppress(OSError):
-            self._file.close()
-        with suppress(OSError):
-            os.unlink(self._path)  # noqa: PTH108
-
-
 @contextmanager
 def _in_memory(source: BinaryIO) -> Iterator[Path]:
     """A file that no disk ever holds, and that is gone with this process: opened bytes must not be left behind."""
@@ -352,7 +243,7 @@ def _in_memory(source: BinaryIO) -> Iterator[Path]:
     try:
         with FileIO(handle, "wb", closefd=False) as file:
             for piece in pieces(source):
-                _kept_in_memory(lambda piece=piece: _write_all(file, piece))  # type: ignore[misc]
+                _kept_in_memory(lambda piece=piece: write_all(file, piece))  # type: ignore[misc]
         # by number of process, so that a process of ours that decodes can open it too
         yield Path(f"/proc/{os.getpid()}/fd/{handle}")
     finally:
@@ -371,20 +262,6 @@ def _kept_in_memory(action: Callable[[], T]) -> T:
         ) from error
 
 
-def _write_all(file: FileIO, data: bytes | memoryview) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _sync_folder(folder: Path | str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _pieces(source: bytes | Path | Iterable[bytes]) -> Iterator[bytes]:
     if isinstance(source, bytes):
         yield source
@@ -400,22 +277,3 @@ def _written(file: Path) -> float:
         return file.stat().st_mtime
     except FileNotFoundError:  # taken away in the meantime: not stale
         return datetime.max.replace(tzinfo=UTC).timestamp()
-
-
-def _guarded(action: Callable[[], T], place: Path) -> T:
-    try:
-        return action()
-    except OSError as error:
-        what = _fullness(place.parent) if error.errno in _FULL else f"can't be written ({error.strerror})"
-        raise StorageUnavailable(
-            f"storage at {place.parent} {what}",
-            advice="Free disk, mount it, or correct the folder's rights; what was refused is to be sent again.",
-        ) from error
-
-
-def _fullness(folder: Path) -> str:
-    """A disk that has bytes left, and no file to put them in, looks free to who asks `df` alone."""
-    with suppress(OSError):
-        if disk_space(folder).free_files == 0:
-            return "has no inode left, whatever is free in bytes (`df -i`)"
-    return "is full"

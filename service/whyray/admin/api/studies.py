@@ -10,12 +10,22 @@ from sqlalchemy.orm import Session
 
 from whyray.admin import queries as reading
 from whyray.admin.backend import ActorDep, BackendDep, PagingDep
-from whyray.admin.content_schemas import ContentDecided, NewerContentOut
+from whyray.admin.content_schemas import ContentDecided, NewerContentOut, RejectionOut, RejectionsLifted
 from whyray.admin.describe import event_out, job_out, result_out
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import study_list
 from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut
-from whyray.catalog import Conflict, Study, StudyState, conflicts, contents, events, replacement, studies
+from whyray.catalog import (
+    Conflict,
+    Study,
+    StudyState,
+    conflicts,
+    contents,
+    events,
+    lifted_rejections,
+    replacement,
+    studies,
+)
 
 router = APIRouter(tags=["studies"])
 _UID = (
@@ -57,6 +67,16 @@ def show_study(backend: BackendDep, study_instance_uid: str) -> StudyDetail:
         return StudyDetail(
             **dict(line),
             newer=_newer(session, study.id, [conflict for conflict, _ in waiting]),
+            rejections=[
+                RejectionOut(
+                    note=row.document_uid,
+                    title=row.title,
+                    lifted=row.is_lifted,
+                    since=row.since,
+                    instances=row.instances,
+                )
+                for row in lifted_rejections.listed(session, study_uid=study_instance_uid)
+            ],
             withdrawn=replacement.arrived_of_withdrawn(session, study.id),
             detail=[
                 SeriesOut(
@@ -113,6 +133,29 @@ def keep_content(backend: BackendDep, actor: ActorDep, study_instance_uid: str, 
     with backend.catalog.begin() as session:
         number = contents.keep(session, study_instance_uid, backend.catalog.clock(), actor=actor, shown=shown)
         return ContentDecided(instances=number, jobs=0, results=0, cancelled=0, sent=0)
+
+
+@router.post("/studies/{study_instance_uid}/lift-rejections", summary="Lift rejections of a study")
+def lift_rejections(
+    backend: BackendDep,
+    actor: ActorDep,
+    study_instance_uid: str,
+    reason: Annotated[
+        str, Query(description="Why; without the name of a patient.", max_length=lifted_rejections.LONGEST_REASON)
+    ],
+    note: Annotated[
+        str | None, Query(description="Only what this note rejects (its SOP Instance UID).", max_length=64)
+    ] = None,
+) -> RejectionsLifted:
+    """For images that were rejected by mistake: they are used again, and the study is routed anew.
+
+    What notes said until now is passed over for these images; one that comes later rejects them anew. Studies that are
+    not here any more can be named too: their images are used where they come again. 404 where nothing is rejected.
+    """
+    with backend.catalog.begin() as session:
+        now = backend.catalog.clock()
+        count = lifted_rejections.lift(session, study_instance_uid, now, actor=actor, reason=reason, document_uid=note)
+        return RejectionsLifted(instances=count)
 
 
 def _newer(session: Session, study_id: int, waiting: Sequence[Conflict]) -> NewerContentOut | None:

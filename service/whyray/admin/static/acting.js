@@ -24,6 +24,22 @@ export function ask(title, text, yes) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }
 
+// As `ask`, and why: the words, or null where it is left as it is. In the dialog, since the page below is drawn anew.
+export async function askWhy(title, text, yes) {
+  const why = document.getElementById("ask-why"), reason = document.getElementById("ask-reason"), agree = document.getElementById("ask-yes");
+  why.hidden = false;
+  reason.value = "";
+  agree.disabled = true;
+  reason.oninput = () => { agree.disabled = !reason.value.trim(); };
+  reason.onkeydown = (event) => { if (event.key === "Enter") { event.preventDefault(); agree.click(); } };
+  try {
+    return (await ask(title, text, yes)) ? reason.value : null;
+  } finally {
+    why.hidden = true;
+    agree.disabled = false;
+  }
+}
+
 export async function doing(button, work) {
   button.disabled = true;
   try {

@@ -2,6 +2,7 @@
 
 import { actions, enlarge, gallery } from "./acting.js";
 import { newer, withdrawn } from "./contents.js";
+import { rejections } from "./rejections.js";
 import { age, bytes, chip, facts, figure, fullUid, h, may, panel, percent, significant, spoken, table, trust, wholePercent } from "./dom.js";
 import { objects } from "./lists.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows, progress } from "./rows.js";
@@ -96,6 +97,7 @@ export const study = (uid) => ({
       ["Instances", `${record.instances} in ${record.series} series`], ["First received", age(record.first_received_at)], ["Last received", age(record.last_received_at)],
       ["Kept until", record.expires_at && age(record.expires_at)]]),
     newer(record), withdrawn(record)),
+    record.rejections.length ? panel(rejections(record)) : null,
     panel(table("Jobs", JOB_HEADS, jobRows(record.job_list), { empty: "No route matched, or routing still waits." })),
     panel(h("h2", {}, "Overlays"), gallery(record.results)),
     record.results.some((result) => !result.picture) ? panel(objects(record.results.filter((result) => !result.picture))) : null,

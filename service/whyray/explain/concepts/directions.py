@@ -155,7 +155,10 @@ def missing(model: Model, method: str, kind: ConceptKind) -> WhyRayError | None:
 def class_p_values(
     directions: Directions, target: int, places: Sequence[int], parameters: DirectionParameters
 ) -> FloatArray:
-    """(C,): corrected p-values of the class's behaviour along each concept against random vectors."""
+    """Corrected p-values, (C,) float32 in 0..1, of the class's behaviour along each concept against random vectors.
+
+    `target` indexes the classes that the directions know; `places` are those of the C concepts among them.
+    """
     if parameters.test == "single-case":
         mean = directions.class_mean[target]
         raw = [single_case(float(mean[place]), mean[directions.random]) for place in places]

@@ -74,7 +74,7 @@ class LatentShift(MethodDefaults):
         return 3 * parameters.refine + 4 + 2 * SEARCHED + parameters.frames + 1
 
     def why_not(self, model: Model) -> WhyRayError | None:
-        """The autoencoder that is missing or does not fit."""
+        """The error that `explain_case` would raise for want of an autoencoder that fits; None where there is one."""
         return why_no_latents(model, method=self.name)
 
     def explain_case(self, case: Case, parameters: LatentShiftParameters) -> Sequence[Counterfactual]:

@@ -82,12 +82,12 @@ def pooled(values: FloatArray) -> FloatArray:
 
 
 def contributions(case: Case, layer: str, means: FloatArray) -> Contributions:
-    """What each unit gave to each target of the case.
+    """What each unit gave to each target of the case, (targets, units) float32 in units of the target's score.
 
     Exact where the head is affine: the unit's weight times its activation, summed over the grid, so that
     `base` plus all contributions is the score (the closed form of Zhou et al. 2016, section 2). Else the gradient times
     the activation (Shrikumar et al. 2016), where the head can be run backward; else the fall of the score when the
-    unit is set to its mean over the references, `means` (units,).
+    unit is set to its mean over the references, `means` (units,). Raises what the session raises where it can't run.
     """
     model, targets = case.model, list(case.targets)
     values = case_activations(case, layer)
