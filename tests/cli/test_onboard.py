@@ -14,6 +14,8 @@ from PIL import Image
 
 from cli.conftest import Cli
 from planted import BRIGHT, planted_package
+from quality.test_weights_that_learned_nothing import SQUARE, drawn
+from quality.test_weights_that_learned_nothing import package as widened_package
 from synthetic import radiograph, slices, stack, write
 from whyray.base.errors import PackageError
 from whyray.imaging import ModelGrid
@@ -167,3 +169,44 @@ def test_labels_that_are_not_there_are_told_with_what_the_file_holds(cli: Cli, p
     cli("package", "onboard", planted, "-i", "films", "--labels", "nowhere.csv").refused(
         "there is no file nowhere.csv", "columns image"
     )
+
+
+def test_an_untrained_network_is_told_by_exit_code_report_and_show_and_withheld_though_it_was_onboarded(
+    cli: Cli, pictures: Path, tmp_path: Path
+) -> None:
+    untrained = widened_package(tmp_path / "untrained", drawn(*SQUARE))
+    film = next(pictures.glob("*.png"))
+    said = cli("package", "onboard", untrained, "-i", pictures, "-m", "occlusion", "--explained", "1")
+    assert said.code == 3, said.everything
+    words = "100% of the weights that can be told are as random as if they had learned nothing: every explanation"
+    assert f"warning: {words}" in said.everything
+    assert words in (untrained / "onboarding" / "report.html").read_text()
+    shown = cli("package", "show", untrained, "--no-card")
+    assert f"Warning: {words}" in shown.everything
+    explained = cli("explain", film, "-p", untrained, "-m", "occlusion", "-o", tmp_path / "out")
+    assert explained.code == 3, explained.everything
+    assert "as random as if it had learned nothing" in explained.everything
+
+
+def test_answers_that_are_the_wrong_way_round_are_warned_of_and_one_class_claims_nothing(
+    cli: Cli, planted: Path, pictures: Path, tmp_path: Path
+) -> None:
+    labels = [f"image,{BRIGHT},patient"]
+    for number, film in enumerate(sorted(pictures.glob("*.png"))):
+        if number % 2:
+            Image.fromarray(np.full((100, 80), 30 + number, np.uint8)).save(film)
+        labels.append(f"{film.name},{number % 2},{number // 2}")  # an image with and one without of each patient
+    (tmp_path / "labels.csv").write_text("\n".join(labels))
+    run = ("package", "onboard", planted, "-i", pictures, "--labels", tmp_path / "labels.csv", "-m", "grad-cam")
+    said = cli(*run)
+    assert said.code == 0, said.everything
+    told = f"{BRIGHT}: AUC 0.00 (95 % interval 0.00 to 0."
+    assert told in said.everything
+    assert "6 images with it, 6 without, 6 patients" in said.everything
+    assert f"warning: {BRIGHT}: answers are the wrong way round, AUC 0.00" in said.everything
+    assert told in (planted / "onboarding" / "report.html").read_text()
+    assert f"Onboarding: {told}" in cli("package", "show", planted, "--no-card").everything
+    (tmp_path / "labels.csv").write_text("\n".join([labels[0], *(line.replace(",0,", ",1,") for line in labels[1:])]))
+    again = cli(*run).everything
+    assert f"{BRIGHT}: no AUC, it needs images with the finding and without: 12 images with it, 0 without" in again
+    assert "AUC 0." not in again

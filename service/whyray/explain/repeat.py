@@ -13,7 +13,8 @@ TOP = 0.1
 def top_dice(first: FloatArray, second: FloatArray, top: float = TOP) -> float:
     """Dice overlap of the `top` share (0..1) of places with the largest values of each map, 0..1 (chance: `top`).
 
-    Both maps have the same size. Equal values are not told apart: see `pointed_at`. 0 where a map points nowhere, being the same everywhere.
+    Both maps have the same size. Equal values are not told apart: see `pointed_at`. 0 where a map points nowhere, being
+    the same everywhere.
     """
     one, two = pointed_at(first, top), pointed_at(second, top)
     both = int(one.sum()) + int(two.sum())
