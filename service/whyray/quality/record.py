@@ -22,10 +22,10 @@ def record_of(model: Model, method: str, target: str, *, of: object = None) -> M
     made of, where they are made of another.
 
     Green where the hits are more than the best of the blind guesses would have by chance (one-sided binomial test, and
-    Fisher's exact test), red where they are fewer (binomial test), amber between. Amber, too, where fewer than 20 marked
-    findings of this target were compared with maps made like this one: nothing is green of which nothing is known. What
-    is known of other findings says nothing for this one, but maps that hit less than a blind guess wherever they were
-    looked at are red.
+    Fisher's exact test), red where they are fewer (binomial test), amber between. Amber, too, where fewer than 20
+    marked findings of this target were compared with maps made like this one: nothing is green of which nothing is
+    known. What is known of other findings says nothing for this one, but maps that hit less than a blind guess
+    wherever they were looked at are red.
 
     The guess's hits are a count of the same findings too, no chance that is known: taken for one, they let one in nine
     maps be green that are as good as the guess. So green needs Fisher's exact test of both counts besides, which takes
