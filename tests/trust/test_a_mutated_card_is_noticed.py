@@ -202,8 +202,15 @@ def test_a_map_that_would_take_too_much_to_make_again_is_not_green(model: Model,
 
 @pytest.mark.parametrize(
     ("hits", "grade"),
-    [(27, GREEN), (26, AMBER), (15, AMBER), (13, RED)],
-    ids=["p = .036", "p = .064", "p = .10", "p = .035"],
+    [(30, GREEN), (29, AMBER), (27, AMBER), (26, AMBER), (15, AMBER), (13, RED)],
+    ids=[
+        "p = .046 of both counts",
+        "p = .066 of both counts",
+        "p = .036 of a known chance",
+        "p = .064 of a known chance",
+        "p = .10",
+        "p = .035",
+    ],
 )
 def test_hits_count_where_chance_gives_them_once_in_twenty_times(hits: int, grade: Grade, tmp_path: Path) -> None:
     path = planted_package(tmp_path, shape=(64, 64))

@@ -21,8 +21,9 @@ class Curves:
     """Areas under the curves of one order, one number a target, in units of the score (logit).
 
     `deletion`: mean score while cells are replaced in the order; lower is better. `insertion`: mean score while cells
-    come back in the order; higher is better. `gap` is insertion minus deletion: its mean over random orders is exactly
-    0, since the reverse of an order has the opposite gap.
+    come back in the order; higher is better. `gap` is insertion minus deletion: its mean over random orders is 0,
+    since the reverse of an order has the opposite gap (but for one cell, where an odd number of them is cut into an
+    even number of steps).
     """
 
     deletion: DoubleArray
