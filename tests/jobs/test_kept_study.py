@@ -21,7 +21,7 @@ from whyray.base.errors import DecodeError, ImageError, ModelOutputError
 from whyray.catalog import Instance, JobState, ResultRow, events, jobs
 from whyray.imaging import Refusal
 from whyray.inference import Model, load_package
-from whyray.jobs import kept_study, worker
+from whyray.jobs import kept_study, result_storing
 from whyray.jobs.kept_study import KeptStudy
 from whyray.jobs.worker import JobContext, run_job
 
@@ -97,13 +97,13 @@ def kept_runs_of(process: Process) -> kept_study.KeptRuns:
 
 def test_what_jobs_share_changes_no_byte_of_their_results(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[str, bytes] = {}
-    plain: Callable[[Dataset], bytes] = worker.encode
+    plain: Callable[[Dataset], bytes] = result_storing.encode
 
     def kept(dataset: Dataset) -> bytes:
         made[str(dataset.SOPInstanceUID)] = encoded = plain(dataset)
         return encoded
 
-    monkeypatch.setattr(worker, "encode", kept)
+    monkeypatch.setattr(result_storing, "encode", kept)
     job_ids = queued(process.site)
     for job_id in job_ids:
         done(job_id, Process(process.site).job_context(keeps=False))

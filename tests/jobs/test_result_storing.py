@@ -7,15 +7,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from whyray.base.errors import ResourceExhausted
 from whyray.jobs.result_storing import ResultStore
-from whyray.results import png_file
+from whyray.results import Result, encode, png_file
 from whyray.storage import FolderStorage
 
 
 def picture(value: int) -> np.ndarray:
     return np.full((64, 48, 3), value, np.uint8)
+
+
+def _dataset() -> Dataset:
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.3"
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return made
 
 
 def test_a_picture_that_was_begun_is_stored_once_and_one_that_was_not_when_it_is_asked_for(tmp_path: Path) -> None:
@@ -33,6 +44,16 @@ def test_a_picture_that_was_begun_is_stored_once_and_one_that_was_not_when_it_is
         with storage.open(key) as file:
             assert file.read() == png_file(drawn)
     assert len([path for path in tmp_path.rglob("*.png") if path.is_file()]) == 4
+
+
+def test_a_result_that_was_begun_is_encoded_and_stored_once(tmp_path: Path) -> None:
+    result = Result("sr", _dataset(), None, None, "report")
+    storage = FolderStorage(tmp_path)
+    with ResultStore(storage) as storing:
+        first, second = storing.begin_result(result), storing.begin_result(result)
+        assert first is second
+        with storage.open(first.result().key) as file:
+            assert file.read() == encode(result.dataset)
 
 
 def test_what_goes_wrong_is_raised_to_who_asks_for_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

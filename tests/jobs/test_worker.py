@@ -21,7 +21,7 @@ from whyray.base.disk_space import DiskSpace
 from whyray.base.errors import StorageUnavailable
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
-from whyray.jobs import kept_study, worker
+from whyray.jobs import kept_study, result_storing, worker
 from whyray.jobs.device_turn import HandedBack
 from whyray.jobs.room_for_results import LEAST_ROOM
 from whyray.jobs.worker import run_job
@@ -257,7 +257,7 @@ def test_a_full_disk_is_tried_again_later_and_succeeds_then(site: Site, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "encode", full)
+        patched.setattr(result_storing, "encode", full)
         assert run_job(job_id, "worker-1", site.job_context()) is JobState.WAITING
     assert site.jobs()[0].error_code == "ResourceExhausted"
     site.clock.tick(3600)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
+from whyray.quality.complexity import gini
 from whyray.quality.similarity import ranks
 
 
@@ -30,3 +34,12 @@ def test_ranks_of_single_precision_are_those_of_double(seed: int) -> None:
 
 def test_all_that_is_no_number_shares_one_rank_after_the_others() -> None:
     assert ranks(np.array([np.nan, 1.0, np.nan, 0.5])).tolist() == [3.5, 2.0, 3.5, 1.0]
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 400), elements=st.floats(0, 8, width=32) | st.just(0.0)))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_the_gini_index_is_that_of_the_magnitudes_in_rising_order(magnitude: np.ndarray) -> None:
+    ordered = np.sort(magnitude).astype(np.float64)
+    ranks = np.arange(1, len(ordered) + 1)
+    known = ((2 * ranks - len(ordered) - 1) * ordered).sum() / (len(ordered) * ordered.sum()) if ordered.any() else 0.0
+    assert gini(magnitude) == known

@@ -19,7 +19,7 @@ from whyray.base.errors import ConfigError
 from whyray.base.frame_array import FrameArray, PackedMask
 from whyray.imaging import ModelGrid, Note, NoteKind
 from whyray.quality import Grade
-from whyray.results import EVERY_KIND, EarlierResult, build_results, encode, load_templates
+from whyray.results import EVERY_KIND, EarlierResult, build_results, encode, grouped_results, load_templates
 from whyray.results.checksums import checksums_of
 from whyray.results.fingerprint import fingerprint
 
@@ -35,6 +35,19 @@ def test_the_same_answer_gives_the_same_bytes(tilted_image, dx_image, templates)
             for loaded in (templates, load_templates())
         )
         assert first == second
+
+
+@pytest.mark.parametrize("kinds", [EVERY_KIND, ("sc", "seg", "sr")])
+def test_what_is_told_as_finished_is_every_result_as_it_is_in_the_end(kinds, tilted_image, dx_image, templates):
+    for image in (tilted_image, dx_image):
+        told = {}
+
+        def finished(result, told=told):
+            encoded = encode(result.dataset)
+            assert told.setdefault(result.dataset.SOPInstanceUID, encoded) == encoded
+
+        ((_, results),) = grouped_results([rich_answer(image)], kinds, templates, finished=finished)
+        assert told == {result.dataset.SOPInstanceUID: encode(result.dataset) for result in results}
 
 
 def test_no_object_carries_another_time_than_the_answer(dx_image, templates):

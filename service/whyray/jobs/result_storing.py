@@ -10,10 +10,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import Dataset
 
 from whyray.base.preview import reduced
 from whyray.base.stages import stage
-from whyray.results import png_file
+from whyray.results import Result, encode, png_file
 from whyray.storage import Storage, Stored
 
 Picture = NDArray[np.uint8]
@@ -31,6 +32,7 @@ class ResultStore(AbstractContextManager["ResultStore"]):
         self._storage = storage
         self._pictures = ThreadPoolExecutor(_PICTURES, thread_name_prefix="pictures")
         self._begun: dict[int, tuple[Picture, Future[str], Future[str]]] = {}
+        self._results: dict[int, tuple[Dataset, Future[Stored]]] = {}
         self._files = ThreadPoolExecutor(_FILES, thread_name_prefix="files")
         self._room = BoundedSemaphore(_FILES)
 
@@ -43,7 +45,8 @@ class ResultStore(AbstractContextManager["ResultStore"]):
 
     def put(self, encoded: bytes) -> Future[Stored]:
         """Begin to store a DICOM file; waits while as many are being stored as may."""
-        self._room.acquire()
+        with stage("storing"):
+            self._room.acquire()
         try:
             stored = self._files.submit(self._storage.put, encoded, suffix=".dcm")
         except BaseException:
@@ -51,6 +54,14 @@ class ResultStore(AbstractContextManager["ResultStore"]):
             raise
         stored.add_done_callback(lambda _: self._room.release())
         return stored
+
+    def begin_result(self, result: Result) -> Future[Stored]:
+        """Encode a result and begin to store it, where that was not begun before; nobody changes it any more."""
+        begun = self._results.get(id(result.dataset))
+        if begun is None:
+            begun = result.dataset, self.put(encode(result.dataset))
+            self._results[id(result.dataset)] = begun
+        return begun[1]
 
     def begin(self, picture: Picture) -> None:
         """This very array will be asked for; nobody writes to it any more."""

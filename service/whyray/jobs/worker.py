@@ -43,7 +43,6 @@ from whyray.results import (
     Templates,
     describe,
     describe_no_statement,
-    encode,
     grouped_results,
     shown_ahead,
 )
@@ -153,6 +152,7 @@ def _work_on(
         raise
     progress(0.92, "making the results")
     storing = files.enter_context(ResultStore(context.storage))
+    is_first_run = not order.before.in_force  # of a later one the results may be made once more
 
     def make(answers: Sequence[Answer], replaced: Sequence[EarlierResult]) -> Groups:
         return list(
@@ -165,6 +165,7 @@ def _work_on(
                 previous=replaced,
                 audience=route.reader,
                 drawn=storing.begin,
+                finished=storing.begin_result if is_first_run else lambda _: None,
             )
         )
 
@@ -250,11 +251,7 @@ def _stored(results: Sequence[Result], destinations: Sequence[str], storing: Res
     for result in results:
         if result.picture is not None:
             storing.begin(result.picture)
-    begun = []
-    for result in results:
-        encoded = encode(result.dataset)
-        with stage("storing"):
-            begun.append(storing.put(encoded))
+    begun = [storing.begin_result(result) for result in results]
     with stage("storing"):
         files = [file.result() for file in begun]
     return [_new_result(result, file, destinations, storing) for result, file in zip(results, files, strict=True)]

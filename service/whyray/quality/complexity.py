@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.quality.card import Grade, Measurement
+from whyray.quality.similarity import order_of_whole_numbers
 
 SPARSE = 0.2
 
@@ -43,12 +44,19 @@ def complexity(values: FloatArray, valid: BoolArray | None = None) -> list[Measu
 
 def gini(magnitude: NDArray[np.floating[Any]]) -> float:
     """Gini index of non-negative numbers, 0..1."""
-    ordered = np.sort(magnitude).astype(np.float64)
+    ordered = _sorted(magnitude).astype(np.float64)
     total = ordered.sum()
     if total == 0:
         return 0.0
     ranks = np.arange(1, len(ordered) + 1)
     return float(((2 * ranks - len(ordered) - 1) * ordered).sum() / (len(ordered) * total))
+
+
+def _sorted(magnitude: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    if magnitude.dtype != np.float32 or np.signbit(magnitude).any():
+        return np.sort(magnitude)
+    # numbers that are not negative sort as their bits do
+    return magnitude[order_of_whole_numbers(np.ascontiguousarray(magnitude).view(np.uint32))]
 
 
 def entropy(magnitude: NDArray[np.float64]) -> float:

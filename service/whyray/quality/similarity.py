@@ -66,15 +66,19 @@ def ranks(values: FloatArray) -> DoubleArray:
 
 
 def _order(flat: FloatArray) -> NDArray[np.intp]:
-    """Indices that sort values in rising order, what is no number last.
-
-    Numbers in single precision, of which a map has many that are equal, are sorted with their places behind them: in a
-    third of the time that it takes to sort places by them.
-    """
+    """Indices that sort values in rising order, equal ones in the order of their places, what is no number last."""
     if flat.dtype != np.float32 or flat.size >= 1 << 32 or np.isnan(flat).any():
         return np.argsort(flat)
     bits = np.ascontiguousarray(flat).view(np.uint32)
-    rising = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))  # as whole numbers they sort as the floats do
-    placed = rising.astype(np.uint64) << np.uint64(32) | np.arange(flat.size, dtype=np.uint64)
-    placed.sort()
-    return (placed & np.uint64(0xFFFFFFFF)).astype(np.intp)
+    return order_of_whole_numbers(np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)))  # they sort as the floats do
+
+
+def order_of_whole_numbers(values: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Indices that sort values in rising order, equal ones in the order of their places.
+
+    By their lower and then their upper half, of which numpy counts the values instead of comparing them: in a quarter
+    to a third of the time that sorting takes.
+    """
+    lower = np.argsort(values.astype(np.uint16), kind="stable")
+    upper = (values >> np.uint32(16)).astype(np.uint16)[lower]
+    return lower[np.argsort(upper, kind="stable")]

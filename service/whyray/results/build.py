@@ -12,12 +12,13 @@ from whyray.config import Audience, ResultKind
 from whyray.results.answer import Answer, Result, is_for, maps_for, shown_maps, shown_typed
 from whyray.results.answer_segmentations import AnswerSegmentations
 from whyray.results.blending import blending
+from whyray.results.charset import set_character_set
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
 from whyray.results.kinds import Drawn as Pictured
-from whyray.results.kinds import make_kinds, refuse_unmakeable
+from whyray.results.kinds import Finished, make_kinds, refuse_unmakeable
 from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import outlined_together, presentation_state
@@ -45,6 +46,7 @@ def build_results(
     audience: Audience = "radiologist",
     run: str | None = None,
     drawn: Pictured = lambda _: None,
+    finished: Finished = lambda _: None,
 ) -> list[Result]:
     """All results of an answer, of the wanted kinds, in the order SC, cines, SEG, PM, SR, GSPS, blends, KO, PDF.
 
@@ -71,6 +73,9 @@ def build_results(
     drawn
         Told of each page's picture as soon as it is drawn, and of those of other kinds once the kind is made; of some
         twice.
+    finished
+        Told of each result as soon as nothing of it changes any more; of some twice. Not with `run`, where those who
+        put several together number pages anew.
 
     Raises
     ------
@@ -88,10 +93,10 @@ def build_results(
     options = [sorted(kinds), list(previous), audience, *([] if run is None else [run])]
     version = f"{language}/{page_wording.language.value}"
     uids = uid_source(answer, templates.version, version, uid_root, options, run)
-    builder = _Builder(answer, templates, uids, wording, page_wording, audience, drawn, is_alone=run is None)
+    builder = _Builder(answer, templates, uids, wording, page_wording, audience, drawn, finished, is_alone=run is None)
     findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.typed)
     with builder.ahead(kinds):
-        return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer", drawn)
+        return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer", drawn, finished)
 
 
 class _Builder:
@@ -106,6 +111,7 @@ class _Builder:
         page_wording: Wording,
         audience: Audience,
         drawn: Pictured,
+        finished: Finished,
         *,
         is_alone: bool,
     ) -> None:
@@ -123,7 +129,7 @@ class _Builder:
         self._typed_pages: dict[tuple[str, str], list[Dataset]] = {}
         self._segmentations = AnswerSegmentations(answer, templates, uids, self.shown, self.typed)
         self._audience = audience
-        self._pictured = drawn
+        self._pictured, self._finished = drawn, finished
         self._is_alone = is_alone
         self._captures = 0
 
@@ -137,7 +143,7 @@ class _Builder:
         """Pages: what was found, unless a run says that; of each shown map, of segments without a map, and notices of
         what is not shown."""
         made = [self._summary()] if self._is_alone else []
-        self._tell_of_pictures(made)
+        self._tell_of(made)
         for drawn in self._drawing.drawn(self.templates.layout):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
@@ -148,13 +154,15 @@ class _Builder:
             elif drawn.about == "notice":
                 self._notices[name] = datasets[0]
             made += results
-            self._tell_of_pictures(results)
+            self._tell_of(results)
         return made
 
-    def _tell_of_pictures(self, results: Sequence[Result]) -> None:
-        for result in results:
-            if result.picture is not None:
-                self._pictured(result.picture)
+    def _tell_of(self, pages: Sequence[Result]) -> None:
+        for page in pages:
+            if page.picture is not None:
+                self._pictured(page.picture)
+            set_character_set(page.dataset, self.answer.image.header)
+            self._finished(page)
 
     def cines(self) -> list[Result]:
         """The steps of each counterfactual that has some."""

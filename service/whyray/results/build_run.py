@@ -20,7 +20,7 @@ from whyray.results.charset import set_character_set
 from whyray.results.fingerprint import fingerprint
 from whyray.results.frame_stack import by_instance, clearness, over_frames
 from whyray.results.header import laterality
-from whyray.results.kinds import Drawn
+from whyray.results.kinds import Drawn, Finished
 from whyray.results.page import StudyPart, Summarised, findings_of_study, legible_wording, study_page
 from whyray.results.report import EarlierResult
 from whyray.results.series import series_description
@@ -69,12 +69,13 @@ def grouped_results(
     previous: Sequence[EarlierResult] = (),
     audience: Audience = "radiologist",
     drawn: Drawn = lambda _: None,
+    finished: Finished = lambda _: None,
 ) -> Iterator[tuple[list[Answer], list[Result]]]:
     """The results of a run, each time with the answers that they are about: one, or those of an instance's frames.
 
     A study of several images has one first page, among the results of its first image, and its pages are numbered over
     all images: finding by finding, the most probable first, then those with every measurement. Parameters and errors as
-    for `build_results`.
+    for `build_results`; `finished` is told of the results of a study with one image of one frame, or a volume.
     """
     options = _Options(language=language, uid_root=uid_root, previous=previous, audience=audience, drawn=drawn)
     studies: dict[str, list[Answer]] = {}
@@ -83,16 +84,21 @@ def grouped_results(
     for study in studies.values():
         groups = by_instance(study)
         if len(groups) == 1:
-            yield groups[0], _results_of(groups[0], kinds, templates, options, None)
+            yield groups[0], _results_of(groups[0], kinds, templates, options, None, finished)
         else:
             yield from _Study(groups, templates, options).results(kinds)
 
 
 def _results_of(
-    group: Sequence[Answer], kinds: Sequence[ResultKind], templates: Templates, options: _Options, run: str | None
+    group: Sequence[Answer],
+    kinds: Sequence[ResultKind],
+    templates: Templates,
+    options: _Options,
+    run: str | None,
+    finished: Finished = lambda _: None,
 ) -> list[Result]:
     if len(group) == 1:
-        return build_results(group[0], kinds, templates, **options, run=run)
+        return build_results(group[0], kinds, templates, **options, run=run, finished=finished)
     if no_statement(group[0]):  # of all frames together: jobs decide on instances, not on frames
         return build_results(over_frames(group), kinds, templates, **options, run=run)
     return build_frame_results(group, kinds, templates, **options, run=run)

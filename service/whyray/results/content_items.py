@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 from pydicom.valuerep import DSfloat
 
@@ -123,9 +124,10 @@ def outline(points: NDArray[np.float64], header: Dataset, frames: Sequence[int] 
     """An SCOORD item (PS3.3 C.18.6): a closed line of (points, 2) columns and rows on an image, or on a frame of it."""
     closed = points if np.array_equal(points[0], points[-1]) else np.vstack([points, points[:1]])
     source = image(SOURCE, header, frames=frames, relationship="SELECTED FROM")
-    made = _content_item("SCOORD", "CONTAINS", _IMAGE_REGION, [shared_text("GraphicType", "POLYLINE")], [source])
-    made.GraphicData = np.round(closed, 3).flatten().tolist()
-    return made
+    # thousands of numbers: pydicom would ask of each whether it may be one
+    points_of_it = element("GraphicData", MultiValue(float, np.round(closed, 3).flatten().tolist()))
+    values = [points_of_it, shared_text("GraphicType", "POLYLINE")]
+    return _content_item("SCOORD", "CONTAINS", _IMAGE_REGION, values, [source])
 
 
 def _content_item(

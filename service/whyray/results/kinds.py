@@ -19,6 +19,8 @@ from whyray.results.report import EarlierResult
 
 Drawn = Callable[[NDArray[np.uint8]], None]
 """Told of the picture of a result, to which nobody writes any more, while other results are made."""
+Finished = Callable[[Result], object]
+"""Told of a result that nobody changes any more, while others are made; of some twice."""
 EVERY_KIND: tuple[ResultKind, ...] = ("sc", "cine", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf")
 """All that can be made."""
 
@@ -61,10 +63,11 @@ def make_kinds(
     header: Dataset,
     about: str,
     drawn: Drawn = lambda _: None,
+    finished: Finished = lambda _: None,
 ) -> list[Result]:
     """The results of the wanted kinds in their order, in the character set of `header`.
 
-    `about` is told in errors; `drawn` of the pictures of a kind as soon as it is made.
+    `about` is told in errors; `drawn` of the pictures of a kind, and `finished` of its results, as soon as it is made.
     """
     made: list[Result] = []
     makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {
@@ -85,9 +88,10 @@ def make_kinds(
             for result in of_kind:
                 if result.picture is not None:
                     drawn(result.picture)
+            for result in of_kind:
+                set_character_set(result.dataset, header)
+                finished(result)
             made += of_kind
-    for result in made:
-        set_character_set(result.dataset, header)
     return made
 
 
