@@ -137,6 +137,25 @@ def test_a_changed_file_of_a_secret_is_a_change(file: Path) -> None:
     assert config.current.admin.token.reveal() == "new"
 
 
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ("listener: {dicomweb: {tls: {certificate: c.pem, key: k.pem, authorities: a.pem}}}", "listener.dicomweb.tls"),
+        ("admin: {tls: {certificate: c.pem, key: k.pem}}", "admin.tls"),
+        ("admin: {proxies: [10.0.0.9]}", "admin.proxies"),
+    ],
+)
+def test_who_asks_for_certificates_or_believes_a_proxy_is_told_that_it_takes_a_restart(
+    file: Path, more: str, named: str
+) -> None:
+    """It was said to be in force while everybody was let in as before."""
+    tls = "listener: {dicomweb: {tls: {certificate: c.pem, key: k.pem}}}"
+    before = {"listener": tls, "admin": "admin: {port: 8080}"}
+    config = source(file, before[more.partition(":")[0]] + "\n")
+    file.write_text(more + "\n")
+    assert named in config.reload_if_changed().restart
+
+
 def test_settings_that_need_a_restart_are_named(file: Path) -> None:
     config = source(file, "listener: {processes: 1}\n")
     file.write_text("listener: {processes: 2, port: 2, peers: {A: any}}\nworkers: {count: 2}\n")

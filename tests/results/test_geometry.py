@@ -8,6 +8,8 @@ from pydicom.uid import generate_uid
 
 from results.answers import CARDIOMEGALY, a_map, answer_about
 from results.sources import image_named, read, tilted_planes
+from synthetic import radiograph
+from whyray.imaging import read_images
 from whyray.results import Finding, build_results, encode
 from whyray.results.page import map_pages
 
@@ -54,6 +56,36 @@ def test_frames_refer_to_the_source_frame_that_they_lie_on(name, templates):
             assert source.ReferencedSOPInstanceUID == frame.sop_instance_uid
             if name == "enhanced MR volume":
                 assert source.ReferencedFrameNumber == frame.frame_number
+
+
+@pytest.mark.parametrize(
+    ("body_part", "side", "region", "laterality"),
+    [
+        ("HEAD", None, "69536005", "U"),
+        ("CHEST", "", "816094009", "U"),
+        ("BREAST", "L", "76752008", "L"),
+        ("BREAST", None, None, None),
+        ("KNEE", "R", None, None),
+        ("", None, None, None),
+    ],
+)
+def test_a_map_says_of_all_its_frames_what_they_show_where_part_and_side_are_known(
+    body_part, side, region, laterality, templates, errors_of
+):
+    """dcmqi, by which 3D Slicer reads Parametric Maps, died of one that has no Frame Anatomy."""
+    made = radiograph(np.zeros((20, 30)), body_part=body_part)
+    if side is not None:
+        made.Laterality = side
+    (image,) = read_images([made]).or_raise()
+    (result,) = build_results(lit_at(image, (0, 7, 9)), ["pm"], templates)
+    dataset = read(encode(result.dataset))
+    groups = dataset.SharedFunctionalGroupsSequence[0].get("FrameAnatomySequence")
+    if region is None:
+        assert groups is None
+    else:
+        assert groups[0].FrameLaterality == laterality
+        assert groups[0].AnatomicRegionSequence[0].CodeValue == region
+    assert errors_of(encode(result.dataset)) == []
 
 
 def test_plane_positions_are_the_sources_own_digits(templates):

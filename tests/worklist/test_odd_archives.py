@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -99,6 +100,26 @@ def test_images_are_taken_in_whichever_form_they_are_given(
     ((path, sent),) = giving.asked
     assert path == f"/dicom-web/studies/{IMAGE.StudyInstanceUID}/series/{IMAGE.SeriesInstanceUID}"
     assert sent["Accept"] == 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+
+@pytest.mark.parametrize(("seconds", "borne"), [(0.1, True), (3600.0, False)], ids=["fast", "a piece an hour"])
+def test_an_answer_that_trickles_is_given_up_and_asked_for_again_later(
+    served: Served, archive: Callable[..., Archive], seconds: float, borne: bool
+) -> None:
+    """Each byte began the time-out anew, and all other workitems waited."""
+    large = film(1, study="trickled")
+    large.PixelData = bytes(1 << 20)
+    large.Rows, large.Columns = 1024, 512
+    times = itertools.count(0, seconds)
+    service = DicomWebDestination(url=archive(body=multipart(part10(large))).url, token=TOKEN)
+    wanted = Input(str(large.StudyInstanceUID), str(large.SeriesInstanceUID), ())
+    if borne:
+        assert fetch(service, "archive", wanted, served.scp.fetched, clock=lambda: next(times)) == {
+            large.SOPInstanceUID
+        }
+    else:
+        with pytest.raises(PeerUnreachable, match="slower than 4096 bytes a second"):
+            fetch(service, "archive", wanted, served.scp.fetched, clock=lambda: next(times))
 
 
 def test_nothing_to_give_is_nothing_given(served: Served, archive: Callable[..., Archive]) -> None:

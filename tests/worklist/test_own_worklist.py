@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -225,6 +226,29 @@ def test_workitems_are_searched_by_state_code_patient_date_and_page(served: Serv
     assert searched("ProcedureStepState.CodeValue=SCHEDULED&PatientName.CodeValue=x") == set()
     for wrong in ("NoSuchKeyword=1", "limit=many", f"offset={'9' * 5000}"):
         assert served.send("GET", f"/workitems?{wrong}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "found_by"),
+    [
+        ("Люкceмбypг^Роза", ["Люкceмбypг^Роза", "люкceм*", "*роза"]),
+        (
+            "Yamada^Tarou=山田^太郎=やまだ^たろう",
+            ["Yamada^Tarou", "yamada*", "=山田*", "山田^太郎", "*太郎*", "やまだ*"],
+        ),
+        ("Wang^XiaoDong=王^小东", ["王^小东", "王*"]),
+        ("Äneas^Rüdiger", ["äneas*", "ÄNEAS^RÜDIGER"]),
+        ("Σίσυφος^Α", ["σίσυφοσ*", "ΣΊΣΥΦΟΣ*"]),
+    ],
+)
+def test_a_patient_is_found_by_name_in_any_letters(served: Served, name: str, found_by: list[str]) -> None:
+    wanted = served.create(workitem(film(), PatientName=name))
+    served.create(workitem(film(), PatientName="A^B"))
+    assert str(served.retrieve(wanted).PatientName) == name
+    for text in found_by:
+        answer = served.send("GET", "/workitems?" + urlencode({"PatientName": text}))
+        assert answer.status_code == 200, text
+        assert [one["00080018"]["Value"][0] for one in answer.json()] == [wanted], text
 
 
 def test_what_is_not_there_and_what_is_not_offered_is_said_so(served: Served) -> None:

@@ -149,7 +149,7 @@ def add_body_part(made: Dataset, source: Dataset) -> None:
     neither side nor pairing is known.
     """
     copy_valid(made, source, "BodyPartExamined")
-    if str(made.get("BodyPartExamined") or "") not in _UNPAIRED:
+    if str(made.get("BodyPartExamined") or "") not in UNPAIRED:
         made.Laterality = laterality(source)
 
 
@@ -188,13 +188,14 @@ def add_lossy(made: Dataset, answer: Answer, *, required: bool) -> None:
 
 _SIDES = ("R", "L")
 # Body parts of PS3.16 annex L that are not one of a pair.
-_UNPAIRED = frozenset(
+UNPAIRED = frozenset(
     {"ABDOMEN", "ABDOMENPELVIS", "AORTA", "BLADDER", "BRAIN", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "COCCYX"}
     | {"COLON", "CSPINE", "CTSPINE", "DUODENUM", "ESOPHAGUS", "GALLBLADDER", "HEAD", "HEADNECK", "HEART", "JAW"}
     | {"LARYNX", "LIVER", "LSPINE", "LSSPINE", "MEDIASTINUM", "NECK", "NECKCHEST", "NECKCHESTABDOMEN"}
     | {"NECKCHESTABDPELV", "PANCREAS", "PELVIS", "PROSTATE", "RECTUM", "SKULL", "SPINE", "SPLEEN", "SSPINE"}
     | {"STERNUM", "STOMACH", "THYMUS", "THYROID", "TLSPINE", "TRACHEA", "TSPINE", "UTERUS", "WHOLEBODY"}
 )
+"""Body parts that are not one of a pair, as Body Part Examined names them (PS3.16 annex L)."""
 _FACES = re.compile(r"HEAD|FACE|SKULL|BRAIN|NECK|SINUS|ORBIT|JAW|EAR|EYE|NOSE|IAC|MAXILLA|MANDIBLE", re.IGNORECASE)
 
 

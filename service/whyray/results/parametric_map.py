@@ -14,6 +14,7 @@ from whyray.imaging import DIRECTIONS, SourceImage, frame_orientation
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.carried import valid_text
 from whyray.results.coding import NO_UNITS, dcm, item, of_target, one_value
+from whyray.results.frame_anatomy import add_frame_anatomy
 from whyray.results.header import add_anatomy, add_lossy, new_dataset
 from whyray.results.map_grid import placed_map
 from whyray.results.multi_frame import OwnGrid, Plane, add_functional_groups, plane_of
@@ -100,6 +101,7 @@ def _add_frames(
         and "PixelMeasuresSequence" not in made.PerFrameFunctionalGroupsSequence[0]
     ):
         shared.PixelMeasuresSequence = PixelMeasuresSequence(("1", "1"), slice_thickness=None)
+    add_frame_anatomy(made, shared, image)
     frame_type = Dataset()
     frame_type.FrameType = made.ImageType
     shared.ParametricMapFrameTypeSequence = [frame_type]

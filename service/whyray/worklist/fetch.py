@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 Keep = Callable[[str, str], StoreRequest]
 """Name of who gives them and Study Instance UID → where instances of this study go."""
 _ACCEPT = f'multipart/related; type="{MEDIA_TYPE}"; transfer-syntax=*'
+_LEAST = 4096
+"""Bytes a second that an answer has to bring: below it, a study of gigabytes would take days, and others wait."""
 _NO_STORAGE = 0xA700
 """Failure Reason where the disk is low, or storage is full or away."""
 
 
-def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) -> set[str]:
+def fetch(
+    service: DicomWebDestination,
+    name: str,
+    wanted: Input,
+    keep: Keep,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> set[str]:
     """Fetch the series of an input, or the instances that it names; gives the SOP Instance UIDs that are here now.
 
     The addresses are made from UIDs and the configured URL: what a workitem says about where to retrieve is not obeyed,
@@ -33,7 +42,7 @@ def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) ->
     Raises
     ------
     PeerUnreachable, PeerBusy, PeerRefused
-        If the service does not give them.
+        If the service does not give them, or gives less than 4 KiB a second throughout its `timeout`.
     StorageUnavailable, ResourceExhausted
         If they can't be kept for now.
     ImageError
@@ -44,11 +53,30 @@ def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) ->
     here: set[str] = set()
     with web_client(service) as client:
         for path in paths:
-            here |= _fetch(client, path, name, keep(name, wanted.study_uid))
+            pace = _Pace(service.timeout.total_seconds(), clock)
+            here |= _fetch(client, path, name, keep(name, wanted.study_uid), pace)
     return here
 
 
-def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> set[str]:
+class _Pace:
+    """Looks whether enough comes in each span of `within` seconds: a time-out alone is reset by every byte."""
+
+    def __init__(self, within: float, clock: Callable[[], float]) -> None:
+        self._within, self._clock = within, clock
+        self._since, self._came = clock(), 0
+
+    def came(self, size: int) -> bool:
+        """So many bytes came; whether that goes on fast enough."""
+        self._came += size
+        passed = self._clock() - self._since
+        if passed < self._within:
+            return True
+        enough = self._came >= _LEAST * passed
+        self._since, self._came = self._clock(), 0
+        return enough
+
+
+def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest, pace: _Pace) -> set[str]:
     import httpx
 
     begun, broken = time.monotonic(), "the answer broke off"
@@ -60,6 +88,8 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
                 return set()
             reader = _reader(answer, name, store)
             for piece in answer.iter_bytes():
+                if not pace.came(len(piece)):
+                    raise PeerUnreachable(f"{name} gives {path} slower than {_LEAST} bytes a second")
                 reader.feed(piece)
             reader.close()
             # PS3.18 section 10.4.3.1: the others can't be given now

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import zip_longest
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -101,8 +102,17 @@ def _is(value: str, wanted: str, tag: int) -> bool:
     if vr == "UI":
         return value in re.split(r"[,\\]", wanted)
     if vr == "PN":
-        return fnmatchcase(value.casefold(), wanted.casefold().replace("[", "[[]"))
+        return _is_named(value.casefold(), wanted.casefold().replace("[", "[[]"))
     return fnmatchcase(value, wanted.replace("[", "[[]"))
+
+
+def _is_named(name: str, wanted: str) -> bool:
+    """By any of the name's component groups (PS3.5 section 6.2.1.1), or by those that are asked for each."""
+    groups = name.split("=")
+    if "=" not in wanted:
+        return any(fnmatchcase(group, wanted) for group in groups)
+    asked = zip_longest(groups, wanted.split("="), fillvalue="")
+    return all(not one or fnmatchcase(group, one) for group, one in asked)
 
 
 def _vr(tag: int) -> str:
