@@ -20,7 +20,7 @@ from synthetic import radiograph, slices, stack, write
 from whyray.base.errors import PackageError
 from whyray.imaging import ModelGrid
 from whyray.inference import load_package
-from whyray.onboarding import check_package
+from whyray.onboarding import check_package, onboard
 from whyray.packages import install_package
 
 QUICK = ("-m", "grad-cam", "-m", "occlusion")
@@ -74,6 +74,8 @@ def test_an_onnx_file_a_manifest_and_pictures_become_an_installed_and_measured_p
     assert "Localisation" in (folder / "onboarding" / "report.html").read_text()
     assert "grad-cam" in said.out
     assert "report.json" in said.everything
+    assert f"next: whyray package show {folder}" in said.everything
+    assert "Randomisation check failed: the map hardly changes" in said.everything
     assert {finding.severity for finding in check_package(folder)} <= {"warning"}
 
 
@@ -210,3 +212,13 @@ def test_answers_that_are_the_wrong_way_round_are_warned_of_and_one_class_claims
     again = cli(*run).everything
     assert f"{BRIGHT}: no AUC, it needs images with the finding and without: 12 images with it, 0 without" in again
     assert "AUC 0." not in again
+
+
+def test_onboarding_tells_of_each_map_that_it_makes(planted: Path) -> None:
+    told: list[str] = []
+    x = np.zeros((1, 1, 64, 64), np.float32)
+    onboard(
+        load_package(planted), [x, x + 0.5], only=["occlusion"], progress=lambda done, total, words: told.append(words)
+    )
+    assert [words for words in told if "map " in words] == ["occlusion: map 1 of 2", "occlusion: map 2 of 2"]
+    assert "occlusion: randomisation check" in told

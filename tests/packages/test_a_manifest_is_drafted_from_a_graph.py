@@ -111,3 +111,10 @@ def test_a_key_that_is_missing_or_unknown_is_told_with_the_line_of_what_it_belon
     assert f"line {lines.index('input:') + 1}: input.shape: is missing" in refused.value.message
     line = next(number for number, line in enumerate(lines, 1) if "sizes:" in line)
     assert f"line {line}: input.sizes: " in refused.value.message
+
+
+def test_a_draft_of_a_volume_names_the_spacing_that_a_network_of_patches_needs(tmp_path: Path) -> None:
+    text = draft_manifest(graph(tmp_path / "net.onnx", [1, 1, 32, 64, 64], [1, 2, 32, 64, 64]))
+    assert "# spacing: " in text
+    assert "unit: HU" in text
+    assert "# spacing: " not in draft_manifest(graph(tmp_path / "flat.onnx", [1, 1, 64, 64], [1, 2]))

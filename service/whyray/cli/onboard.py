@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -144,6 +145,12 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
     for name in ("method", "tier", "seconds", "green", "amber", "red", "randomisation check"):
         table.add_column(name, overflow="fold")
     unchanged = {name for name, maps in randomised_maps_in(report, package).items() if maps.independent}
+
+
+    table.caption = (
+        "green, amber, red: maps that the quality card graded so. Randomisation check failed: the map hardly changes "
+        "when the network's weights are drawn anew, so it shows the image rather than the model."
+    )
     for name, entry in report["methods"].items():
         if "refused" in entry:
             table.add_row(name, entry["tier"], *["–"] * 4, f"refused: {entry['refused']}")
@@ -166,3 +173,6 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
     for words in refused:
         console.print(f"refused: {words}", markup=False, style="yellow")
     console.print(f"{shown_path(path)} and {path.with_suffix('.html').name}", markup=False, soft_wrap=True)
+    place = shlex.quote(shown_path(package.folder if "/" in str(package.folder) else f"./{package.folder}"))
+    for command in (f"whyray package show {place}", f"whyray explain IMAGE --package {place} --out out/"):
+        console.print(f"next: {command}", markup=False, soft_wrap=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Model packages: bring an ONNX file (init, then onboard), list, show and check them, and how to explain them.",
+    help="Model packages: bring an ONNX file (init, onboard), list, show, check; and the methods that explain them.",
 )
 Folder = Annotated[list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")]
 Reference = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a package folder.")]

@@ -99,6 +99,10 @@ def export(
     kept = keep_truth or out.with_name(f"{out.name}.truth.json")
     if kept.resolve().is_relative_to(out.resolve()):
         raise ConfigError("the truth may not lie in the kit", advice="Name a file outside of it: --keep-truth.")
+    if kept.exists():  # without its truth, the kit that it belongs to can't be analysed
+        raise ConfigError(
+            f"{shown_path(kept)} is there: the truth of an earlier kit", advice="Name another file: --keep-truth."
+        )
     if explained:
         from whyray.cli.screen import image_files
 

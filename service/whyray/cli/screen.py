@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from whyray.base.number_text import significant
 from whyray.base.shown import shown_path
 from whyray.cli.progress_lines import told_by_lines
 from whyray.imaging import passed_over
@@ -120,8 +121,14 @@ def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:
         str(finding["finding"]),
         "–" if finding["present"] is None else "yes" if finding["present"] else "no",
         number(finding.get("probability")),
-        number(finding.get("value")),
+        _value(finding),
     ]
+
+
+def _value(finding: dict[str, Any]) -> str:
+    """What was measured, with its unit, as pages write it: 4120 ml, not 4.12e+03."""
+    value, unit = finding.get("value"), finding.get("unit")
+    return "–" if value is None else f"{significant(value, 3)} {unit or ''}".strip()
 
 
 def _trust(explanation: dict[str, Any] | None) -> str:

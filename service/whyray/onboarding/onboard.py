@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -202,15 +202,19 @@ def onboard(
         if refusal is not None:
             entry: dict[str, Any] = {"refused": refusal.message}
         else:
-            entry = _method(model, method, asked, changed, findings, compared, seed, folder, keep_images)
+            entry = _method(model, method, asked, changed, findings, compared, seed, folder, keep_images, tell)
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
     agreed = compared.measured(seed)
     report |= {} if agreed is None else {"agreement": agreed}
     report["proofs"] = [dict(proof) for proof in model.gradients.proofs]
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
-    (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(page(report, warnings_in(report, model.package)), encoding="utf-8")
+
+
+    part = folder / ".report.json.part"  # a report is there whole, or the package has not been onboarded
+    part.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    part.replace(model.package.report)
     return report
 
 
@@ -297,6 +301,7 @@ def _method(
     seed: int,
     folder: Path,
     keep_images: bool,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     name = method.name
     parameters = {**QUICK.get(name, {}), **model.manifest.methods.get(name, {})}
@@ -314,7 +319,8 @@ def _method(
     cost: list[int] = []
     refusals: list[str] = []
     answered: list[_Question] = []
-    for question in asked:
+    for number, question in enumerate(asked, start=1):
+        tell(f"{name}: map {number} of {len(asked)}")
         image = explained_image(model, question.x)
         before, started = model.session.forwards, time.perf_counter()
         try:
@@ -335,6 +341,7 @@ def _method(
         grades[grade.value] += 1
     if not maps:
         return {"refused": refusals[0]}
+    tell(f"{name}: randomisation check")
     shown = model.network.checked_input(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
     made = {(question.image, question.target): heatmap for question, heatmap in zip(answered, maps, strict=True)}

@@ -10,6 +10,18 @@ from whyray.base.errors import PackageError
 
 _LAYOUTS = {4: ("planar", "NCHW"), 5: ("volume", "NCDHW")}
 _MOST_CHANNELS = 4
+_INTENSITIES = {
+    "planar": "{source: voi} is 0..1 as displayed",
+    "volume": "e.g. {source: modality, window: [40, 400], unit: HU} is 0..1 of that window",
+}
+_SPACING = {
+    "planar": [],
+    "volume": [
+        "  # spacing: [3.0, 1.0, 1.0] # mm along slices, rows, columns as in training; left out, all of it is fitted "
+        "into shape"
+    ],
+}
+"""A network of patches gives an answer all the same where its spacing is left out: so the draft names the key."""
 _ACTIVATIONS = frozenset({"Sigmoid", "Softmax", "LogSoftmax"})
 
 
@@ -106,7 +118,8 @@ def _input(name: str, shape: list[int | None]) -> list[str]:
         f"  shape: {size}",
         f"  channels: {channels or ''}",
         "  fit:                       # as in training: pad (keeps the aspect ratio), stretch or crop",
-        "  intensity:                 # as in training: {source: voi} is 0..1 as displayed; or a window in a unit",
+        f"  intensity:                 # as in training: {_INTENSITIES[kind]}; mean and std: docs/packages.md",
+        *_SPACING[kind],
         "  modalities: []             # e.g. [CR, DX]; empty takes any",
     ]
 

@@ -23,7 +23,8 @@ def install_package(graph: Path, manifest: Path, out: Path) -> Path:
     if folder.exists():
         raise PackageError(
             f"{folder} is there already",
-            advice="Raise the version in the manifest; or onboard that folder again, without --manifest.",
+            advice="Raise the version in the manifest; or measure what is there again: "
+            f"`whyray package onboard {folder} --images …`, without --manifest and --out.",
         )
     unfinished = folder.with_name(f".{content.version}")
     shutil.rmtree(unfinished, ignore_errors=True)
