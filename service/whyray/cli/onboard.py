@@ -146,7 +146,6 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
         table.add_column(name, overflow="fold")
     unchanged = {name for name, maps in randomised_maps_in(report, package).items() if maps.independent}
 
-
     table.caption = (
         "green, amber, red: maps that the quality card graded so. Randomisation check failed: the map hardly changes "
         "when the network's weights are drawn anew, so it shows the image rather than the model."

@@ -211,7 +211,6 @@ def onboard(
         progress(len(chosen), len(chosen), "done")
     (folder / "report.html").write_text(page(report, warnings_in(report, model.package)), encoding="utf-8")
 
-
     part = folder / ".report.json.part"  # a report is there whole, or the package has not been onboarded
     part.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     part.replace(model.package.report)
