@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,10 @@ from PIL import Image
 from pydicom import dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
-from sqlalchemy import event
-from sqlalchemy.exc import DataError
 
-from admin.scene import FINDINGS, GRADES, LOCAL, READY, Scene, config_of
+from admin.scene import LOCAL, READY, Scene, config_of
 from synthetic import radiograph, write
-from whyray.catalog import DeliveryState, JobState, ResultRow, deliveries, events, jobs, processes
+from whyray.catalog import DeliveryState, JobState, ResultRow, deliveries, processes
 
 JOB_STATES = {state.value for state in JobState}
 
@@ -110,14 +107,6 @@ def test_studies_can_be_found_by_part_of_their_uid(scene: Scene, client: TestCli
     assert get(client, "studies", uid="%")["total"] == 0
 
 
-def test_a_list_is_paged_without_losing_or_repeating_anything(client: TestClient) -> None:
-    pages = [get(client, "studies", limit=4, offset=offset, sort="received") for offset in (0, 4, 8)]
-    uids = [row["study_instance_uid"] for page in pages for row in page["items"]]
-    assert len(uids) == len(set(uids)) == pages[0]["total"] == 10
-    times = [row["last_received_at"] for page in pages for row in page["items"]]
-    assert times == sorted(times)
-
-
 def test_a_study_shows_its_series_conflicts_jobs_results_and_events(scene: Scene, client: TestClient) -> None:
     conflict = get(client, f"studies/{scene.uid('conflict')}")
     assert (conflict["instances"], conflict["conflicts"]) == (1, 1)
@@ -129,33 +118,6 @@ def test_a_study_shows_its_series_conflicts_jobs_results_and_events(scene: Scene
     assert done["note"] == "chest radiographs: cxr-findings@1.0.0"
 
 
-@pytest.mark.parametrize("state", sorted(JOB_STATES))
-def test_jobs_can_be_filtered_by_each_state(client: TestClient, state: str) -> None:
-    answer = get(client, "jobs", state=state)
-    assert answer["total"] >= 1
-    assert {job["state"] for job in answer["items"]} == {state}
-
-
-def test_jobs_can_be_filtered_by_route_package_and_destination(scene: Scene, client: TestClient) -> None:
-    assert get(client, "jobs", route="head CT")["total"] == 1
-    assert get(client, "jobs", package="cxr-findings")["total"] == get(client, "jobs")["total"]
-    assert get(client, "jobs", package="cxr-findings@2.0.0")["total"] == 0
-    assert [job["id"] for job in get(client, "jobs", destination="pacs")["items"]] == [scene.jobs["done"]]
-    assert get(client, "jobs", study=scene.uid("failed"))["items"][0]["id"] == scene.jobs["failed"]
-
-
-def test_what_is_stuck_can_be_filtered_by_its_error(scene: Scene, client: TestClient) -> None:
-    assert [job["id"] for job in get(client, "jobs", error="PackageError")["items"]] == [scene.jobs["failed"]]
-    assert get(client, "jobs", error="PackageError", route="chest radiographs")["total"] == 0
-    assert get(client, "jobs", error="PackageError", state="waiting")["total"] == 0
-    assert get(client, "jobs", error="PackageError", study=scene.uid("failed"))["total"] == 1
-    assert get(client, "jobs", error="no such")["total"] == 0
-    waiting = get(client, "deliveries", error="PeerUnreachable", destination="research")
-    assert {delivery["error"]["code"] for delivery in waiting["items"]} == {"PeerUnreachable"}
-    assert waiting["total"] == 2
-    assert get(client, "deliveries", error="PeerUnreachable", route="head CT")["total"] == 0
-
-
 def test_what_needs_attention_is_shown_as_often_as_it_is_counted(client: TestClient) -> None:
     stuck = [
         entry for entry in get(client, "overview")["attention"] if entry["kind"].split(".")[0] in ("jobs", "deliveries")
@@ -163,50 +125,6 @@ def test_what_needs_attention_is_shown_as_often_as_it_is_counted(client: TestCli
     assert len(stuck) >= 4
     for entry in stuck:
         assert client.get(f"/api/v1/{entry['view']}").json()["total"] == entry["count"], entry["title"]
-
-
-def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, client: TestClient) -> None:
-    job = get(client, f"jobs/{scene.jobs['done']}")
-    worst = GRADES | {"Cardiomegaly": "red"}  # its region-shares are withheld
-    assert [(finding["name"], finding["probability"], finding["grade"]) for finding in job["findings"]] == [
-        (finding["finding"], finding["probability"], worst[finding["finding"]]) for finding in FINDINGS
-    ]
-    assert [finding["name"] for finding in job["present"]] == ["Cardiomegaly", "Effusion"]
-    assert [result["kind"] for result in job["results"]] == ["sc", "sc", "seg", "pm", "sr"]
-    effusion = job["results"][1]
-    assert (effusion["probability"], effusion["grade"]) == (0.61, "amber")
-    (reason,) = effusion["reasons"]
-    assert effusion["trust"]["sentence"].startswith("Use with caution: changing the highlighted area")
-    assert reason == f"Grad-CAM: {effusion['trust']['sentence']}"
-    to_pacs = {delivery["state"]: delivery for result in job["results"] for delivery in result["deliveries"][:1]}
-    assert to_pacs["committed"]["status"] == 0xB000
-    assert "coercion" in to_pacs["committed"]["status_text"]
-    assert to_pacs["waiting"]["status"] == 0xA700
-    assert to_pacs["failed"]["error"]["advice"]
-
-
-def test_a_failed_job_shows_its_error_and_advice(scene: Scene, client: TestClient) -> None:
-    job = get(client, f"jobs/{scene.jobs['failed']}")
-    assert job["error"]["code"] == "PackageError"
-    assert "found no such folder" in job["error"]["message"]
-    assert job["error"]["advice"]
-    assert job["actions"] == ["retry"]
-
-
-def test_a_running_job_shows_its_progress(scene: Scene, client: TestClient) -> None:
-    job = get(client, f"jobs/{scene.jobs['running']}")
-    assert (job["progress"], job["progress_text"], job["worker"]) == (0.45, "grad-cam 6 of 14", "worker-1")
-
-
-def test_retry_and_cancel_act_on_the_catalog_and_are_events_of_the_actor(scene: Scene, client: TestClient) -> None:
-    failed, queued = scene.jobs["failed"], scene.jobs["queued"]
-    assert client.post(f"/api/v1/jobs/{failed}/retry").json() == {"id": failed, "state": "queued"}
-    assert client.post(f"/api/v1/jobs/{queued}/cancel").json() == {"id": queued, "state": "cancelled"}
-    with scene.catalog.read() as session:
-        assert jobs.get(session, failed).state is JobState.QUEUED
-        assert jobs.get(session, queued).state is JobState.CANCELLED
-        (event,) = events.recent(session, job=queued)
-    assert (event.kind, event.actor) == ("admin.cancel", "local")
 
 
 def test_a_delivery_can_be_sent_again_and_cancelled(scene: Scene, client: TestClient) -> None:
@@ -217,21 +135,6 @@ def test_a_delivery_can_be_sent_again_and_cancelled(scene: Scene, client: TestCl
     with scene.catalog.read() as session:
         assert deliveries.get(session, failed["id"]).state is DeliveryState.QUEUED
     assert get(client, f"deliveries/{failed['id']}")["attempt"] == 0
-
-
-def test_a_bulk_action_moves_all_that_match_and_nothing_else(scene: Scene, client: TestClient) -> None:
-    wanted = {"of": "deliveries", "action": "retry", "state": "waiting", "destination": "research"}
-    tried = client.post("/api/v1/bulk", json=wanted | {"dry_run": True})
-    assert tried.json() == {"matched": 2, "moved": 0, "refused": 0}
-    assert client.post("/api/v1/bulk", json=wanted).json() == {"matched": 2, "moved": 2, "refused": 0}
-    assert get(client, "deliveries", state="waiting")["total"] == 1  # the one to pacs is left alone
-    assert get(client, "events", kind="admin.bulk-retry")["items"][0]["message"].startswith("retry of 2 deliveries")
-
-
-def test_a_bulk_action_of_one_route_leaves_the_other_routes_alone(scene: Scene, client: TestClient) -> None:
-    wanted = {"of": "jobs", "action": "retry", "state": "failed", "route": "chest radiographs"}
-    assert client.post("/api/v1/bulk", json=wanted).json()["matched"] == 0
-    assert client.post("/api/v1/bulk", json=wanted | {"route": "head CT"}).json()["moved"] == 1
 
 
 @pytest.mark.parametrize(
@@ -295,78 +198,6 @@ def test_a_picture_is_reduced_from_the_small_one_that_is_kept_beside_it(scene: S
     assert (smaller.size, smaller.getpixel((80, 50))) == ((160, 100), (255, 0, 0))
     larger = Image.open(io.BytesIO(client.get(result["picture"], params={"width": 640}).content))
     assert larger.size == (640, 400), "of the picture itself"
-
-
-def test_pages_are_turned_from_row_to_row_there_and_back(scene: Scene, client: TestClient) -> None:
-    for path, filters in (
-        ("studies", {}),
-        ("studies", {"sort": "received"}),
-        ("jobs", {}),
-        ("jobs", {"package": "cxr-findings", "sort": "created"}),
-        ("jobs", {"state": ["done", "failed", "queued", "running"]}),
-        ("deliveries", {"state": ["sent", "committed", "waiting", "queued", "failed"]}),
-        ("results", {"superseded": True}),
-        ("results", {"grade": "amber"}),
-        ("events", {"severity": ["info", "warning", "error"]}),
-    ):
-        whole = get(client, path, limit=500, **filters)
-        assert (whole["next"], whole["previous"]) == (None, None)
-        page = get(client, path, limit=3, **filters)
-        there, back = [page], []
-        while page["next"]:
-            page = get(client, path, limit=3, after=page["next"], **filters)
-            there.append(page)
-        while page["previous"]:
-            page = get(client, path, limit=3, after=page["previous"], **filters)
-            back.append(page)
-        assert [row for page in there for row in page["items"]] == whole["items"], path
-        assert [page["items"] for page in back] == [page["items"] for page in there[-2::-1]], path
-        assert [page["offset"] for page in there] == [3 * number for number in range(len(there))]
-        assert {page["total"] for page in (*there, *back)} == {len(whole["items"])}
-
-
-@pytest.mark.parametrize(
-    "path", ["results?kind=sc", "results?grade=amber", "events?severity=info", "events?kind=admin"]
-)
-def test_a_list_of_many_streams_is_the_same(client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    of_streams = get(client, path)
-    monkeypatch.setattr("whyray.admin.lists._MANY", 0)
-    assert get(client, path) == of_streams
-    assert of_streams["total"] == len(of_streams["items"]) > 0
-
-
-def cursor(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-NO_CURSORS = (
-    "",
-    "x",
-    "ä",
-    cursor("null"),
-    cursor("[" * 200),
-    cursor('[0, 0, "x", "y"]'),
-    cursor("[0, 0, 1]"),
-    cursor('[0, 0, "0001-01-01T00:00:00+14:00", "x"]'),
-    cursor('[0, 0, "2026-01-01T00:00:00+00:00", "\\ud800"]'),
-    cursor('[0, 1e999, "2026-01-01T00:00:00+00:00", "x"]'),
-)
-
-
-@pytest.mark.parametrize("after", NO_CURSORS)
-def test_a_cursor_of_no_list_is_refused(client: TestClient, after: str) -> None:
-    response = client.get("/api/v1/jobs", params={"after": after})
-    assert (response.status_code, response.json()["code"]) == (422, "InvalidRequest")
-
-
-def test_counting_stops_where_the_catalog_has_no_count(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    states = ["done", "failed", "working"]
-    whole = get(client, "studies", state=states, limit=2)
-    assert (whole["total"] > 3, whole["at_least"], len(whole["items"])) == (True, False, 2)
-    monkeypatch.setattr("whyray.admin.lists._MOST_LOOKED_UP", 3)
-    answer = get(client, "studies", state=states, limit=2)
-    assert (answer["total"], answer["at_least"], answer["items"]) == (3, True, whole["items"])
-    assert get(client, "studies", limit=2)["total"] == 10, "known without counting"
 
 
 def test_a_dicom_file_is_downloaded_as_stored_and_the_download_is_an_event(scene: Scene, client: TestClient) -> None:
@@ -529,23 +360,6 @@ def test_readiness_knows_of_a_silent_queue_and_of_a_refused_configuration(
     assert (ready.status_code, ready.json()) == (status, READY | {what: False, "ready": status == 200})
 
 
-@pytest.mark.parametrize("query", ["offset=99999999999999999999", "offset=-1", "limit=0"])
-def test_a_number_that_no_database_can_count_to_is_a_malformed_request(client: TestClient, query: str) -> None:
-    assert client.get(f"/api/v1/jobs?{query}").status_code == 422
-
-
-def test_a_value_that_the_database_can_not_look_up_is_a_malformed_request(scene: Scene, client: TestClient) -> None:
-    def as_postgresql_would(*_: object) -> None:
-        raise DataError("SELECT", {}, Exception("PostgreSQL text fields cannot contain NUL (0x00) bytes"))
-
-    event.listen(scene.catalog.engine, "before_cursor_execute", as_postgresql_would)
-    try:
-        answer = client.get("/api/v1/jobs?study=%00")
-    finally:
-        event.remove(scene.catalog.engine, "before_cursor_execute", as_postgresql_would)
-    assert (answer.status_code, answer.json()["code"]) == (422, "InvalidRequest")
-
-
 @pytest.fixture
 def breaking() -> Callable[[Scene], None]:
     def lose_a_table(scene: Scene) -> None:
@@ -553,48 +367,6 @@ def breaking() -> Callable[[Scene], None]:
             connection.exec_driver_sql("ALTER TABLE studies RENAME TO lost")
 
     return lose_a_table
-
-
-def test_a_job_tells_its_explanations_by_type_with_state_reasons_and_results(scene: Scene, client: TestClient) -> None:
-    explanations = {
-        (explanation["finding"], explanation["method"]): explanation
-        for explanation in get(client, f"jobs/{scene.jobs['done']}")["explanations"]
-    }
-    shown, withheld, refused = (
-        explanations["Cardiomegaly", name] for name in ("grad-cam", "region-shares", "similar-cases")
-    )
-    assert (shown["type"], shown["state"], shown["grade"]) == ("attribution map", "shown", "green")
-    assert scene.uid("done", "result", 0) in shown["results"]
-    assert shown["measurements"][0]["name"] == "deletion AUC"
-    assert (withheld["type"], withheld["state"], withheld["grade"]) == ("anatomical prior", "withheld", "red")
-    assert "shares add up" in withheld["reasons"][0]
-    assert withheld["title"] == "Share of each structure"
-    assert (shown["trust"]["level"], withheld["trust"]["level"], refused["trust"]) == ("reliable", "not_shown", None)
-    assert (refused["type"], refused["state"], refused["reasons"]) == ("case-based", "refused", ["no reference index"])
-    finding = next(
-        finding
-        for finding in get(client, f"jobs/{scene.jobs['done']}")["findings"]
-        if finding["name"] == "Cardiomegaly"
-    )
-    assert finding["grade"] == "red"  # graded by its worst explanation, of whatever type
-
-
-def test_a_job_tells_what_was_noted_of_its_images_once_with_the_images(scene: Scene, client: TestClient) -> None:
-    (note,) = get(client, f"jobs/{scene.jobs['done']}")["notes"]
-    assert note["kind"] == "window-replaced"
-    assert "Window" in note["detail"]
-    assert len(note["images"]) == 1
-    assert get(client, f"jobs/{scene.jobs['queued']}")["notes"] == []
-
-
-def test_a_job_of_before_notes_were_kept_is_still_told(scene: Scene, client: TestClient) -> None:
-    job_id = scene.jobs["done"]
-    with scene.catalog.begin() as session:
-        row = jobs.get(session, job_id)
-        row.findings = [{name: value for name, value in finding.items() if name != "notes"} for finding in row.findings]
-    job = get(client, f"jobs/{job_id}")
-    assert job["notes"] == []
-    assert len(job["findings"]) == 3
 
 
 def test_methods_say_what_they_say_and_what_each_package_lacks(client: TestClient) -> None:
