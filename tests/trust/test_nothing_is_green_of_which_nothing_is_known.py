@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from explain.anatomy.planted_anatomy import IN_RIGHT_LUNG, anatomy_package, detector, lit
 from planted import BRIGHT
 from trust.records import localisation_of, onboarded_with
-from whyray.explain import Context, Heatmap, RegionShares, explain
+from whyray.explain import Context, Heatmap, PriorExplanation, RegionShares, explain
 from whyray.inference import Model
 from whyray.packages.localisation_report import MethodLocalisation, TargetHits
+from whyray.packages.randomisation_report import ALL, HALF, IMAGES, ORDER_KEPT
 from whyray.quality import Grade, assess, assess_typed
 from whyray.quality.record import NO_RECORD, RECORD, record_of
 
@@ -117,6 +119,25 @@ def test_a_map_and_its_shares_are_green_only_with_a_record_of_such_maps(model: M
     assert places(model) == {Grade.AMBER}
     onboarded_with(model.package.folder, {"grad-cam": localisation_of({BRIGHT: GOOD})})
     assert places(model) == {Grade.GREEN}
+
+
+@pytest.mark.parametrize("prior", [False, True])
+@pytest.mark.parametrize(("source", "withheld"), [("grad-cam", True), ("layer-cam", False)])
+def test_shares_that_retell_a_map_which_stays_with_other_weights_are_withheld_with_it(
+    source: str, withheld: bool, prior: bool, model: Model
+) -> None:
+    image = lit(IN_RIGHT_LUNG)
+    heatmap = explain(model, image, target=BRIGHT, method=source)
+    context = Context(made=(PriorExplanation(heatmap, "green", False),)) if prior else Context()
+    shares = explain(model, image, target=BRIGHT, method="region-shares", of=source, zones=False, context=context)
+    assert isinstance(shares, RegionShares)
+    onboarded_with(model.package.folder, {"grad-cam": localisation_of({BRIGHT: GOOD})})
+    report = json.loads(model.package.report.read_text())
+    report["methods"]["grad-cam"] |= {"parameters": {}, "sanity": {ORDER_KEPT: {HALF: 0.9, ALL: 0.9}, IMAGES: 4}}
+    model.package.report.write_text(json.dumps(report))
+    card = assess_typed(model, image, shares, context=context)
+    named = {measured.name: measured.grade for measured in card.measurements}
+    assert (named.get("map with randomised weights") is Grade.RED) == withheld
 
 
 def test_a_diffuse_map_of_a_finding_without_a_record_is_not_green(model: Model) -> None:

@@ -71,7 +71,6 @@ def regions(explanation: RegionShares, question: Question) -> Iterator[Measureme
             yield measurement
         yield from answer_against_threshold(question.case)
         yield record_of(question.model, str(explanation.of), explanation.target)
-        yield from maps_without_training(question.model, str(explanation.of))
     for measurement in _against_chance(explanation, question):
         spent += measurement.forwards
         yield measurement
@@ -154,13 +153,14 @@ def _promises(explanation: RegionShares) -> Iterator[Measurement]:
 
 
 def _of_its_map(explanation: RegionShares, question: Question) -> list[Measurement]:
-    """Deletion and insertion of the map that was told, where nobody measured it before."""
+    """Whether the map that was told depends on the model; deletion and insertion, where nobody measured it before."""
     case = question.case
     heatmap = map_of(case, case.targets[0], str(explanation.of), method=explanation.method)
+    dependence = maps_without_training(question.model, heatmap.method, of=heatmap.parameters.get("of"))
     if any(made.explanation is heatmap for made in case.context.made):
-        return []
+        return dependence
     measured, _ = fidelity(case, heatmap, question.budget, question.seed, case.context.valid)
-    return measured
+    return [*measured, *dependence]
 
 
 def _against_chance(explanation: RegionShares, question: Question) -> Iterator[Measurement]:
