@@ -46,7 +46,17 @@ def commands(image: Path | None, out: Path) -> dict[str, tuple[str, ...]]:
         "imports of a job's process": ("-c", "import whyray.jobs.worker, whyray.inference, whyray.results"),
     }
     if image is not None:
-        words = ("explain", str(image), "--package", "cxr-findings@1", "--method", "grad-cam", "--out", str(out))
+        words = (
+            "explain",
+            str(image),
+            "--package",
+            "cxr-findings@1",
+            "--method",
+            "grad-cam",
+            "--out",
+            str(out),
+            "--overwrite",
+        )
         timed["`whyray explain`, Grad-CAM"] = (*_WHYRAY, *words)
     return timed
 
