@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import whyray.jobs.files
 from cli.conftest import Cli
@@ -167,3 +168,32 @@ def test_a_file_that_would_be_removed_is_not_taken_as_an_image(
     picture = next((tmp_path / "out" / "pictures").iterdir())
     cli("explain", picture, "-p", planted, "-o", "out", "--overwrite").refused(picture.name, "another folder")
     assert picture.is_file()
+
+
+@pytest.mark.parametrize("kind", ["dicom", "picture"])
+def test_results_of_an_earlier_run_among_the_images_are_not_explained_into_another_folder(
+    kind: str, cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    """Pages of an earlier run were taken for images; beside pictures they were all that was taken."""
+    if kind == "picture":
+        cli("explain", film, "-p", planted, "-o", "made")
+        picture = next((tmp_path / "made" / "pictures").iterdir())
+        Image.fromarray(np.asarray(Image.open(picture).convert("L"))).save(film.with_suffix(".png"))
+        film.unlink()
+    for name in ("one", "two"):
+        said = cli("explain", film.parent, "-p", planted, "-o", film.parent / name)
+        assert said.code in (0, 3), said.everything
+    report = json.loads((film.parent / "two" / "report.json").read_text("utf-8"))
+    assert len(report["images"]) == 1
+    assert any("result of WhyRay" in note for note in report["notes"])
+
+
+def test_pages_that_come_with_a_study_out_of_the_pacs_are_passed_over(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    cli("explain", film, "-p", planted, "-o", "out")
+    for page in (tmp_path / "out" / "dicom").glob("sc-*.dcm"):
+        page.rename(film.parent / page.name)
+    cli("explain", film.parent, "-p", planted, "-o", "again")
+    report = json.loads((tmp_path / "again" / "report.json").read_text("utf-8"))
+    assert [image["sop_instance_uids"] for image in report["images"]] == [[film.stem]]

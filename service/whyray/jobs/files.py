@@ -35,6 +35,7 @@ from whyray.imaging import (
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.explanation_request import ExplanationRequest, Progress, reading_progress
+from whyray.jobs.own_results import RESULT, is_own_page, listed_as_results
 from whyray.jobs.results_folder import REPORT, results_folder
 from whyray.results import (
     Answer,
@@ -135,7 +136,7 @@ def sorted_files(
     """Tell images from what lies beside them: a DICOMDIR, reports, documents, presentation states, other files.
 
     A file that is named is taken as it is; of a folder, what is DICOM, or, where nothing is, PNG and JPEG pictures,
-    and, with `volumes`, NIfTI volumes; but none of `without`, which are resolved paths.
+    and, with `volumes`, NIfTI volumes; but no result of WhyRay, and none of `without`, which are resolved paths.
 
     Raises
     ------
@@ -146,14 +147,19 @@ def sorted_files(
     segmentations: list[Path] = []
     others: list[str] = []
     files: list[Path] = []
+    searched: set[Path] = set()
     for path in paths:
         if not path.is_dir():
             files.append(path)
             continue
         inside = [file for file in _files_in(path) if not without or file.resolve() not in without]
+        results = listed_as_results(inside)
+        inside = [file for file in inside if file not in results]
+        others += [RESULT] * len(results)
         taken = [file for file in inside if _claims_to_be_dicom(file)]
         taken = taken or [file for file in inside if is_picture(file) or (volumes and is_nifti(file))]
         files += taken
+        searched |= set(taken)
         others += [_kind_of_file(file) for file in inside if file not in set(taken)]
     for path in files:
         sop_class, has_size = sop_class_of(path)
@@ -161,6 +167,8 @@ def sorted_files(
             segmentations.append(path)
         elif (name := other_object(sop_class, has_size=has_size)) is not None:
             others.append(name)
+        elif path in searched and is_own_page(path, sop_class):
+            others.append(RESULT)
         else:
             images.append(path)
     if not images:

@@ -111,7 +111,7 @@ def _earlier(out: Path, making: Path, *, overwrite: bool, alone: bool) -> frozen
     """Files that earlier runs put into `out`, if they may be removed and are all that lies where results go."""
     interrupted = alone and (making / REPORT).exists()
     reports = [path for path in (out / REPORT, making / REPORT) if path.exists()]
-    listed = frozenset(out / name for report in reports for name in _listed(report))
+    listed = frozenset(out / name for report in reports for name in listed_files(report))
     foreign = sorted(path for name in FOLDERS for path in _entries(out / name) if path not in listed)
     if foreign:
         raise ConfigError(
@@ -132,8 +132,8 @@ def _entries(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else [folder] if folder.exists() else []
 
 
-def _listed(report: Path) -> list[str]:
-    """The files that a report of `whyray explain` lists."""
+def listed_files(report: Path) -> list[str]:
+    """The files that a report of `whyray explain` lists, as paths in its folder; ConfigError for any other file."""
     try:
         content = json.loads(report.read_text("utf-8"))
         files = content["files"] if "whyray" in content else None
