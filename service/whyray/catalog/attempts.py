@@ -185,16 +185,16 @@ def wake(session: Session, table: type[Outgoing], now: datetime) -> int:
 
 def end_waits_for_storage(session: Session, now: datetime) -> int:
     """Let the jobs and deliveries that wait since storage was away or full be woken at once; says how many."""
-    ended = 0
-    tables: tuple[type[Job], type[Delivery]] = (Job, Delivery)
-    for table in tables:
-        waiting = (table.state == _WAITING[table], table.error_code == StorageUnavailable.__name__)
-        due = select(table).where(*waiting, table.not_before > now).order_by(table.id)
-        rows = session.scalars(due.with_for_update(skip_locked=True)).all()
-        for row in rows:
-            row.not_before = now
-        ended += len(rows)
-    return ended
+    return _end_waits_for_storage(session, Job, now) + _end_waits_for_storage(session, Delivery, now)
+
+
+def _end_waits_for_storage(session: Session, table: type[Attempted], now: datetime) -> int:
+    waiting = (table.state == _WAITING[table], table.error_code == StorageUnavailable.__name__)
+    due = select(table).where(*waiting, table.not_before > now).order_by(table.id)
+    rows = session.scalars(due.with_for_update(skip_locked=True)).all()
+    for row in rows:
+        row.not_before = now
+    return len(rows)
 
 
 def check_retry(row: Job | Delivery | Announcement, *, anyway: bool) -> None:
