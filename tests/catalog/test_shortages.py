@@ -46,6 +46,15 @@ def test_instances_that_are_refused_for_want_of_space_are_told_whatever_the_leas
     assert "refused below 2.0 GiB" in near.advice
 
 
+def test_what_is_free_is_told_in_a_unit_of_which_there_is_some(catalog: Catalog) -> None:
+    """ "0.0 GiB are free, below 0.0 GiB" helps nobody."""
+    (item,) = told(catalog, Disks(DiskSpace(37 * 2**20, None), refused_below=100 * 2**20))
+    assert "37 MiB are free" in item.message
+    assert "below 100 MiB (" in item.message
+    (item,) = told(catalog, Disks(DiskSpace(4096, None)))
+    assert "4 KiB are free" in item.message
+
+
 def test_the_catalogs_own_disk_is_watched_where_it_is_another(catalog: Catalog) -> None:
     full = DiskSpace(0, 5, device=2)
     (item,) = told(catalog, Disks(PLENTY, full))

@@ -499,7 +499,9 @@ def test_jobs_in_hand_are_queued_again_where_the_worker_ends_by_an_error(worker:
     assert [(job.state, job.attempt) for job in worker.site.jobs()] == [(JobState.QUEUED, 0)] * 2
 
 
-def test_a_catalog_that_takes_no_writes_is_asked_for_one_job_and_not_for_each_again_and_again(worker: Worker) -> None:
+def test_a_catalog_that_takes_no_writes_is_asked_for_one_job_and_not_for_each_again_and_again(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
     """What waits can be read from it: jobs were begun forty times a second, each with a line in the log."""
     asked: list[str] = []
 
@@ -512,10 +514,17 @@ def test_a_catalog_that_takes_no_writes_is_asked_for_one_job_and_not_for_each_ag
     worker.begins(first)
     worker.ends()
     assert asked == [first]
+    for _ in range(5):
+        worker.begins(first)
+        worker.ends()
+    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 1, "of an outage, and not of each attempt in it"
+    assert told[0].startswith(f"beginning jobs, job {first}: PeerUnreachable")
     worker.pipeline.attempt = attempted
     worker.begins(first)
     worker.ends()
     assert worker.job(first).state is JobState.DONE
+    assert any("beginning jobs: well again, after 6 failures" in record.message for record in caplog.records)
 
 
 def test_jobs_of_one_study_go_to_the_process_that_has_read_it_while_others_wait(worker: Worker) -> None:

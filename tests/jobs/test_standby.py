@@ -24,10 +24,11 @@ def taken(site: Site, *, listening: bool = True, answers: bool = True) -> list[s
     """What a worker takes until it finds no more; it claims what it takes."""
     job_ids: list[str] = []
 
-    def run(job_id: str) -> None:
+    def run(job_id: str) -> bool:
         with site.catalog.begin() as session:
             assert jobs.claim(session, job_id, "worker-1", site.clock()) is not None
         job_ids.append(job_id)
+        return True
 
     standby = Standby(site.catalog, lambda: listening, lambda: answers, run, threading.Lock())
     while standby.step(threading.Event()):
@@ -52,6 +53,13 @@ def test_beside_a_queue_that_answers_only_what_no_message_has_brought_is_taken(s
     assert taken(site) == []
     site.clock.tick(LOST_AFTER.total_seconds())
     assert taken(site) == [job_id]
+
+
+def test_a_job_that_could_not_be_begun_is_not_looked_for_again_at_once(site: Site) -> None:
+    """While the catalog takes no writes, the same one was tried twice a second."""
+    queued(site, 1, "urgent")
+    standby = Standby(site.catalog, lambda: False, lambda: True, lambda _: False, threading.Lock())
+    assert standby.step(threading.Event()) is False
 
 
 def test_a_worker_that_is_to_stop_takes_no_more(site: Site) -> None:

@@ -19,6 +19,7 @@ from synthetic import write
 from whyray.base.errors import StorageUnavailable
 from whyray.catalog import Instance, JobState, Study, studies, workitems
 from whyray.storage import FolderStorage, FolderWriter
+from whyray.worklist.fetch import _not_kept
 from worklist.conftest import MakePerformer, Served, film, workitem
 
 
@@ -224,3 +225,12 @@ def _destinations(site: Site) -> dict[str, dict[str, object]]:
         name: destination.model_dump(mode="json", exclude_unset=True)
         for name, destination in site.config.destinations.items()
     }
+
+
+def test_an_instance_that_is_larger_than_allowed_here_is_not_fetched_sixty_times() -> None:
+    """It is as large at the next try; what else is out of resources (A701: the catalog) may pass."""
+    too_large = _not_kept(0xA702, "too large")
+    assert not too_large.retriable
+    assert "max_instance_size" in too_large.advice
+    assert _not_kept(0xA701, "the catalog").retriable
+    assert _not_kept(0xA700, "the disk").waited_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,8 +15,10 @@ from whyray.admin.finding_summaries import FindingSummaries
 from whyray.admin.identity import Identity
 from whyray.admin.pictures import Previews
 from whyray.admin.site import Actions, ResultStore, Site
+from whyray.base.outage_log import OutageLog
 from whyray.catalog import Catalog
 
+_log = logging.getLogger("whyray.admin")
 _MOST = 2**31 - 1
 """What every database can count to."""
 
@@ -30,6 +33,8 @@ class Backend:
     actions: Actions
     drift: DriftWatch = field(default_factory=DriftWatch)
     findings: FindingSummaries = field(default_factory=FindingSummaries)
+    asking_catalog: OutageLog = field(default_factory=lambda: OutageLog(_log, "asking the catalog"))
+    asking_storage: OutageLog = field(default_factory=lambda: OutageLog(_log, "asking storage"))
 
     @cached_property
     def previews(self) -> Previews:

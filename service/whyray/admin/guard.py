@@ -23,7 +23,7 @@ from whyray.admin.entrance import Entrance
 from whyray.admin.identity import LOCAL, Identity
 from whyray.admin.operations import Needed, needed
 from whyray.admin.problems import problem
-from whyray.base.failures import logged
+from whyray.base.outage_log import OutageLog
 from whyray.base.roles import Right
 from whyray.catalog import audit
 
@@ -45,6 +45,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, entrance: Entrance) -> None:
         self._app, self._entrance = app, entrance
+        self._asking = OutageLog(_log, "looking up who asks")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it here."""
@@ -78,8 +79,9 @@ class Guard:
         try:
             identity = self._who(request)
         except SQLAlchemyError as error:
-            typed = logged(_log, error, "who asks could not be looked up")
+            typed = self._asking.failed(error)
             return problem(503, typed.code, typed.message, typed.advice)
+        self._asking.well()
         if isinstance(identity, Response):
             return identity
         if identity is not None:

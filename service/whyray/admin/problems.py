@@ -13,7 +13,8 @@ from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from whyray.base import errors
-from whyray.base.failures import logged
+from whyray.base.failures import logged, typed_error
+from whyray.base.repeat_filter import RepeatFilter
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def problem(status: int, code: str, message: str, advice: str, headers: dict[str
 
 def install(app: FastAPI) -> None:
     """Let every error of the application leave as problem details."""
+    told = RepeatFilter()
 
     @app.exception_handler(errors.WhyRayError)
     def _ours(_request: Request, error: errors.WhyRayError) -> JSONResponse:
@@ -74,7 +76,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-        typed = logged(_log, error, f"{request.method} {request.url.path} failed")
+        typed = typed_error(error)
+        # a page that is open asks anew every two seconds, whatever is away
+        more = told.passes((request.method, request.url.path, typed.message))
+        if more is not None:
+            times = f", {more} more times since it was told" if more else ""
+            logged(_log, error, f"{request.method} {request.url.path} failed{times}")
         if not isinstance(typed, errors.InternalError):
             status = HTTPStatus.SERVICE_UNAVAILABLE if typed.retriable else HTTPStatus.INTERNAL_SERVER_ERROR
             return problem(status, typed.code, typed.message, typed.advice)

@@ -21,7 +21,7 @@ from whyray.app.embedded_redis import embedded_url
 from whyray.app.ended_role import name_of, process_name
 from whyray.base.allocator import settle
 from whyray.base.errors import StorageUnavailable, WhyRayError
-from whyray.base.failures import logged, typed_error
+from whyray.base.outage_log import OutageLog
 from whyray.base.sealing import SealingKeys
 from whyray.base.shown import shown_path
 from whyray.base.sources import waits_by_the_wall_clock
@@ -223,21 +223,19 @@ class ProcessHeartbeat:
 
     def _run(self) -> None:
         settle()
-        told = away = ""
+        reading = OutageLog(_log, f"reading {shown_path(self._context.path)} anew")
+        seen = OutageLog(_log, f"{self.name}: saying that it is alive")
         while not self._end.wait(_RELOAD_EVERY):
             try:
                 self._reload()
-                told = ""
+                reading.well()
             except Exception as error:  # whatever it is: a role that goes on must not be taken for dead
-                if told != (told := repr(error)):
-                    logged(_log, error, shown_path(self._context.path))
+                reading.failed(error)
             try:
                 self._seen()
-                away = ""
+                seen.well()
             except Exception as error:  # no memory, as little as no catalog, must end it
-                # once for each reason: the log may lie on the disk that is full
-                if away != (away := typed_error(error).message):
-                    _log.error("%s can't say that it is alive: %s", self.name, away)
+                seen.failed(error)
 
     def _seen(self) -> None:
         catalog = self._context.catalog

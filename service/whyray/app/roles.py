@@ -22,6 +22,7 @@ from whyray.app.standard_output import say
 from whyray.catalog import studies
 from whyray.config import Config, DicomDestination, Route
 from whyray.jobs.queue import backlog, celery_app, send
+from whyray.jobs.room_for_results import check_room
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -131,6 +132,7 @@ def schedule_of(context: Context) -> Schedule:
         retention=Retention(context.catalog, context.storage, context.config),
         send=lambda job_id, priority: send(app(), job_id, priority),
         backlog=lambda: backlog(context.redis_url),
+        check_storage=lambda: check_room(context.storage, context.config().listener.limits.min_free_disk),
         compare=ContentComparer(context.catalog, context.config, context.storage.open).step,
     )
 

@@ -16,9 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.app.retention import NO_SWEEP_FOR, Retention
 from whyray.app.route_studies import StudyRouter
-from whyray.base.failures import logged, typed_error
+from whyray.base.errors import StorageUnavailable
+from whyray.base.failures import typed_error
+from whyray.base.outage_log import OutageLog
 from whyray.base.sources import this_boot
-from whyray.catalog import Catalog, clock_readings, clock_steps, job_queue, jobs, tallies
+from whyray.catalog import Catalog, attempts, clock_readings, clock_steps, job_queue, jobs, tallies
 
 _log = logging.getLogger("whyray.schedule")
 SEND_AGAIN_AFTER = timedelta(seconds=90)
@@ -45,6 +47,10 @@ class Schedule:
     backlog: Callable[[], int]
     compare: Callable[[], int] = lambda: 0
     """Looks at contents that came under known UIDs."""
+    check_storage: Callable[[], None] = lambda: None
+    """Raises StorageUnavailable while no job could be begun, for storage is away or has no room."""
+    check_storage_every: float = 10.0
+    """Seconds."""
     housekeeping_every: timedelta = timedelta(minutes=5)
     fold_every: timedelta = timedelta(seconds=10)
     read_clock_every: float = 10.0
@@ -53,19 +59,23 @@ class Schedule:
     """Seconds that nobody sets."""
     boot: str = field(default_factory=this_boot)
     """Within what `monotonic` goes on."""
-    _refused_by: str = field(default="")
     _last_step: tuple[datetime, float] | None = field(default=None)
     _clock_kept_at: float | None = field(default=None)
     _sweep_after: float | None = field(default=None)
     _kept_house_at: datetime | None = field(default=None)
     _folded_at: datetime | None = field(default=None)
+    _storage_was_well: bool = field(default=False)
+    _checked_storage_at: float | None = field(default=None)
     _stirred: threading.Event = field(default_factory=threading.Event)
+    _sending: OutageLog = field(default_factory=lambda: OutageLog(_log, "sending jobs to the queue"))
+    _comparing: OutageLog = field(default_factory=lambda: OutageLog(_log, "comparing contents that came again"))
 
     def step(self) -> None:
         """Route, wake jobs, send their messages, compare what came again and, every few minutes, forget what is old."""
         heeded_at = self._heed_the_clock()
         self.router.step()
         now = self.catalog.clock()
+        self._heed_storage(now)
         with self.catalog.read() as session:
             jobs_are_open = job_queue.any_open(session)
         if jobs_are_open:
@@ -118,14 +128,36 @@ class Schedule:
         self._last_step = now, seconds
         return now
 
+    def _heed_storage(self, now: datetime) -> None:
+        """Once storage is well again, or may be so since the start, what waits for it does so no longer.
+
+        Where it is another machine whose storage is away, nothing is seen here: what waits goes on by its back-off.
+        """
+        seconds = self.monotonic()
+        if self._checked_storage_at is not None and seconds - self._checked_storage_at < self.check_storage_every:
+            return
+        self._checked_storage_at = seconds
+        try:
+            self.check_storage()
+        except StorageUnavailable:
+            self._storage_was_well = False
+            return
+        if not self._storage_was_well:
+            with self.catalog.begin() as session:
+                ended = attempts.end_waits_for_storage(session, now)
+            if ended:
+                _log.warning("storage is well again: %d jobs and deliveries that waited for it go on", ended)
+        self._storage_was_well = True
+
     def _compare(self) -> None:
         """After the studies that wait for a job: reading contents may take its time, or fail, and holds up none."""
         try:
             self.compare()
+            self._comparing.well()
         except Exception as error:
             if isinstance(error, SQLAlchemyError) and typed_error(error).retriable:
                 raise  # the catalog is away, for all
-            logged(_log, error, "comparing contents that came again")
+            self._comparing.failed(error)
 
     def _fold(self) -> None:
         with self.catalog.read() as session:
@@ -145,19 +177,13 @@ class Schedule:
             try:
                 self.send(job_id, priority)
                 sent += 1
-                self._tell_refusal("")
+                self._sending.well()
             except _refusal_of_messages() as error:
-                self._tell_refusal(type(error).__name__)
+                self._sending.failed(error)
                 with self.catalog.begin() as session:
                     job_queue.undispatch(session, [unsent_id for unsent_id, _ in waiting[sent:]])
                 break
         return sent
-
-    def _tell_refusal(self, kind: str) -> None:
-        """Once for each kind, and once when it is over: every step meets it, twice a second."""
-        if kind != self._refused_by:
-            self._refused_by = kind
-            _log.warning("the queue %s", f"does not take messages: {kind}" if kind else "takes messages again")
 
     def _messages_wait(self) -> bool:
         try:
@@ -172,18 +198,14 @@ class Schedule:
     def run(self, stop: threading.Event, *, tick: float = 0.5) -> None:
         """Step until told to stop; an outage of catalog or queue is waited out."""
         threading.Thread(target=self._stir_at, args=[stop], name="whyray-schedule-end", daemon=True).start()
-        away = ""
+        outage = OutageLog(_log, "the schedule")
         while not stop.is_set():
             self._stirred.clear()
             try:
                 self.step()
-                away = ""
-            except SQLAlchemyError as error:
-                # once for each reason, and not twice a second
-                if away != (away := typed_error(error).message):
-                    _log.error("the schedule waits: %s", away)
+                outage.well()
             except Exception as error:  # one study that trips the schedule must not stop the hospital's others
-                logged(_log, error, "the schedule goes on after a failure")
+                outage.failed(error)
             self._stirred.wait(tick)
 
     def _stir_at(self, stop: threading.Event) -> None:

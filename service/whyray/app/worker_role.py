@@ -54,14 +54,16 @@ class Worker:
         """Why its jobs can't be worked on any more."""
         return self.pipeline.failure
 
-    def run_job(self, job_id: str) -> None:
+    def run_job(self, job_id: str) -> bool:
         """Make one attempt at a job, and at those that wait meanwhile; the caller holds the pipeline's turn.
 
         A job is claimed only where something can work on it: a worker that has lost its GPU must not fail them all.
+        Says whether jobs can be begun.
         """
-        self.pipeline.run(job_id, self._stops)
+        begins = self.pipeline.run(job_id, self._stops)
         if self.failure is not None:
             celery.worker.state.should_stop = 2
+        return begins
 
     def _stops(self) -> bool:
         # Celery sets one of them as soon as SIGTERM or SIGQUIT comes, to the exit code, which may be 0, and acts on it

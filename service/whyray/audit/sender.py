@@ -20,6 +20,7 @@ from whyray.audit.message import audit_message
 from whyray.audit.syslog import SyslogLink, syslog_message
 from whyray.base.errors import WhyRayError
 from whyray.base.failures import logged
+from whyray.base.outage_log import OutageLog
 from whyray.base.sources import random_id
 from whyray.catalog import AuditRecord, Catalog, audit, events
 from whyray.config import Audit, Config, Syslog
@@ -47,6 +48,7 @@ class AuditSender:
         self._catalog, self._config = catalog, config
         self._look, self._longest_wait, self._wait = look, longest_wait, look
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{random_id()[:8]}"
+        self._reading, self._sending = OutageLog(_log, "reading the audit trail"), OutageLog(_log, "the audit receiver")
         self._link: tuple[Syslog, SyslogLink] | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -67,13 +69,13 @@ class AuditSender:
             return False
         name = f"{settings.syslog.transport}://{settings.syslog.host}:{settings.syslog.port}"
         try:
-            return self._send(name, settings, settings.syslog)
+            more = self._send(name, settings, settings.syslog)
+            self._reading.well()
+            return more
         except SQLAlchemyError as error:
-            logged(_log, error, "the audit trail can't be read; tried again")
-        except WhyRayError as error:
-            self._tell(name, error)
+            self._reading.failed(error)
         except Exception as error:  # the thread must go on, and somebody must hear that nothing is sent
-            self._tell(name, logged(_log, error, "sending the audit trail"))
+            self._tell(name, self._sending.failed(error))
         self._wait = min(2 * self._wait, self._longest_wait)
         return False
 
@@ -94,9 +96,8 @@ class AuditSender:
         self._link_to(receiver).send([self._message(record, source, settings.site) for record in due])
         with self._catalog.begin() as session:
             sent = audit.receiver(session, name)
-            if sent.failing_since is not None:
-                _log.info("the audit receiver %s takes messages again", name)
             sent.through, sent.failing_since = due[-1].number, None
+        self._sending.well()
         self._wait = self._look
         return len(due) == _AT_ONCE
 
@@ -127,7 +128,6 @@ class AuditSender:
 
     def _tell(self, name: str, error: WhyRayError) -> None:
         """Enter the outage as an event, once."""
-        _log.warning("%s: audit messages wait in the catalog", error.message)
         try:
             with self._catalog.begin() as session:
                 row = audit.receiver(session, name)

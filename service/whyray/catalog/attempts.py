@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from whyray.base.errors import NotFound, TransitionError, WhyRayError, uncorrectable_codes
+from whyray.base.errors import NotFound, StorageUnavailable, TransitionError, WhyRayError, uncorrectable_codes
 from whyray.catalog.delivery_tables import Announcement, Delivery
 from whyray.catalog.states import DeliveryState, JobState, delivery_after
 from whyray.catalog.tables import Job
@@ -181,6 +181,20 @@ def wake(session: Session, table: type[Outgoing], now: datetime) -> int:
     for row in due:
         row.state = delivery_after("due", row.state)
     return len(due)
+
+
+def end_waits_for_storage(session: Session, now: datetime) -> int:
+    """Let the jobs and deliveries that wait since storage was away or full be woken at once; says how many."""
+    return _end_waits_for_storage(session, Job, now) + _end_waits_for_storage(session, Delivery, now)
+
+
+def _end_waits_for_storage(session: Session, table: type[Attempted], now: datetime) -> int:
+    waiting = (table.state == _WAITING[table], table.error_code == StorageUnavailable.__name__)
+    due = select(table).where(*waiting, table.not_before > now).order_by(table.id)
+    rows = session.scalars(due.with_for_update(skip_locked=True)).all()
+    for row in rows:
+        row.not_before = now
+    return len(rows)
 
 
 def check_retry(row: Job | Delivery | Announcement, *, anyway: bool) -> None:

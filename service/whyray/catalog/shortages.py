@@ -59,8 +59,8 @@ def _storage(disks: Disks) -> Iterator[Attention]:
     space = disks.storage
     if space is None:
         return
-    free = f"{space.free_bytes / _GIB:.1f} GiB are free"
-    refused_below = f"{disks.refused_below / _GIB:.1f} GiB (listener.limits.min_free_disk)"
+    free = f"{_size(space.free_bytes)} are free"
+    refused_below = f"{_size(disks.refused_below)} (listener.limits.min_free_disk)"
     if space.free_bytes < disks.refused_below:
         yield Attention(
             severity="error",
@@ -86,6 +86,13 @@ def _storage(disks: Disks) -> Iterator[Attention]:
             advice="Shorten the retention, or make the file system anew with more inodes (`df -i` tells how many it "
             "has); new instances are refused when none is left.",
         )
+
+
+def _size(count: int) -> str:
+    """'2.0 GiB', '37 MiB', '0 KiB': in GiB, a disk that is nearly full has none."""
+    if count >= _GIB:
+        return f"{count / _GIB:.1f} GiB"
+    return f"{count >> 20} MiB" if count >= 2**20 else f"{count >> 10} KiB"
 
 
 def _catalog(disks: Disks) -> Iterator[Attention]:

@@ -10,6 +10,8 @@ _NOISY = ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn", "onnx
 """These log data sets, connections, SQL or each pass over a graph at INFO."""
 _REPEATING = ("kombu.transport.redis",)
 """These log the same warning with its stack each second; the worker says once itself why the queue is of no use."""
+_TOLD_ONCE = ("consumer: Cannot connect", "consumer: Connection to broker lost", "Frequent restarts detected")
+"""With a traceback at each attempt by Celery's consumer; the worker says itself when the queue goes, and is back."""
 _QUOTING = ("pydicom", "pynetdicom", "highdicom")
 """What these log quotes data elements; what matters of it is told as WhyRay's own errors."""
 
@@ -27,9 +29,14 @@ def log_to_stderr(level: str) -> None:
         # a level would not do: pydicom sets its own when it is imported
         for handler in logging.getLogger().handlers:
             handler.addFilter(_quotes_nothing)
+            handler.addFilter(_is_no_repeated_loss)
         for quoting in _QUOTING:
             warnings.filterwarnings("ignore", module=quoting)
 
 
 def _quotes_nothing(record: logging.LogRecord) -> bool:
     return record.name.partition(".")[0] not in _QUOTING
+
+
+def _is_no_repeated_loss(record: logging.LogRecord) -> bool:
+    return not (record.name.startswith("celery.worker.consumer") and record.getMessage().startswith(_TOLD_ONCE))

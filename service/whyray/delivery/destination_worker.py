@@ -6,7 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 
-from whyray.base.failures import logged, typed_error
+from whyray.base.outage_log import OutageLog
 from whyray.config import Destination
 from whyray.delivery.association import Caller
 from whyray.delivery.lease import owner_name
@@ -55,7 +55,7 @@ class DestinationWorker(ABC):
         self.thread.join()
 
     def _run(self) -> None:
-        told, failed = "", False
+        failed, outage = False, OutageLog(_log, f"{self._work} to {self.name}")
         while not self.stop.is_set():
             self._roused.clear()
             worked = False
@@ -64,11 +64,9 @@ class DestinationWorker(ABC):
                     self.let_go()
                     failed = False
                 worked = self.turn()
-                told = ""
+                outage.well()
             except Exception as error:  # and if all else fails, leases run out by themselves
                 failed = True
-                # once for each reason, and not twice a second
-                if told != (told := typed_error(error).message):
-                    logged(_log, error, f"{self._work} to {self.name} goes on after a failure")
+                outage.failed(error)
             if not worked:
                 self._roused.wait(self._look)

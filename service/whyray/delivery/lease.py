@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from whyray.base.failures import logged
+from whyray.base.outage_log import OutageLog
 from whyray.base.sources import random_id, this_pid_namespace
 from whyray.catalog import Announcement, Catalog, Delivery, attempts, deliveries
 
@@ -85,11 +86,13 @@ class LeaseKeeper:
             _log.warning("%d that were under way were taken over by another sender", len(lost))
 
     def _run(self) -> None:
+        outage = OutageLog(_log, "renewing leases")
         while not self._over.wait(self._every):
             try:
                 self.renew()
+                outage.well()
             except Exception as error:  # no memory, as little as no catalog, must end it
-                logged(_log, error, f"leases could not be renewed; tried again in {self._every:.0f} s")
+                outage.failed(error)
 
 
 def owner_name(work_on: str) -> str:

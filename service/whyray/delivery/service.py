@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 
 from whyray.base.failures import logged, typed_error
+from whyray.base.outage_log import OutageLog
 from whyray.base.sources import IdSource, random_uid
 from whyray.catalog import Catalog, announcements, deliveries, events
 from whyray.config import Destination
@@ -56,7 +57,7 @@ class DeliveryService:
         self._destinations = dict(destinations)
         self._workers: list[DestinationWorker] = []
         self._strangers: frozenset[str] = frozenset()
-        self._away = ""
+        self._looking = OutageLog(_log, "looking for deliveries")
         self._lock = threading.Lock()
 
     def reload(self, destinations: Mapping[str, Destination], caller: Caller | None = None) -> None:
@@ -96,11 +97,9 @@ class DeliveryService:
                     deliveries.wake(session, self.clock())
                     announcements.wake(session, self.clock())
             self._name_strangers(waiting)
-            self._away = ""
+            self._looking.well()
         except Exception as error:  # whatever it was, deliveries to others must go on, and it is tried again
-            # once for each reason, and not twice a second
-            if self._away != typed_error(error).message:
-                self._away = logged(_log, error, "the catalog could not be asked; tried again").message
+            self._looking.failed(error)
         with self._lock:
             wanted, caller = dict(self._destinations), self.caller
             self._stop_changed()

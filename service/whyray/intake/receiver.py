@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted
 from whyray.base.failures import logged
+from whyray.base.outage_log import OutageLog
 from whyray.base.repeat_filter import RepeatFilter
 from whyray.catalog import (
     Arrival,
@@ -51,6 +52,8 @@ class InstanceReceiver:
     routed: bool = True
     on_release: Callable[[], None] = lambda: None
     _reported: RepeatFilter = field(default_factory=RepeatFilter)
+    _auditing: OutageLog = field(default_factory=lambda: OutageLog(_log, "auditing the ends of transfers"))
+    _releasing: OutageLog = field(default_factory=lambda: OutageLog(_log, "entering the ends of associations"))
 
     def take(
         self,
@@ -159,7 +162,9 @@ class InstanceReceiver:
             with self.batch_writer.turn(), self.catalog.begin_bare() as transaction:
                 audit.append(transaction, happened, self.catalog.keys)
         except Exception as error:  # of the database; the instances are here, and their beginning is in the trail
-            logged(_log, error, "the end of a transfer could not be audited")
+            self._auditing.failed(error)
+        else:
+            self._auditing.well()
 
     def _say(
         self,
@@ -204,9 +209,10 @@ class InstanceReceiver:
                 audit.append(transaction, happened, self.catalog.keys)
         except Exception as error:  # of the database
             # routing then waits for quiet instead of the release
-            _log.error("the end of an association could not be entered: %s", type(error).__name__)
+            self._releasing.failed(error)
             self.audit(happened)
             return
+        self._releasing.well()
         self.on_release()
 
 

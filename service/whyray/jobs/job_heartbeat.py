@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 
 from whyray.base.errors import TimeLimit, WhyRayError
+from whyray.base.outage_log import OutageLog
 from whyray.catalog import Catalog, jobs
 from whyray.jobs.device_turn import AT_THE_DEVICE
 
@@ -61,12 +62,14 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
+        outage = OutageLog(_log, f"job {self._job_id}: keeping its lease")
         while self._said is None and not self._end.wait(self._every):
             try:
                 with self._catalog.begin() as session:
                     jobs.renew(session, self._job_id, self._owner, self._done, self._words, self._catalog.clock())
+                outage.well()
             except WhyRayError as error:
                 self._said = error
             except Exception as error:  # no memory, as little as no catalog, must end it
                 # the lease outlives a short outage of the catalog; if it doesn't, `finish` refuses to write
-                _log.warning("job %s: the catalog did not take the heartbeat: %s", self._job_id, type(error).__name__)
+                outage.failed(error)

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted, WhyRayError
-from whyray.base.failures import logged
+from whyray.base.outage_log import OutageLog
 from whyray.catalog import Catalog, Job, job_queue, jobs
 from whyray.jobs.attempt import Work
 from whyray.jobs.device_turn import DeviceTurn, HandedBack
@@ -35,8 +35,9 @@ IDLE = 60.0
 _LOOK = 0.2
 _LOOK_IN_CATALOG = 0.5
 """Seconds between looks for a job to read ahead."""
-_AFTER_FAILURE = 5.0
-"""Seconds without another job after one that could not be begun: a catalog that takes no writes would refuse it too."""
+_AFTER_FAILURE, _AFTER_FAILURES = 5.0, 30.0
+"""Seconds without another job after one that could not be begun: a catalog that takes no writes would refuse it too.
+Twice as many after each that follows, up to the second."""
 _WANT_OF_MEMORY = "want of memory for two jobs"
 _log = logging.getLogger("whyray.worker")
 
@@ -78,16 +79,19 @@ class Pipeline:
         self._changed = threading.Event()
         self._wants: SimpleQueue[_WantOfMemory] = SimpleQueue()
         self._looked = self._begin_after = 0.0
+        self._begin_wait = _AFTER_FAILURE
+        self._beginning, self._looking = OutageLog(_log, "beginning jobs"), OutageLog(_log, "looking for jobs")
         self._alone = False
         self._retiring: threading.Timer | None = None
 
-    def run(self, job_id: str, stopping: Callable[[], bool] = lambda: False) -> None:
+    def run(self, job_id: str, stopping: Callable[[], bool] = lambda: False) -> bool:
         """Work on a job, and on those that have waited meanwhile, until none is in hand; the caller holds `turn`.
 
         Once it is `stopping`, what computes or is stored comes to its end, and what was only read is handed back.
+        Says whether jobs can be begun: false where the last could not, which may have been the catalog's fault.
         """
         if stopping():
-            return
+            return False
         if self._retiring is not None:
             self._retiring.cancel()
         self.failure, self._alone = None, False
@@ -96,8 +100,8 @@ class Pipeline:
                 job = jobs.get(session, job_id)
             self._begin(self._lane_for(job), job)
         except (WhyRayError, SQLAlchemyError) as error:
-            _not_begun(job_id, error)
-            return
+            self._not_begun(job_id, error)
+            return False
         stops = False
         try:
             while self._in_hand():
@@ -115,6 +119,7 @@ class Pipeline:
         if not stops:
             self.start()  # where it died: it loads its libraries while nothing is to be done
         self._retire_later()
+        return not self._beginning.lasts
 
     def _in_hand(self) -> list[Lane]:
         return [lane for lane in self._lanes if lane.job_id is not None]
@@ -149,12 +154,20 @@ class Pipeline:
         except HandedBack as reason:
             _log.debug("job %s was not begun, for %s", job_id, reason)
         except Exception as error:  # whatever it is, one job that trips it must not end the worker
-            self._begin_after = time.monotonic() + _AFTER_FAILURE
-            _not_begun(job_id, error)
+            self._not_begun(job_id, error)
         finally:
             lane.free()
             self._looked = 0.0
             self._changed.set()
+
+    def _not_begun(self, job_id: str, error: Exception) -> None:
+        self._beginning.failed(error, f"job {job_id}")
+        self._begin_after = time.monotonic() + self._begin_wait
+        self._begin_wait = min(2 * self._begin_wait, _AFTER_FAILURES)
+
+    def _begun(self) -> None:
+        self._beginning.well()
+        self._begin_wait = _AFTER_FAILURE
 
     def _is_ready(self, lane: Lane) -> bool:
         """Whether its process can work. Where the first can't, the worker can't; without the second, it reads nothing
@@ -177,6 +190,7 @@ class Pipeline:
             lane.check()
             progress(done, words)
 
+        self._begun()
         lane.check()
         if len(self._lanes) > 1 and (pid := lane.process.pid) is not None:
             go_first(pid, BEFORE_ALL)
@@ -214,8 +228,9 @@ class Pipeline:
                 self._give_place()
             elif not (free[0].process.is_ready and self._hand_over()) and (job := self._next(free[0])) is not None:
                 self._begin(free[0], job)
+            self._looking.well()
         except (WhyRayError, SQLAlchemyError) as error:
-            _log.error("the catalog can't be reached: %s", type(error).__name__)
+            self._looking.failed(error)
 
     def _hand_over(self) -> bool:
         """Take back the job of a process that is still starting, for one that is ready; says whether there is one."""
@@ -290,7 +305,7 @@ class Pipeline:
             try:
                 self._hand_back_for_more_urgent(lane)
             except SQLAlchemyError as error:
-                _log.error("the catalog can't be reached: %s", type(error).__name__)
+                self._looking.failed(error)
         lane.check()
 
     def _taken(self, job_id: str) -> None:
@@ -365,7 +380,3 @@ class Pipeline:
                     lane.process.stop()
             finally:
                 self.turn.release()
-
-
-def _not_begun(job_id: str, error: Exception) -> None:
-    logged(_log, error, f"job {job_id} was not begun")

@@ -57,6 +57,8 @@ def celery_app(redis_url: str) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         worker_hijack_root_logger=False,
+        # what Celery 6 does by itself; messages are acknowledged when they are taken, so that it cancels none of ours
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_send_task_events=False,
     )
     return app

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from whyray.base.failures import logged
+from whyray.base.outage_log import OutageLog
 from whyray.catalog import Catalog, job_queue
 
 LOST_AFTER = timedelta(seconds=15)
@@ -34,7 +32,7 @@ class Standby:
     answers
         Whether the queue answers.
     run
-        Makes one attempt at a job.
+        Makes one attempt at a job; says whether jobs can be begun.
     turn
         Held while a job runs: a worker does one at a time.
     """
@@ -42,20 +40,19 @@ class Standby:
     catalog: Catalog
     listening: Callable[[], bool]
     answers: Callable[[], bool]
-    run: Callable[[str], object]
+    run: Callable[[str], bool]
     turn: threading.Lock
     _cut_off: bool = field(default=False)
 
     def step(self, stop: threading.Event) -> bool:
-        """Run one job, if there is one that no message brings; says whether there was."""
+        """Run one job, if there is one that no message brings; says whether there was and it was begun."""
         if self._next() is None:
             return False
         with self.turn:  # waits for the job in hand: where messages keep a worker busy, one that was lost gets its turn
             job_id = None if stop.is_set() else self._next()
             if job_id is None:
                 return False
-            self.run(job_id)
-            return True
+            return self.run(job_id)
 
     def _next(self) -> str | None:
         cut_off = not (self.listening() and self.answers())
@@ -67,14 +64,12 @@ class Standby:
 
     def run_until(self, stop: threading.Event) -> None:
         """Step until told to stop; an outage of the catalog is waited out."""
-        pause = _SHORTEST
+        pause, outage = _SHORTEST, OutageLog(_log, "taking jobs from the catalog")
         while not stop.wait(pause):
             try:
                 worked = self.step(stop)
-            except SQLAlchemyError as error:
-                _log.error("the catalog can't be reached: %s", type(error).__name__)
-                worked = False
+                outage.well()
             except Exception as error:  # one job that trips it must not end it
-                logged(_log, error, "taking a job from the catalog")
+                outage.failed(error)
                 worked = False
             pause = _SHORTEST if worked else min(2 * pause, _LONGEST)

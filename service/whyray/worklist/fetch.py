@@ -22,6 +22,8 @@ Keep = Callable[[str, str], StoreRequest]
 _ACCEPT = f'multipart/related; type="{MEDIA_TYPE}"; transfer-syntax=*'
 _LEAST = 4096
 """Bytes a second that an answer has to bring: below it, a study of gigabytes would take days, and others wait."""
+_TOO_LARGE = 0xA702
+"""Of intake's own, among PS3.4's A7xx (out of resources): larger than `max_instance_size`, at the next try too."""
 _NO_STORAGE = 0xA700
 """Failure Reason where the disk is low, or storage is full or away."""
 
@@ -114,6 +116,8 @@ def _not_kept(status: int, words: str) -> WhyRayError:
     """By the status that a sender would be answered with."""
     if status == _NO_STORAGE:  # all senders are refused
         return StorageUnavailable(words)
+    if status == _TOO_LARGE:
+        return ImageError(words, advice="Raise `listener.limits.max_instance_size`, or leave the instance out.")
     return ResourceExhausted(words) if status & 0xFF00 == 0xA700 else ImageError(words)
 
 

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from pydicom import Dataset
-from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import (
     ImageError,
@@ -24,7 +23,7 @@ from whyray.base.errors import (
     WorkitemConflict,
     WorkitemInvalid,
 )
-from whyray.base.failures import logged
+from whyray.base.outage_log import OutageLog
 from whyray.base.sources import is_due
 from whyray.catalog import Catalog, Workitem, WorkitemStage, WorkitemState, events, workitems
 from whyray.config import Config, DicomWebDestination, Orders, Task
@@ -102,19 +101,20 @@ class Performer:
     owner: str
     uid_source: Callable[[], str]
     _asked_at: dict[str, datetime] = field(default_factory=dict)
+    _asking: dict[str, OutageLog] = field(default_factory=dict)
 
     def run(self, stop: threading.Event, *, tick: float = 0.5) -> None:
         """Step until told to stop; an outage of catalog or worklist is waited out."""
         ended = threading.Event()
         alive = threading.Thread(target=self._stay_alive, args=[ended], name="whyray-performer-lease", daemon=True)
         alive.start()
+        outage = OutageLog(_log, "performing workitems")
         while not stop.is_set():
             try:
                 self.step()
-            except SQLAlchemyError as error:
-                _log.error("the catalog can't be reached: %s", type(error).__name__)
+                outage.well()
             except Exception as error:  # one workitem that trips the performer must not stop the others
-                logged(_log, error, "the performer goes on after a failure")
+                outage.failed(error)
             # without a worklist there is at most what an earlier configuration has left
             stop.wait(tick if self.sources() else _LOOK_SELDOM * tick)
         ended.set()
@@ -122,12 +122,14 @@ class Performer:
 
     def _stay_alive(self, ended: threading.Event) -> None:
         """Renew the leases: fetching a study may take longer than one lasts."""
+        outage = OutageLog(_log, "renewing the leases of workitems")
         while not ended.wait(workitems.LEASE.total_seconds() / 3):
             try:
                 with self.catalog.begin() as session:
                     workitems.renew(session, self.owner, self.catalog.clock())
+                outage.well()
             except Exception as error:  # no memory, as little as no catalog, must end it
-                logged(_log, error, "the leases of workitems could not be renewed")
+                outage.failed(error)
 
     def step(self) -> None:
         """Ask the worklists whose time it is, and do what can be done now."""
@@ -151,11 +153,13 @@ class Performer:
         """Note what there is to be claimed."""
         tasks = {str(Code(task.code, task.scheme)): task for task in source.orders.take}
         name = source.worklist.name
+        asking = self._asking.setdefault(name, OutageLog(_log, f"asking the worklist {name or 'of our own'}"))
         try:
             waiting = source.worklist.find([Code(task.code, task.scheme) for task in tasks.values()])
         except WhyRayError as error:
-            _log.warning("worklist %s: %s: %s", name or "of our own", error.code, error.message)
+            asking.failed(error)
             return
+        asking.well()
         for workitem in waiting:
             try:
                 order = read_order(workitem)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,7 +16,6 @@ from whyray.admin.service_schemas import Health
 from whyray.catalog import processes
 
 router = APIRouter(tags=["health"])
-_log = logging.getLogger(__name__)
 
 
 @router.get("/healthz", summary="Is this process alive?", response_class=PlainTextResponse)
@@ -64,18 +62,22 @@ def _details_of_roles(backend: Backend) -> list[dict[str, Any]] | None:
         with backend.catalog.read() as session:
             session.execute(text("SELECT 1 FROM studies WHERE 1 = 0"))
             now = backend.catalog.clock()
-            return [row.detail for row in processes.all_processes(session) if processes.is_alive(row, now)]
+            details = [row.detail for row in processes.all_processes(session) if processes.is_alive(row, now)]
     except SQLAlchemyError as error:
-        _log.warning("the catalog does not answer: %s", type(error).__name__)
+        backend.asking_catalog.failed(error)
         return None
+    backend.asking_catalog.well()
+    return details
 
 
 def _storage_answers(backend: Backend) -> bool:
     try:
         hindrance = backend.store.hindrance()
     except OSError as error:
-        _log.warning("storage does not answer: %s", error)
+        backend.asking_storage.failed(error)
         return False
     if hindrance is not None:
-        _log.warning("%s", hindrance.message)
-    return hindrance is None
+        backend.asking_storage.failed(hindrance)
+        return False
+    backend.asking_storage.well()
+    return True
