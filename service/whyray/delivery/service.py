@@ -7,7 +7,6 @@ import random
 import threading
 from collections.abc import Mapping
 
-from whyray.base.failures import logged, typed_error
 from whyray.base.outage_log import OutageLog
 from whyray.base.sources import IdSource, random_uid
 from whyray.catalog import Catalog, announcements, deliveries, events
