@@ -32,7 +32,7 @@ from whyray.quality.complexity import complexity
 from whyray.quality.deletion import Curves
 from whyray.quality.known_answers import answers_as_known
 from whyray.quality.scope_check import ScopeCheck, scope_measured
-from whyray.quality.typed import told_again
+from whyray.quality.typed import recomputed
 
 RANK = {Grade.GREEN: 0, Grade.AMBER: 1, Grade.RED: 2}
 NAN = math.nan
@@ -50,7 +50,7 @@ def curves(gap: float) -> Curves:
     return Curves(np.zeros(1), np.array([gap]))
 
 
-def told(**fields: Any) -> Any:
+def stand_in(**fields: Any) -> Any:
     return SimpleNamespace(**fields)
 
 
@@ -61,16 +61,16 @@ def concept_scores(total: float | None, *scores: float, base: float | None = 0.0
 
 def seen(before: float = 0.9, start: float = 0.9, end: float = 0.1, **claims: Any) -> Any:
     said = {"answer_before": 0.9, "answers": (0.9, 0.1), "start": 0, "end": 1, "flipped": True, "evidence": {}}
-    model = told(task=claims.pop("task", "multi-label"))
-    return told(
-        told=told(**{**said, **claims}),
+    model = stand_in(task=claims.pop("task", "multi-label"))
+    return stand_in(
+        explanation=stand_in(**{**said, **claims}),
         before=before,
         start=start,
         end=end,
         start_logit=start,
         end_logit=end,
         level=0.5,
-        case=told(model=model),
+        case=stand_in(model=model),
     )
 
 
@@ -84,33 +84,33 @@ LOWER: dict[str, Callable[[float], Any]] = {
     "completeness": lambda gap: fidelity.completeness(heatmap(completeness_gap=gap)),
     "conservation": lambda gap: fidelity.completeness(heatmap(conservation_gap=gap)),
     "kept by biases": lambda kept: fidelity.completeness(heatmap(kept_by_biases=kept)),
-    "told again": lambda gap: told_again(gap, "anything"),
+    "recomputed": lambda gap: recomputed(gap, "anything"),
     "scope": lambda place: scope._judged("place", place, 99.0, "far")[0],
-    "sum of shares": lambda gap: anatomy.sums(told(outside=1.0 + abs(gap), regions=())),
-    "efficiency": lambda gap: anatomy._promises(told(evidence={"efficiency_gap": gap}, regions=())),
-    "parity of coalitions": lambda gap: anatomy._promises(told(evidence={"engine_parity": gap}, regions=())),
+    "sum of shares": lambda gap: anatomy.sums(stand_in(outside=1.0 + abs(gap), regions=())),
+    "efficiency": lambda gap: anatomy._promises(stand_in(evidence={"efficiency_gap": gap}, regions=())),
+    "parity of coalitions": lambda gap: anatomy._promises(stand_in(evidence={"engine_parity": gap}, regions=())),
     "engine parity of units": units._engine,
-    "sum of units": lambda gap: units._sum(told(evidence={"completeness_gap": gap})),
+    "sum of units": lambda gap: units._sum(stand_in(evidence={"completeness_gap": gap})),
     "prototypes": lambda gap: cases._gap("gap", gap, "anything"),
     "neighbours that stay": lambda share: cases._overlap("overlap", share, 0.1, "anyhow"),
     "additivity of the total": lambda gap: concepts._additivity(concept_scores(1.0 + abs(gap), 1.0), 1.0),
     "additivity of the base": lambda gap: concepts._additivity(concept_scores(1.0, 1.0, base=abs(gap)), 1.0),
     "additivity of a score": lambda gap: concepts._additivity(concept_scores(1.0, 1.0, abs(gap)), 1.0),
-    "unusual": lambda place: latent._usual(told(percentile=place, distance_is="any")),
+    "unusual": lambda place: latent._usual(stand_in(percentile=place, distance_is="any")),
     "autoencoder": lambda gap: counterfactual._fidelity(seen(start=0.9 - abs(gap))),
-    "answers told": lambda gap: counterfactual._engine(seen(answer_before=0.9 + abs(gap))),
+    "answers of the explanation": lambda gap: counterfactual._engine(seen(answer_before=0.9 + abs(gap))),
     "answers of frames": lambda gap: counterfactual._engine(seen(answers=(0.9, 0.1 + abs(gap)))),
 }
 HIGHER: dict[str, Callable[[float], Any]] = {
-    "against random orders": lambda gap: told(
+    "against random orders": lambda gap: stand_in(
         grade=fidelity.gap_against_random(curves(gap), [curves(0.5), curves(-0.5)], 0)[1]
     ),
-    "against random orders, made again": lambda gap: told(
+    "against random orders, made again": lambda gap: stand_in(
         grade=fidelity.gap_against_random(curves(gap), [curves(0.5), curves(-0.5)], 0, True)[1]
     ),
     "share inside anatomy": lambda share: anatomy._inside(share, 0.3),
-    "plane": lambda trust: latent._plane(told(trustworthiness=trust, plane="PCA")),
-    "nearest similarity": lambda like: cases._alike_enough(told(matches=(told(similarity=like),)), 0.5),
+    "plane": lambda trust: latent._plane(stand_in(trustworthiness=trust, plane="PCA")),
+    "nearest similarity": lambda like: cases._alike_enough(stand_in(matches=(stand_in(similarity=like),)), 0.5),
     "better than chance": lambda value: concepts._chance("better", value, 0.1, 0.05, "chance", "nowhere"),
 }
 
@@ -208,12 +208,12 @@ def test_a_map_that_says_nothing_is_red(values: np.ndarray) -> None:
 
 @pytest.mark.parametrize("probability", [0.0, 1e-12, 0.3, 0.5, 1.0, NAN])
 def test_the_answer_is_graded_by_its_odds(probability: float) -> None:
-    model = told(
-        task="multi-label", targets=("one",), answer=lambda _: np.array([[probability]]), manifest=told(targets=())
+    model = stand_in(
+        task="multi-label", targets=("one",), answer=lambda _: np.array([[probability]]), manifest=stand_in(targets=())
     )
-    model.manifest.targets = (told(name="one", threshold=0.5),)
+    model.manifest.targets = (stand_in(name="one", threshold=0.5),)
     model.target_index = lambda _: 0
-    case = told(model=model, targets=(0,), run=told(logits=ANY))
+    case = stand_in(model=model, targets=(0,), run=stand_in(logits=ANY))
     (measured,) = answer.answer_against_threshold(case)
     green = probability / (1 - probability) >= answer.SPOKEN if 0 < probability < 1 else probability == 1
     assert (measured.grade is Grade.GREEN) == green
@@ -272,9 +272,9 @@ def test_better_than_chance_is_by_two_whole_standard_deviations() -> None:
 
 
 def test_text_that_retells_nothing_rests_on_nothing() -> None:
-    assert language.rests_on(told(shown=(), numbers={})).grade is Grade.AMBER
-    assert language.rests_on(told(shown=("a", "b"), numbers={"a.grade": 0.0, "b.grade": NAN})).grade is Grade.AMBER
-    assert language.rests_on(told(shown=("a",), numbers={"a.grade": 0.0})).grade is Grade.GREEN
+    assert language.rests_on(stand_in(shown=(), numbers={})).grade is Grade.AMBER
+    assert language.rests_on(stand_in(shown=("a", "b"), numbers={"a.grade": 0.0, "b.grade": NAN})).grade is Grade.AMBER
+    assert language.rests_on(stand_in(shown=("a",), numbers={"a.grade": 0.0})).grade is Grade.GREEN
 
 
 @pytest.mark.parametrize("task", ["multi-label", "regression"])
@@ -299,6 +299,6 @@ def test_a_model_whose_answers_are_no_numbers_is_red(monkeypatch: pytest.MonkeyP
     from whyray.quality import known_answers
 
     monkeypatch.setattr(known_answers, "answers", lambda _: np.full((4, 2), np.nan, np.float32))
-    model = told(once=lambda _, make: make(), task="multi-label", identity="any")
+    model = stand_in(once=lambda _, make: make(), task="multi-label", identity="any")
     monkeypatch.setattr(known_answers, "find_artefact", lambda *_: None)
     assert answers_as_known(model).grade is Grade.RED
