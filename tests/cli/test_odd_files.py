@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 from cli.conftest import Cli
 from synthetic import radiograph, write
 from whyray.base.shown import printable, shown_path
-from whyray.jobs.files import sorted_files
+from whyray.jobs.input_files import sorted_files
 
 SR, PDF, GSPS, RT_STRUCTURES, SPECTROSCOPY = (
     "1.2.840.10008.5.1.4.1.1.88.11",

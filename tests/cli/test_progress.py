@@ -11,7 +11,7 @@ import pytest
 from whyray.cli import progress_lines
 from whyray.cli.progress_lines import ProgressLines, told_by_lines
 from whyray.cli.screen import print_report, progress_bar
-from whyray.jobs.files import Report
+from whyray.jobs.file_report import Report
 from whyray.results import load_templates
 
 

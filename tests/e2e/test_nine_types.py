@@ -13,7 +13,8 @@ from whyray.demo.studies import sample
 from whyray.explain import Kind, method_named
 from whyray.inference import load_package
 from whyray.jobs.explanation_request import ExplanationRequest
-from whyray.jobs.files import Report, explain_files
+from whyray.jobs.file_report import Report
+from whyray.jobs.files import explain_files
 from whyray.results import EVERY_KIND, load_templates
 
 ASKED = {

@@ -40,7 +40,7 @@ def try_files(
 
     from whyray.base.errors import DecodeError
     from whyray.config import load_config
-    from whyray.jobs.files import instance_files
+    from whyray.jobs.input_files import instance_files
     from whyray.routing import is_own_result, match_series, match_study, read_header, routes_for, series_of
 
     settings = load_config(config, read_secrets=False)

@@ -16,7 +16,8 @@ from whyray.base.number_text import significant
 from whyray.base.shown import shown_path
 from whyray.cli.progress_lines import told_by_lines
 from whyray.imaging import passed_over
-from whyray.jobs.files import Report, sorted_files
+from whyray.jobs.file_report import Report
+from whyray.jobs.input_files import sorted_files
 from whyray.results import Wording
 
 _LEVELS = {"reliable": "green", "caution": "yellow", "not_shown": "red"}

@@ -24,6 +24,7 @@ from whyray.imaging.photometry import SourceVoi, Window, is_shown_as_stored, voi
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.pixel_spacing import magnification, spacing_plane
 from whyray.imaging.read import Refusal, StudyImages, read_images
+from whyray.imaging.reading_progress import OnProgress
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
 from whyray.imaging.structures import (
     SEGMENTATIONS,
@@ -49,6 +50,7 @@ __all__ = [
     "ModelInput",
     "Note",
     "NoteKind",
+    "OnProgress",
     "Refusal",
     "SourceFrame",
     "SourceImage",
