@@ -13,7 +13,7 @@ from planted import BRIGHT
 from trust.records import localisation_of, onboarded_with
 from whyray.explain import Context, Heatmap, PriorExplanation, RegionShares, explain
 from whyray.inference import Model
-from whyray.packages.localisation_report import MethodLocalisation, TargetHits
+from whyray.packages.localisation_report import MethodLocalisation, TargetHits, localisation_in
 from whyray.packages.randomisation_report import ALL, HALF, IMAGES, ORDER_KEPT
 from whyray.quality import Grade, assess, assess_typed
 from whyray.quality.record import NO_RECORD, RECORD, record_of
@@ -22,18 +22,16 @@ from whyray.quality.record import NO_RECORD, RECORD, record_of
 class Reported:
     """A model of which only the report is asked."""
 
-    package = None
-
     def __init__(self, **methods: MethodLocalisation) -> None:
-        self._methods = methods
-
-    def report(self) -> dict[str, object]:
-        return {
+        self._report = {
             "methods": {
                 name.replace("_", "-"): {"localisation": reached.model_dump(mode="json")}
-                for name, reached in self._methods.items()
+                for name, reached in methods.items()
             }
         }
+
+    def localisation(self) -> dict[str, MethodLocalisation]:
+        return localisation_in(self._report, None)  # type: ignore[arg-type]
 
 
 GOOD = TargetHits(boxes=58, hits=40, centre_prior_hits=14, usual_place_hits=20, lung_brightness_hits=18)
