@@ -19,8 +19,9 @@ One command, `whyray`. Every command tells about itself with `--help`; this page
 
 Whatever goes wrong is told in two lines on the error stream: what was expected and what was found, then what to do.
 Exit code 0 says that all went well, 1 that the command did its work and the answer is 'no' or 'not all' (each command
-says what that means), 2 that it could not be done as it was asked for, and 3, of `whyray explain` alone, that all was
-made and an evaluation withholds an explanation. 130 says that Ctrl-C stopped it. `whyray --log-level debug …` adds what
+says what that means), 2 that it could not be done as it was asked for, and 3 that all was made and an evaluation
+withholds an explanation (`whyray explain`) or all of them (`whyray package onboard`, where most weights learned
+nothing). 130 says that Ctrl-C stopped it. `whyray --log-level debug …` adds what
 developers need; without it, no line names a patient.
 """
 
