@@ -45,6 +45,8 @@ class Standby:
     turn: threading.Lock
     _told: set[str] = field(default_factory=set)
     """Why no message comes, as it was told of the outage that lasts."""
+    _may_connect: bool = True
+    """Whether Celery may only be about to connect, as it is when the worker starts."""
 
     def step(self, stop: threading.Event) -> bool:
         """Run one job, if there is one that no message brings; says whether there was and it was begun."""
@@ -67,15 +69,18 @@ class Standby:
         hindrance = self.hindrance()
         if hindrance is not None:
             self._tell(f"{hindrance.message}. {hindrance.advice}")
-        elif not self.listening():
-            if not self._told:  # else the queue is well again, and Celery about to be connected
+            self._may_connect = True
+            return True
+        if not self.listening():
+            if not (self._may_connect or self._told):
                 self._tell("this worker is not connected to the queue: jobs are taken from the catalog")
-        else:
-            if self._told:
-                self._told.clear()
-                _log.warning("the queue is back")
-            return False
-        return True
+            self._may_connect = False
+            return True
+        self._may_connect = True
+        if self._told:
+            self._told.clear()
+            _log.warning("the queue is back")
+        return False
 
     def _tell(self, why: str) -> None:
         if why not in self._told:
