@@ -23,6 +23,7 @@ def test_a_catalog_that_takes_no_writes_is_asked_for_one_job_and_not_for_each_ag
         asked.append(job_id)
         raise OperationalError("", None, Exception("a standby"))
 
+    _with_a_process_that_is_ready(worker)
     first, _ = worker.queued(), worker.queued()
     attempted, worker.pipeline.attempt = worker.pipeline.attempt, refused
     worker.begins(first)
@@ -39,6 +40,12 @@ def test_a_catalog_that_takes_no_writes_is_asked_for_one_job_and_not_for_each_ag
     worker.ends()
     assert worker.job(first).state is JobState.DONE
     assert any("beginning jobs: well again, after 6 failures" in record.message for record in caplog.records)
+
+
+def _with_a_process_that_is_ready(worker: Worker) -> None:
+    """So that a job is refused before another is begun beside it, in the second process."""
+    worker.begins(worker.queued())
+    worker.ends()
 
 
 def _told(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -55,11 +55,44 @@ def test_beside_a_queue_that_answers_only_what_no_message_has_brought_is_taken(s
     assert taken(site) == [job_id]
 
 
+class Pauses(threading.Event):
+    """Is not waited for; it keeps how long it would have been, and is set after as many waits."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.told: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.told.append(timeout)
+        return len(self.told) > self.most
+
+
 def test_a_job_that_could_not_be_begun_is_not_looked_for_again_at_once(site: Site) -> None:
     """While the catalog takes no writes, the same one was tried twice a second."""
     queued(site, 1, "urgent")
-    standby = Standby(site.catalog, lambda: False, lambda: None, lambda _: False, threading.Lock())
-    assert standby.step(threading.Event()) is False
+    begun = iter([False, False, False, False, False, True, True, False])
+    asked: list[str] = []
+
+    def run(job_id: str) -> bool:
+        asked.append(job_id)
+        return next(begun)
+
+    stop = Pauses(8)
+    Standby(site.catalog, lambda: False, lambda: None, run, threading.Lock()).run_until(stop)
+    assert stop.told == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 0.5, 0.5, 1.0]
+    assert len(asked) == 8
+
+
+def test_an_error_and_a_look_that_found_nothing_are_followed_by_the_same_pauses(site: Site) -> None:
+    def run(_: str) -> bool:
+        raise ValueError("a defect")
+
+    idle, failing = Pauses(5), Pauses(5)
+    Standby(site.catalog, lambda: False, lambda: None, run, threading.Lock()).run_until(idle)
+    queued(site, 1, "urgent")
+    Standby(site.catalog, lambda: False, lambda: None, run, threading.Lock()).run_until(failing)
+    assert idle.told == failing.told == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 
 
 def test_a_worker_that_is_to_stop_takes_no_more(site: Site) -> None:
