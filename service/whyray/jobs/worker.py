@@ -180,6 +180,7 @@ def _work_on(
         unanswered = [silent for answer in answers if (silent := describe_no_statement(answer)) is not None]
         unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
         now = context.catalog.clock()
+        storing.keep()  # whether a commit was made may be in doubt
         jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered, replaced=replaced)
         for silent in unanswered:
             words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
