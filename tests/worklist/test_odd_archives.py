@@ -16,7 +16,7 @@ from pydicom import Dataset
 
 from intake.web import BOUNDARY, multipart, part10
 from site_under_test import film, site
-from whyray.base.errors import ConfigError, ImageError, PeerBusy, PeerRefused, PeerUnreachable
+from whyray.base.errors import ImageError, PeerBusy, PeerRefused, PeerUnreachable
 from whyray.config import DicomWebDestination, Secret
 from whyray.worklist.fetch import fetch
 from whyray.worklist.workitem import Input
@@ -172,8 +172,8 @@ def test_what_can_not_be_had_is_told_by_whether_it_may_pass(
         assert failed.value.not_within == timedelta(seconds=90)  # type: ignore[attr-defined]
 
 
-def test_authorities_that_can_not_be_read_are_a_matter_of_the_configuration(served: Served, tmp_path: Path) -> None:
+def test_authorities_that_can_not_be_read_are_waited_for(served: Served, tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("nothing")
     for file in (tmp_path / "empty.pem", tmp_path / "missing.pem"):
-        with pytest.raises(ConfigError, match="can't be used for TLS"):
+        with pytest.raises(PeerUnreachable, match="can't be used for TLS"):
             fetched(served, "https://127.0.0.1:9/dicom-web", ca_file=file)
