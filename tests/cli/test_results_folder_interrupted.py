@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,10 +73,12 @@ def no_step_after(number: int, ends: Callable[[int], None]) -> Iterator[list[str
 
 def interrupted(out: Path, number: int, ends: Callable[[int], None]) -> bool:
     """A run that is interrupted in front of a step of its end; whether it had so many steps."""
-    with results_folder(out, overwrite=True) as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(results_folder(out, overwrite=True))
         made(with_report(LATER), folder.making)
-        with no_step_after(number, ends) as done:
-            folder.finish()
+        the_rest = stack.pop_all()
+    with no_step_after(number, ends) as done, the_rest:
+        folder.finish()
     return len(done) > number
 
 
@@ -209,6 +211,17 @@ def test_a_run_killed_while_it_wrote_its_report_leaves_no_dead_end(tmp_path: Pat
     was = before(tmp_path, EARLIER)
     made(LATER | {"report.json": b'{"whyray": "1", "fil'}, tmp_path / UNFINISHED)
     run_that_fails(tmp_path)
+    assert content_of(tmp_path) == was
+
+
+def test_a_file_that_somebody_puts_where_a_replaced_one_lay_is_none_of_a_killed_run_s(tmp_path: Path) -> None:
+    """The run was killed after all was in its place, before it cleared away what it had replaced."""
+    before(tmp_path, LATER)
+    made({"replaced/report.json": with_report(EARLIER)["report.json"]}, tmp_path / UNFINISHED)
+    made({"dicom/a.dcm": b"mine"}, tmp_path)
+    was = content_of(tmp_path)
+    with pytest.raises(ConfigError, match=r"dicom/a\.dcm"):
+        run(tmp_path, LATER)
     assert content_of(tmp_path) == was
 
 

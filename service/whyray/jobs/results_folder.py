@@ -206,7 +206,7 @@ def _resume(out: Path, making: Path, earlier: Iterable[Path]) -> None:
 def _earlier(out: Path, making: Path, *, overwrite: bool, alone: bool) -> frozenset[Path]:
     """Files that earlier runs put into `out`, if they may be removed and are all that lies where results go."""
     interrupted = _is_interrupted(making)
-    places = (out, making, making / _ASIDE) if interrupted else (out, making / _ASIDE)
+    places = (out, making, making / _ASIDE) if interrupted else (out,)
     reports = [place / REPORT for place in places if (place / REPORT).exists()]
     listed = frozenset(out / name for report in reports for name in (*listed_files(report), REPORT))
     entries = [path for name in FOLDERS for path in _entries(out / name)]
