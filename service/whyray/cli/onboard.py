@@ -64,9 +64,9 @@ def onboard(
     Slow, once. Finds tier, feature maps and head, times every method, grades its maps and puts them to the
     randomisation check; with --truth also how many boxes each method's maps hit, beside the centre of the image and
     the brightness of the lungs; with --labels the AUC of each finding, and how far probabilities can be believed. Warns
-    of weights that learned nothing, and of methods whose maps don't change with them. Writes onboarding/report.json
-    and report.html into the package. With --keep-images, the default, that folder holds pixels of the images: don't
-    give it away.
+    of weights that learned nothing (of layers of 32,768 weights or more: smaller ones can't be told), and of methods
+    whose maps don't change with them. Writes onboarding/report.json and report.html into the package. With
+    --keep-images, the default, that folder holds pixels of the images: don't give it away.
 
     Examples:
 
@@ -137,24 +137,32 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
 
     from whyray.packages.localisation_report import best_first, localisation_in
     from whyray.packages.randomisation_report import randomised_maps_in
-    from whyray.packages.report_warnings import DISCRIMINATION, discrimination_words, warnings_in
+    from whyray.packages.report_warnings import (
+        DISCRIMINATION,
+        FAITHFULNESS,
+        LEARNED,
+        ONE_QUESTION,
+        discrimination_words,
+        warnings_in,
+    )
+    from whyray.quality import NOT_TOLD
 
     path = package.report
     console = Console(highlight=False)
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
-    for name in ("method", "tier", "seconds", "green", "amber", "red", "randomisation check"):
+    for name in ("method", "tier", "seconds", *FAITHFULNESS.values(), "randomisation check"):
         table.add_column(name, overflow="fold")
     unchanged = {name for name, maps in randomised_maps_in(report, package).items() if maps.independent}
 
     table.caption = (
-        "green, amber, red: maps that the quality card graded so. Randomisation check failed: the map hardly changes "
+        f"{ONE_QUESTION} Randomisation check failed: the map hardly changes "
         "when the network's weights are drawn anew, so it shows the image rather than the model."
     )
     for name, entry in report["methods"].items():
         if "refused" in entry:
             table.add_row(name, entry["tier"], *["–"] * 4, f"refused: {entry['refused']}")
             continue
-        grades = [str(entry["grades"][grade]) for grade in ("green", "amber", "red")]
+        grades = [str(entry["grades"][grade]) for grade in FAITHFULNESS]
         passed = "passed" if entry["sanity"]["passed"] else "[red]failed[/]"
         if name in unchanged:
             passed = "[red]failed: maps withheld[/]"
@@ -167,6 +175,8 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
         console.print(discrimination_words(name, entry), markup=False)
     if report["why not higher"]:
         console.print(f"why not a higher tier: {report['why not higher']}", markup=False)
+    if report[LEARNED] is None:
+        console.print(f"note: {NOT_TOLD}", markup=False, style="yellow")
     for words in warnings_in(report, package):
         console.print(f"warning: {words}", markup=False, style="yellow")
     for words in refused:
