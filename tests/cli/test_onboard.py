@@ -248,3 +248,15 @@ def test_a_network_without_a_large_layer_is_told_not_to_have_been_checked_for_le
     assert words in html.unescape((planted / "onboarding" / "report.html").read_text())
     assert words in cli("package", "show", planted, "--no-card").everything
     assert "of 32,768 weights or more" in cli("package", "onboard", "--help").everything
+
+
+def test_onboarding_tells_what_the_check_of_the_package_warns_of(cli: Cli, planted: Path, pictures: Path) -> None:
+    """That nothing keeps the package from answering about a leg was told by `whyray package check` alone."""
+    (planted / "MODEL_CARD.md").unlink()
+    said = cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--explained", "1")
+    assert said.code == 0
+    assert "warning: no model card at MODEL_CARD.md" in said.everything
+    assert "without a companion scope: nothing checks whether an image is one that the package was made for" in (
+        said.everything
+    )
+    assert "not onboarded" not in said.everything

@@ -13,7 +13,9 @@ from whyray.base.shown import shown_path
 from whyray.cli.explain import WITHHELD, Device
 
 if TYPE_CHECKING:
-    from whyray.packages import Package
+    from rich.console import Console
+
+    from whyray.inference import Model
 
 
 def onboard(
@@ -61,12 +63,13 @@ def onboard(
 ) -> None:
     """Measure what a package can give, and how well, on a site's own images.
 
-    Slow, once. Finds tier, feature maps and head, times every method, grades its maps and puts them to the
-    randomisation check; with --truth also how many boxes each method's maps hit, beside the centre of the image and
-    the brightness of the lungs; with --labels the AUC of each finding, and how far probabilities can be believed. Warns
-    of weights that learned nothing (of layers of 32,768 weights or more: smaller ones can't be told), and of methods
-    whose maps don't change with them. Writes onboarding/report.json and report.html into the package. With
-    --keep-images, the default, that folder holds pixels of the images: don't give it away.
+    Slow, once. Finds tier, feature maps and head, times every method, asks whether its maps are faithful to the model
+    and puts them to the randomisation check; with --truth also how many boxes each method's maps hit, beside the centre
+    of the image and the brightness of the lungs; with --labels the AUC of each finding, and how far probabilities can
+    be believed. Warns of weights that learned nothing (of layers of 32,768 weights or more: smaller ones can't be
+    told), of methods whose maps don't change with them, and of what `whyray package check` warns of. Writes
+    onboarding/report.json and report.html into the package. With --keep-images, the default, that folder holds pixels
+    of the images: don't give it away.
 
     Examples:
 
@@ -124,14 +127,14 @@ def onboard(
             seed=seed,
             progress=lambda done, total, words: progress(0.1 + 0.9 * done / max(total, 1), words),
         )
-    _tell(report, model.package, refused)
+    _tell(report, model, refused)
     if (report[LEARNED] or {}).get("grade") == "red":
         raise typer.Exit(WITHHELD)
     if refused:
         raise typer.Exit(1)
 
 
-def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> None:
+def _tell(report: Mapping[str, Any], model: Model, refused: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -147,6 +150,7 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
     )
     from whyray.quality import NOT_TOLD
 
+    package = model.package
     path = package.report
     console = Console(highlight=False)
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
@@ -179,9 +183,21 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
         console.print(f"note: {NOT_TOLD}", markup=False, style="yellow")
     for words in warnings_in(report, package):
         console.print(f"warning: {words}", markup=False, style="yellow")
+    _tell_check(console, model)
     for words in refused:
         console.print(f"refused: {words}", markup=False, style="yellow")
     console.print(f"{shown_path(path)} and {path.with_suffix('.html').name}", markup=False, soft_wrap=True)
     place = shlex.quote(shown_path(package.folder if "/" in str(package.folder) else f"./{package.folder}"))
     for command in (f"whyray package show {place}", f"whyray explain IMAGE --package {place} --out out/"):
         console.print(f"next: {command}", markup=False, soft_wrap=True)
+
+
+def _tell_check(console: Console, model: Model) -> None:
+    """What `whyray package check` warns of: nobody who has just onboarded a package asks it by themselves."""
+    from whyray.onboarding import checked_model
+
+    checked = checked_model(model)
+    for finding in checked.findings:
+        console.print(f"{finding.severity}: {finding.message}. {finding.advice}", markup=False, style="yellow")
+    for words in checked.beside:
+        console.print(f"note: {words}", markup=False, style="yellow")
