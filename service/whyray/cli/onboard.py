@@ -13,9 +13,8 @@ from whyray.base.shown import shown_path
 from whyray.cli.explain import WITHHELD, Device
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from whyray.inference import Model
+    from whyray.packages import Package
 
 
 def onboard(
@@ -127,14 +126,16 @@ def onboard(
             seed=seed,
             progress=lambda done, total, words: progress(0.1 + 0.9 * done / max(total, 1), words),
         )
-    _tell(report, model, refused)
+    _tell(report, model.package, refused)
+    _tell_check(model)
+    _tell_next(model.package)
     if (report[LEARNED] or {}).get("grade") == "red":
         raise typer.Exit(WITHHELD)
     if refused:
         raise typer.Exit(1)
 
 
-def _tell(report: Mapping[str, Any], model: Model, refused: list[str]) -> None:
+def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -150,7 +151,6 @@ def _tell(report: Mapping[str, Any], model: Model, refused: list[str]) -> None:
     )
     from whyray.quality import NOT_TOLD
 
-    package = model.package
     path = package.report
     console = Console(highlight=False)
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
@@ -183,19 +183,27 @@ def _tell(report: Mapping[str, Any], model: Model, refused: list[str]) -> None:
         console.print(f"note: {NOT_TOLD}", markup=False, style="yellow")
     for words in warnings_in(report, package):
         console.print(f"warning: {words}", markup=False, style="yellow")
-    _tell_check(console, model)
     for words in refused:
         console.print(f"refused: {words}", markup=False, style="yellow")
     console.print(f"{shown_path(path)} and {path.with_suffix('.html').name}", markup=False, soft_wrap=True)
+
+
+def _tell_next(package: Package) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
     place = shlex.quote(shown_path(package.folder if "/" in str(package.folder) else f"./{package.folder}"))
     for command in (f"whyray package show {place}", f"whyray explain IMAGE --package {place} --out out/"):
         console.print(f"next: {command}", markup=False, soft_wrap=True)
 
 
-def _tell_check(console: Console, model: Model) -> None:
+def _tell_check(model: Model) -> None:
     """What `whyray package check` warns of: nobody who has just onboarded a package asks it by themselves."""
+    from rich.console import Console
+
     from whyray.onboarding import checked_model
 
+    console = Console(highlight=False)
     checked = checked_model(model)
     for finding in checked.findings:
         console.print(f"{finding.severity}: {finding.message}. {finding.advice}", markup=False, style="yellow")
