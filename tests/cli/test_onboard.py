@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -222,3 +223,40 @@ def test_onboarding_tells_of_each_map_that_it_makes(planted: Path) -> None:
     )
     assert [words for words in told if "map " in words] == ["occlusion: map 1 of 2", "occlusion: map 2 of 2"]
     assert "occlusion: randomisation check" in told
+
+
+def test_grades_at_onboarding_are_said_to_be_of_faithfulness_alone(cli: Cli, planted: Path, pictures: Path) -> None:
+    """They were called green and amber, as pages' are; but pages ask for a scope and boxes, too."""
+    said = cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--explained", "2")
+    written = (planted / "onboarding" / "report.html").read_text()
+    report = json.loads((planted / "onboarding" / "report.json").read_text())
+    for told in (said.everything, " ".join(html.unescape(written).split())):
+        assert "faithful" in told
+        assert "green" not in told
+        assert "without boxes and a scope, explanations are to be used with caution at best" in told
+    assert set(report["methods"]["grad-cam"]["grades"]) == {"green", "amber", "red"}
+
+
+def test_a_network_without_a_large_layer_is_told_not_to_have_been_checked_for_learned_weights(
+    cli: Cli, planted: Path, pictures: Path
+) -> None:
+    """A small network whose weights were drawn passed without a word."""
+    words = "whether the weights learned anything can't be told: no layer has 32,768 weights or more"
+    said = cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--explained", "1")
+    assert said.code == 0
+    assert words in said.everything
+    assert words in html.unescape((planted / "onboarding" / "report.html").read_text())
+    assert words in cli("package", "show", planted, "--no-card").everything
+    assert "of 32,768 weights or more" in cli("package", "onboard", "--help").everything
+
+
+def test_onboarding_tells_what_the_check_of_the_package_warns_of(cli: Cli, planted: Path, pictures: Path) -> None:
+    """That nothing keeps the package from answering about a leg was told by `whyray package check` alone."""
+    (planted / "MODEL_CARD.md").unlink()
+    said = cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--explained", "1")
+    assert said.code == 0
+    assert "warning: no model card at MODEL_CARD.md" in said.everything
+    assert "without a companion scope: nothing checks whether an image is one that the package was made for" in (
+        said.everything
+    )
+    assert "not onboarded" not in said.everything

@@ -120,7 +120,7 @@ def _tell_measured(console: Console, model: Model, report: Mapping[str, Any]) ->
         discrimination_words,
         warnings_in,
     )
-    from whyray.quality import learned_weights_entry
+    from whyray.quality import NOT_TOLD, learned_weights_entry
 
     for target, entry in report.get(DISCRIMINATION, {}).items():
         console.print(f"Onboarding: {discrimination_words(target, entry)}", markup=False)
@@ -141,7 +141,10 @@ def _tell_measured(console: Console, model: Model, report: Mapping[str, Any]) ->
             markup=False,
         )
     # of the weights as they are, whether or not somebody onboarded them
-    for words in warnings_in({**report, LEARNED: learned_weights_entry(model)}, model.package):
+    learned = learned_weights_entry(model)
+    if learned is None:
+        console.print(f"Note: {NOT_TOLD}.", markup=False, style="yellow")
+    for words in warnings_in({**report, LEARNED: learned}, model.package):
         console.print(f"Warning: {words}.", markup=False, style="yellow")
 
 

@@ -1,7 +1,7 @@
 """What is checked, measured or fitted once for a package, before any study is answered with it."""
 
 from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximise
-from whyray.onboarding.check import Finding, PackageCheck, check_package, checked_package
+from whyray.onboarding.check import Finding, PackageCheck, check_package, checked_model, checked_package
 from whyray.onboarding.concept_fitting import FEWEST_MEASURED, ConceptRecipe, Examples, fit_bank, too_few
 from whyray.onboarding.latent_space_fitting import (
     FEWEST,
@@ -35,6 +35,7 @@ __all__ = [
     "UnitSurveyOptions",
     "as_bytes",
     "check_package",
+    "checked_model",
     "checked_package",
     "dissect",
     "embed",

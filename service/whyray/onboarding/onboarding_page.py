@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from whyray.explain import Heatmap
 from whyray.packages.localisation_report import FEWEST_BOXES, Figure, MethodLocalisation, best_first
 from whyray.packages.randomisation_report import ORDER_KEPT
-from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, discrimination_words
+from whyray.packages.report_warnings import (
+    DISCRIMINATION,
+    FAITHFULNESS,
+    LEARNED,
+    ONE_QUESTION,
+    discrimination_words,
+)
+from whyray.quality import NOT_TOLD
 
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.3rem .7rem;border-bottom:1px solid #ccc;text-align:left}
@@ -32,7 +39,8 @@ def page(report: Mapping[str, Any], warnings: Sequence[str] = ()) -> str:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
         f"<h1>{escape(title)}</h1>{_warnings(warnings)}<table>{facts}{_learned(report.get(LEARNED))}</table>{_engines(report)}<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
-        f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table>"
+        f"<th>forward passes<th>maps<th>sanity check<th>example (image, map)</tr>{rows}</table>"
+        f"<p>{escape(ONE_QUESTION, quote=False)}</p>"
         f"{_agreement(report.get('agreement'))}"
         f"{_localisation(report['methods'])}{_discrimination(report.get(DISCRIMINATION, {}))}"
         f"{_calibration(report.get('calibration', {}))}</html>\n"
@@ -45,11 +53,7 @@ def _warnings(warnings: Sequence[str]) -> str:
 
 
 def _learned(entry: Mapping[str, Any] | None) -> str:
-    words = (
-        "no layer is large enough to be told"
-        if entry is None
-        else f"{entry['grade']}: {entry['share']:.0%}, {entry['rule']}"
-    )
+    words = NOT_TOLD if entry is None else f"{entry['grade']}: {entry['share']:.0%}, {entry['rule']}"
     return f"<tr><th>weights that learned nothing</th><td>{escape(words)}</td></tr>"
 
 
@@ -177,7 +181,9 @@ def _row(name: str, entry: Mapping[str, Any]) -> str:
         f"{escape(stage)}: SSIM {value}, rank correlation {order.get(stage, '–')}"
         for stage, value in sanity["SSIM by share of weights randomised"].items()
     )
-    grades = ", ".join(f"{count} {grade}" for grade, count in entry["grades"].items() if count)
+    grades = ", ".join(
+        f"{entry['grades'][grade]} {words}" for grade, words in FAITHFULNESS.items() if entry["grades"][grade]
+    )
     return (
         f"{start}<td>{entry['seconds']:.3g}<td>{entry['forward passes']}<td>{grades}<td class={passed}>"
         f"passed: {passed}<br>{stages}<br>"

@@ -10,6 +10,13 @@ from whyray.packages.randomisation_report import randomised_maps_in
 
 LEARNED = "learned weights"
 """The part of the report that says whether the weights hold anything learned: `share`, `grade` and `rule`."""
+FAITHFULNESS = {"green": "faithful", "amber": "doubtful", "red": "not faithful"}
+"""What the grades of a method's maps in a report are called: not green, which a page is by other questions too."""
+ONE_QUESTION = (
+    "faithful, doubtful, not faithful: whether maps follow the model, which is only one question. Pages also ask "
+    "whether the image is one that the model was made for, and whether such maps met radiologists' marks: without "
+    "boxes and a scope, explanations are to be used with caution at best."
+)
 DISCRIMINATION = "discrimination"
 """The part that says by target how well answers tell images with a finding from those without."""
 

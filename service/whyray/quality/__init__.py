@@ -6,7 +6,7 @@ from whyray.quality.budget import Budget
 from whyray.quality.card import QUESTIONS, Aspect, Grade, Measurement, QualityCard, worst_of
 from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
-from whyray.quality.learned_weights import learned_weights_entry, weights_that_learned
+from whyray.quality.learned_weights import NOT_TOLD, learned_weights_entry, weights_that_learned
 from whyray.quality.randomisation import alike, order_kept, random_pair_similarity, randomised
 from whyray.quality.record import NO_RECORD, RECORD
 from whyray.quality.region import salient_from, salient_region
@@ -18,6 +18,7 @@ ASSESSORS = (anatomy, cases, concepts, counterfactual, language, latent, units)
 
 __all__ = [
     "NEIGHBOURS",
+    "NOT_TOLD",
     "NO_RECORD",
     "QUESTIONS",
     "RECORD",

@@ -23,6 +23,8 @@ from whyray.quality.weight_matrices import weight_matrices
 NAME = "weights that learned nothing"
 LEAST_WEIGHTS = 1 << 15
 """Weights of a layer from which on it can be told: smaller layers of networks that learned for minutes were not."""
+NOT_TOLD = f"whether the weights learned anything can't be told: no layer has {LEAST_WEIGHTS:,} weights or more"
+"""What is said where `learned_weights_entry` gives None."""
 CHANCE = 5.0
 """Standard deviations. Layers of networks that learned in earnest lay 8 or more from chance, and shuffled ones within
 5; of networks that learned for a hundred steps some, or all, lie within 3 (docs/trust.md)."""
