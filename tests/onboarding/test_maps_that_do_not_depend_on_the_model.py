@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from explain.anatomy.planted_anatomy import anatomy_package, detector
 from inference import nets
+from planted import BRIGHT
 from whyray.base.errors import PackageError
-from whyray.explain import Attribution, Heatmap, expanded, explain, grad_cam, occlusion, preferred_map
+from whyray.explain import Attribution, Case, Heatmap, expanded, explain, grad_cam, occlusion, preferred_map
+from whyray.explain.anatomy import allowed_in
 from whyray.inference import Model, RuntimeOptions, load_package
-from whyray.onboarding import onboard
+from whyray.onboarding import onboard, randomisation_check
 from whyray.packages.randomisation_report import ORDER_KEPT, randomised_maps_in
 from whyray.packages.report_warnings import warnings_in
-from whyray.quality import Budget, Grade, assess, order_kept
+from whyray.quality import Budget, Grade, assess
 from whyray.quality.cells import edge_map
 from whyray.results import load_templates
 from whyray.results.trust import trust_in
@@ -30,6 +34,19 @@ def edges(monkeypatch: pytest.MonkeyPatch, method: type) -> None:
     monkeypatch.setattr(
         method, "attribute", lambda self, case, parameters: [Attribution(edge_map(case.x))] * len(case.targets)
     )
+
+
+class Square:
+    """The same 8 x 8 places whatever the image and the model, with as much noise in them, another each time."""
+
+    def __init__(self, noise: float) -> None:
+        self._noise = noise
+        self._rng = np.random.default_rng(0)
+
+    def __call__(self, method: Any, case: Case, parameters: Any) -> list[Attribution]:
+        drawn = np.zeros(case.shape, np.float32)
+        drawn[8:16, 8:16] = 1 - self._noise * self._rng.random((8, 8))
+        return [Attribution(drawn)] * len(case.targets)
 
 
 def package(folder: Path) -> Path:
@@ -65,6 +82,48 @@ def test_maps_of_edges_are_withheld_and_another_method_stands_in(
     warned = warnings_in(model.report() or {}, model.package)
     assert [words for words in warned if words.startswith("maps by grad-cam are nearly the same")]
     assert "maps by grad-cam are nearly the same" in model.package.report.with_suffix(".html").read_text()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_a_square_that_is_drawn_whatever_the_model_is_withheld(
+    noise: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = Square(noise)
+    monkeypatch.setattr(grad_cam.GradCam, "attribute", lambda *given: drawn(*given))
+    model = onboarded(package(tmp_path))
+    assert measured(model, "grad-cam")[NAME] is Grade.RED
+    assert preferred_map(model).method == "occlusion"
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_maps_kept_to_anatomy_are_compared_inside_it(
+    changes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside they are 0 by any weights: that says nothing of whether they depend on these."""
+    anatomy_package(tmp_path)
+    model = detector(tmp_path)
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((4, 64, 64)).astype(np.float32)
+    images = [np.float32(0.1) + np.abs(part)[None, None] for part in noise]
+
+    def mapped(_: object, x: np.ndarray, **__: object) -> list[Heatmap]:
+        allowed = allowed_in(model, x, BRIGHT)
+        drawn = rng.random((64, 64)) if changes else x[0, 0]
+        return [Heatmap(np.where(allowed, drawn, 0).astype(np.float32), BRIGHT, "anatomy-constrained", False, "")]
+
+    monkeypatch.setattr(randomisation_check, "heatmaps", mapped)
+    maps = [mapped(model, x)[0] for x in images]
+    changed = [("100% of the weights", model)]
+    check = randomisation_check.randomisation_check(model, "anatomy-constrained", images, maps, changed, {}, 0)
+    assert (check[ORDER_KEPT]["100% of the weights"] < 0.2) is changes
+
+
+def test_maps_of_nothing_are_no_images_that_it_was_checked_on(tmp_path: Path) -> None:
+    model = load_package(package(tmp_path), options=CPU)
+    images = [nets.image("dense", seed).numpy() for seed in range(4)]
+    empty = [Heatmap(np.zeros(model.spatial_shape, np.float32), model.targets[0], "grad-cam", False, "")] * 4
+    check = randomisation_check.randomisation_check(model, "grad-cam", images, empty, [("last", model)], {}, 0)
+    assert check["images"] == 0
 
 
 def test_the_reason_is_said_in_a_radiologists_words_in_every_language(
@@ -145,12 +204,3 @@ def test_three_images_and_reports_of_earlier_versions_say_nothing(tmp_path: Path
     report["methods"]["grad-cam"]["sanity"][ORDER_KEPT] = "much"
     with pytest.raises(PackageError, match="the randomisation check of grad-cam is not as this version writes it"):
         randomised_maps_in(report, model.package)
-
-
-def test_places_where_neither_map_says_anything_make_no_maps_alike() -> None:
-    rng = np.random.default_rng(0)
-    first, second = (np.zeros((64, 64), np.float32) for _ in range(2))
-    first[8:24, 8:24], second[8:24, 8:24] = rng.random((2, 16, 16))
-    assert abs(order_kept(first, second)) < 0.2
-    assert order_kept(first, first) == pytest.approx(1)
-    assert order_kept(first, np.zeros_like(first)) == 0

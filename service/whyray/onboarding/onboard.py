@@ -353,7 +353,9 @@ def _method(
         "forward passes": int(np.median(cost)),
         "grades": grades,
         "refusals": refusals,
-        "sanity": randomisation_check(name, [question.x for question in answered], maps, changed, parameters, seed),
+        "sanity": randomisation_check(
+            model, name, [question.x for question in answered], maps, changed, parameters, seed
+        ),
         **({} if located is None else {"localisation": located.model_dump(mode="json")}),
     }
 

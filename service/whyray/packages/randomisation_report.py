@@ -9,8 +9,9 @@ from typing import Any
 from whyray.base.errors import PackageError
 from whyray.packages.package import Package
 
-ORDER_KEPT = "rank correlation by share of weights randomised"
-"""In a method's entry `sanity`: by stage, how far the order of the map's places stays; with `IMAGES`."""
+ORDER_KEPT = "rank correlation over the image by share of weights randomised"
+"""In a method's entry `sanity`: by stage, how far the order of the map's places stays; with `IMAGES`. Another name with
+every change of how it is measured: what was measured otherwise, under another, is not believed."""
 IMAGES = "images"
 HALF, ALL = "50% of the weights", "100% of the weights"
 """The stages that tell: with other weights in half of the layers, or in all of them, nothing that was learned is left
