@@ -17,7 +17,8 @@ from whyray.base.errors import PackageError
 from whyray.explain import Attribution, Case, Heatmap, expanded, explain, grad_cam, occlusion, preferred_map
 from whyray.explain.anatomy import allowed_in
 from whyray.inference import Model, RuntimeOptions, load_package
-from whyray.onboarding import onboard, randomisation_check
+from whyray.onboarding import OnboardingImage, onboard, randomisation_check
+from whyray.onboarding.questions import Question
 from whyray.packages.randomisation_report import ORDER_KEPT, randomised_maps_in
 from whyray.packages.report_warnings import warnings_in
 from whyray.quality import Budget, Grade, assess
@@ -114,15 +115,19 @@ def test_maps_kept_to_anatomy_are_compared_inside_it(
     monkeypatch.setattr(randomisation_check, "heatmaps", mapped)
     maps = [mapped(model, x)[0] for x in images]
     changed = [("100% of the weights", model)]
-    check = randomisation_check.randomisation_check(model, "anatomy-constrained", images, maps, changed, {}, 0)
+    check = randomisation_check.randomisation_check(model, "anatomy-constrained", asked(images), maps, changed, {}, 0)
     assert (check[ORDER_KEPT]["100% of the weights"] < 0.2) is changes
+
+
+def asked(images: list[np.ndarray]) -> list[Question]:
+    return [Question(number, x, "a target") for number, x in enumerate(images)]
 
 
 def test_maps_of_nothing_are_no_images_that_it_was_checked_on(tmp_path: Path) -> None:
     model = load_package(package(tmp_path), options=CPU)
     images = [nets.image("dense", seed).numpy() for seed in range(4)]
     empty = [Heatmap(np.zeros(model.spatial_shape, np.float32), model.targets[0], "grad-cam", False, "")] * 4
-    check = randomisation_check.randomisation_check(model, "grad-cam", images, empty, [("last", model)], {}, 0)
+    check = randomisation_check.randomisation_check(model, "grad-cam", asked(images), empty, [("last", model)], {}, 0)
     assert check["images"] == 0
 
 
@@ -192,6 +197,19 @@ def test_both_draws_of_other_weights_must_give_the_map_again(
     report["methods"]["grad-cam"]["sanity"][ORDER_KEPT] |= {"50% of the weights": half, "100% of the weights": whole}
     path.write_text(json.dumps(report))
     assert measured(load_package(folder, options=CPU), "grad-cam")[NAME] is grade
+
+
+def test_two_images_with_three_marked_targets_each_are_two_images(tmp_path: Path) -> None:
+    folder = package(tmp_path)
+    model = load_package(folder, options=CPU)
+    box = np.zeros(model.spatial_shape, bool)
+    box[4:12, 4:12] = True
+    marks = dict.fromkeys(model.targets[:3], box)
+    assert len(marks) == 3
+    images = [OnboardingImage(nets.image("dense", seed).numpy(), marks) for seed in (1, 2)]
+    report = onboard(model, images, only=["grad-cam"], this_machine=False)
+    assert report["images"] == report["methods"]["grad-cam"]["sanity"]["images"] == 2
+    assert NAME not in measured(load_package(folder, options=CPU), "grad-cam")
 
 
 def test_three_images_and_reports_of_earlier_versions_say_nothing(tmp_path: Path) -> None:

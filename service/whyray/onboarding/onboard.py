@@ -6,14 +6,13 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.base.statistics import evenly_spread
 from whyray.explain import (
@@ -22,7 +21,6 @@ from whyray.explain import (
     Heatmap,
     Method,
     Progress,
-    explainable,
     explained_image,
     heatmap_methods,
     heatmaps,
@@ -40,6 +38,7 @@ from whyray.onboarding.localisation import MarkedFinding
 from whyray.onboarding.marked_findings import MOST_FORWARDS, MarkedFindings
 from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
+from whyray.onboarding.questions import OnboardingImage, Question, questions_of, spread
 from whyray.onboarding.randomisation_check import randomisation_check
 from whyray.packages import find_artefact, write_artefact
 from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, warnings_in
@@ -66,37 +65,6 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
 _log = logging.getLogger(__name__)
 REFERENCES = 16
 """Images that are kept for expected-gradients."""
-
-
-@dataclass(frozen=True)
-class _Question:
-    """One target of one image (by number) that every method explains."""
-
-    image: int
-    x: FloatArray
-    target: str
-
-
-@dataclass(frozen=True)
-class OnboardingImage:
-    """One image to onboard on.
-
-    Attributes
-    ----------
-    x
-        The model's input in the layout of the manifest, (1, ...).
-    truth
-        By target: where readers marked it, bool in the spatial shape of the input. Targets without a mark are left out.
-    labels
-        By target: whether the finding is there. Targets that nobody looked for are left out.
-    patient
-        Tells which images belong together; empty where nobody knows. It is not kept.
-    """
-
-    x: FloatArray
-    truth: Mapping[str, BoolArray] = field(default_factory=dict)
-    labels: Mapping[str, bool] = field(default_factory=dict)
-    patient: str = ""
 
 
 def onboard(
@@ -163,7 +131,7 @@ def onboard(
     if evidence_gap is not None:
         report["local evidence"] = {"largest gap of a sum": evidence_gap}
     if keep_images:
-        kept = [image.x for image in _spread(given, REFERENCES)]
+        kept = [image.x for image in spread(given, REFERENCES)]
         np.save(model.package.references, np.concatenate([x.reshape(model.network.input_shape) for x in kept]))
     space = measured_space(model, [image.x for image in given])
     if space is not None:
@@ -174,7 +142,7 @@ def onboard(
     if any(image.labels for image in given):
         report |= _against_labels(model, given, seed)
     report["methods"] = {}
-    asked = _asked(model, given, explained)
+    asked = questions_of(model, given, explained)
     step = 0
 
     def tell(words: str) -> None:
@@ -242,11 +210,6 @@ def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -
                 )
 
 
-def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImage]:
-    """At most so many, evenly from first to last."""
-    return [images[index] for index in evenly_spread(len(images), most)]
-
-
 def _marked(images: Sequence[OnboardingImage], most: int, held_out: Mapping[str, Model] | None) -> list[MarkedFinding]:
     marked = [
         (number, image)
@@ -262,18 +225,6 @@ def _marked(images: Sequence[OnboardingImage], most: int, held_out: Mapping[str,
 
 def _made_of_another(method: Method) -> bool:
     return "of" in method.Parameters.model_fields
-
-
-def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
-    numbers = {id(image): number for number, image in enumerate(images)}
-    marked = _spread([image for image in images if image.truth], most)
-    others = [image for image in images if not image.truth]
-    rest = _spread(others, most - len(marked))
-    return [
-        _Question(numbers[id(image)], image.x, target)
-        for image in [*marked, *rest]
-        for target in (image.truth or (_strongest(model, image.x),))
-    ]
 
 
 def _against_labels(model: Model, images: Sequence[OnboardingImage], seed: int) -> dict[str, Any]:
@@ -293,7 +244,7 @@ def _against_labels(model: Model, images: Sequence[OnboardingImage], seed: int) 
 def _method(
     model: Model,
     method: Method,
-    asked: Sequence[_Question],
+    asked: Sequence[Question],
     changed: Sequence[tuple[str, Model]],
     findings: MarkedFindings,
     compared: ComparedMaps,
@@ -317,7 +268,7 @@ def _method(
     spent: list[float] = []
     cost: list[int] = []
     refusals: list[str] = []
-    answered: list[_Question] = []
+    answered: list[Question] = []
     for number, question in enumerate(asked, start=1):
         tell(f"{name}: map {number} of {len(asked)}")
         image = explained_image(model, question.x)
@@ -353,14 +304,6 @@ def _method(
         "forward passes": int(np.median(cost)),
         "grades": grades,
         "refusals": refusals,
-        "sanity": randomisation_check(
-            model, name, [question.x for question in answered], maps, changed, parameters, seed
-        ),
+        "sanity": randomisation_check(model, name, answered, maps, changed, parameters, seed),
         **({} if located is None else {"localisation": located.model_dump(mode="json")}),
     }
-
-
-def _strongest(model: Model, x: FloatArray) -> str:
-    image = explained_image(model, x)
-    answer = model.answer(image.run.logits)[0].reshape(len(model.targets), -1).mean(axis=1)
-    return max(explainable(image), key=lambda name: answer[model.target_index(name)])

@@ -12,6 +12,7 @@ from whyray.explain import Heatmap, explained_image, heatmaps, method_named
 from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all
 from whyray.inference import Model
+from whyray.onboarding.questions import Question
 from whyray.packages.randomisation_report import FEWEST_IMAGES, IMAGES, ORDER_KEPT
 from whyray.quality import alike, order_kept, random_pair_similarity, silent_places
 
@@ -22,7 +23,7 @@ MOST_IMAGES = FEWEST_IMAGES
 def randomisation_check(
     model: Model,
     name: str,
-    images: Sequence[FloatArray],
+    questions: Sequence[Question],
     maps: Sequence[Heatmap],
     changed: Sequence[tuple[str, Model]],
     parameters: Mapping[str, Any],
@@ -32,11 +33,16 @@ def randomisation_check(
 
     SSIM, beside that of maps of different images, says whether the check is passed as it was published; the rank
     correlation, which neither a blank background nor a smooth map raises, says whether there is any dependence at all
-    (`whyray.packages.randomisation_report`). Stages at which no map could be made are None. Images of which the model's
-    own map is 0 everywhere are left out: nothing of it could stay.
+    (`whyray.packages.randomisation_report`). Stages at which no map could be made are None. Of each image one map
+    counts, whatever number of targets it was asked for; maps that are 0 everywhere don't: nothing of them could stay.
     """
-    unrelated = random_pair_similarity([heatmap.values for heatmap in maps], np.random.default_rng(seed))
-    pairs = [(x, heatmap) for x, heatmap in zip(images, maps, strict=True) if heatmap.values.any()][:MOST_IMAGES]
+    of_image: dict[int, tuple[FloatArray, Heatmap]] = {}
+    for question, heatmap in zip(questions, maps, strict=True):
+        if heatmap.values.any():
+            of_image.setdefault(question.image, (question.x, heatmap))
+    different = [heatmap.values for _, heatmap in of_image.values()] or [maps[0].values]
+    unrelated = random_pair_similarity(different, np.random.default_rng(seed))
+    pairs = list(of_image.values())[:MOST_IMAGES]
     silent = [_silent(model, name, x, heatmap.target) for x, heatmap in pairs]
     stages: dict[str, float | None] = {}
     orders: dict[str, float | None] = {}

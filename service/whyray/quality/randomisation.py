@@ -54,7 +54,7 @@ def alike(first: FloatArray, second: FloatArray) -> float:
 def order_kept(first: FloatArray, second: FloatArray, silent: BoolArray | None = None) -> float:
     """Spearman's rank correlation of two maps (*spatial), -1..1: how far they order the places of the image alike.
 
-    `silent` (*spatial) is where such a map is 0 whatever the model: places where both maps are 0 are left out there. All
+    `silent` (*spatial) is where such a map is 0 whatever the model: there, places where both are 0 are left out. All
     others count, those where both are 0 too: which places a map leaves empty is part of what it says, and places that
     two maps leave empty by chance correlate as little as those that they fill. 1 of two maps that order nothing, 0
     where one does.
