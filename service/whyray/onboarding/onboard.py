@@ -41,7 +41,7 @@ from whyray.onboarding.onboarding_page import page, picture
 from whyray.onboarding.questions import OnboardingImage, Question, questions_of, spread
 from whyray.onboarding.randomisation_check import randomisation_check
 from whyray.packages import find_artefact, write_artefact
-from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, warnings_in
+from whyray.packages.report_warnings import DISCRIMINATION, LEARNED
 from whyray.quality import (
     Budget,
     Grade,
@@ -177,7 +177,7 @@ def onboard(
     report["proofs"] = [dict(proof) for proof in model.gradients.proofs]
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
-    (folder / "report.html").write_text(page(report, warnings_in(report, model.package)), encoding="utf-8")
+    (folder / "report.html").write_text(page(report, model.package), encoding="utf-8")
 
     part = folder / ".report.json.part"  # a report is there whole, or the package has not been onboarded
     part.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -11,28 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain import Heatmap
+from whyray.packages import Package
 from whyray.packages.localisation_report import FEWEST_BOXES, Figure, MethodLocalisation, best_first
-from whyray.packages.randomisation_report import ORDER_KEPT
-from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, discrimination_words
+from whyray.packages.randomisation_report import ORDER_KEPT, SIMILARITY, CheckOutcome, check_outcomes
+from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, discrimination_words, warnings_in
 
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.3rem .7rem;border-bottom:1px solid #ccc;text-align:left}
 img{max-width:26rem}.no{color:#a33}.yes{color:#262}"""
 
 
-def page(report: Mapping[str, Any], warnings: Sequence[str] = ()) -> str:
-    """The report as HTML, what it warns of first; pictures are files beside it, named by method."""
+def page(report: Mapping[str, Any], package: Package) -> str:
+    """The report of a package as HTML, what it warns of first; pictures are files beside it, named by method."""
+    outcomes = check_outcomes(report, package)
     facts = "".join(
         f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
         for key, value in report.items()
         if key not in ("methods", "calibration", DISCRIMINATION, LEARNED, "batch", "compiled", "agreement")
     )
-    rows = "".join(_row(name, entry) for name, entry in report["methods"].items())
+    rows = "".join(
+        _refused_row(name, entry) if "refused" in entry else _row(name, entry, outcomes[name])
+        for name, entry in report["methods"].items()
+    )
     title = f"Onboarding of {report['package']} {report['version']}"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{escape(title)}</h1>{_warnings(warnings)}<table>{facts}{_learned(report.get(LEARNED))}</table>{_engines(report)}<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
-        f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table>"
+        f"<h1>{escape(title)}</h1>{_warnings(warnings_in(report, package))}"
+        f"<table>{facts}{_learned(report.get(LEARNED))}</table>{_engines(report)}"
+        "<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
+        f"<th>forward passes<th>grades<th>randomisation check<th>example (image, map)</tr>{rows}</table>"
         f"{_agreement(report.get('agreement'))}"
         f"{_localisation(report['methods'])}{_discrimination(report.get(DISCRIMINATION, {}))}"
         f"{_calibration(report.get('calibration', {}))}</html>\n"
@@ -166,20 +173,26 @@ def picture(x: NDArray[np.float32] | None, heatmap: Heatmap) -> bytes:
     return file.getvalue()
 
 
-def _row(name: str, entry: Mapping[str, Any]) -> str:
-    start = f"<tr><td>{escape(name)}<td>{entry['tier']}"
-    if "refused" in entry:
-        return f"{start}<td colspan=5 class=no>{escape(entry['refused'])}</tr>"
-    sanity = entry["sanity"]
-    passed = "yes" if sanity["passed"] else "no"
-    order = sanity.get(ORDER_KEPT, {})
-    stages = "<br>".join(
-        f"{escape(stage)}: SSIM {value}, rank correlation {order.get(stage, '–')}"
-        for stage, value in sanity["SSIM by share of weights randomised"].items()
-    )
+def _refused_row(name: str, entry: Mapping[str, Any]) -> str:
+    return f"<tr><td>{escape(name)}<td>{entry['tier']}<td colspan=5 class=no>{escape(entry['refused'])}</tr>"
+
+
+def _row(name: str, entry: Mapping[str, Any], outcome: CheckOutcome) -> str:
     grades = ", ".join(f"{count} {grade}" for grade, count in entry["grades"].items() if count)
     return (
-        f"{start}<td>{entry['seconds']:.3g}<td>{entry['forward passes']}<td>{grades}<td class={passed}>"
-        f"passed: {passed}<br>{stages}<br>"
-        f"unrelated maps: {sanity['SSIM of unrelated maps']}<td><img src={escape(name)}.png alt=''></tr>"
+        f"<tr><td>{escape(name)}<td>{entry['tier']}<td>{entry['seconds']:.3g}<td>{entry['forward passes']}<td>{grades}"
+        f"{_check(entry['sanity'], outcome)}<td><img src={escape(name)}.png alt=''></tr>"
     )
+
+
+def _check(sanity: Mapping[str, Any], outcome: CheckOutcome) -> str:
+    """The cell of the randomisation check: what it says, and what it was told by."""
+    colour = {CheckOutcome.PASSED: " class=yes", CheckOutcome.WITHHELD: " class=no"}.get(outcome, "")
+    order = sanity.get(ORDER_KEPT, {})
+    stages = "<br>".join(
+        f"{escape(stage)}: no map by these weights"
+        if value is None
+        else f"{escape(stage)}: SSIM {value}, rank correlation {order.get(stage, '–')}"
+        for stage, value in sanity[SIMILARITY].items()
+    )
+    return f"<td{colour}>{outcome}<br>{stages}<br>SSIM of unrelated maps: {sanity['SSIM of unrelated maps']}"

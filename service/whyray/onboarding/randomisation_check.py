@@ -13,7 +13,7 @@ from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all
 from whyray.inference import Model
 from whyray.onboarding.questions import Question
-from whyray.packages.randomisation_report import FEWEST_IMAGES, IMAGES, ORDER_KEPT
+from whyray.packages.randomisation_report import FEWEST_IMAGES, IMAGES, ORDER_KEPT, SIMILARITY
 from whyray.quality import alike, order_kept, random_pair_similarity, silent_places
 
 MOST_IMAGES = FEWEST_IMAGES
@@ -63,7 +63,7 @@ def randomisation_check(
         fewest = min(fewest, len(kept))
     last = next((similarity for similarity in reversed(stages.values()) if similarity is not None), None)
     return {
-        "SSIM by share of weights randomised": stages,
+        SIMILARITY: stages,
         "SSIM of unrelated maps": round(unrelated, 4),
         ORDER_KEPT: orders,
         IMAGES: fewest,

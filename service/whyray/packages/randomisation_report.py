@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from whyray.base.errors import PackageError
@@ -13,6 +14,8 @@ ORDER_KEPT = "rank correlation over the image by share of weights randomised"
 """In a method's entry `sanity`: by stage, how far the order of the map's places stays; with `IMAGES`. Another name with
 every change of how it is measured: what was measured otherwise, under another, is not believed."""
 IMAGES = "images"
+SIMILARITY = "SSIM by share of weights randomised"
+"""In the same entry: by stage, the mean SSIM with the model's own maps, None where no shuffled network gave one."""
 HALF, ALL = "50% of the weights", "100% of the weights"
 """The stages that tell: with other weights in half of the layers, or in all of them, nothing that was learned is left
 of the way from the features to the answer."""
@@ -46,6 +49,41 @@ class RandomisedMaps:
     def independent(self) -> bool:
         """Whether the maps are nearly the same whatever the model learned: they explain the image, not the model."""
         return self.kept > SAME
+
+
+class CheckOutcome(StrEnum):
+    """What the randomisation check says of a method.
+
+    WITHHELD is told by rank correlations (`RandomisedMaps.independent`). FAILED by SSIM alone, as the check was
+    published: it says nothing of whether the maps show the model, since it fails methods by a hair, and it withholds
+    nothing. NOT_CHECKED: no shuffled network gave a map.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_CHECKED = "not checked"
+    WITHHELD = "maps withheld"
+
+
+def check_outcomes(report: Mapping[str, Any], package: Package) -> dict[str, CheckOutcome]:
+    """By method, what the randomisation check of an onboarding report says; methods that it was not put to are left
+    out.
+
+    Raises PackageError where the report is not as this version writes it.
+    """
+    known = randomised_maps_in(report, package)
+    outcomes = {}
+    for method, entry in report.get("methods", {}).items():
+        sanity = entry.get("sanity")
+        if sanity is None:
+            continue
+        if method in known and known[method].independent:
+            outcomes[method] = CheckOutcome.WITHHELD
+        elif all(value is None for value in sanity.get(SIMILARITY, {}).values()):
+            outcomes[method] = CheckOutcome.NOT_CHECKED
+        else:
+            outcomes[method] = CheckOutcome.PASSED if sanity["passed"] else CheckOutcome.FAILED
+    return outcomes
 
 
 def randomised_maps_in(report: Mapping[str, Any] | None, package: Package) -> dict[str, RandomisedMaps]:
