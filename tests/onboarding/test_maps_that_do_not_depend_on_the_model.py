@@ -13,8 +13,19 @@ import pytest
 from explain.anatomy.planted_anatomy import anatomy_package, detector
 from inference import nets
 from planted import BRIGHT
-from whyray.base.errors import PackageError
-from whyray.explain import Attribution, Case, Heatmap, expanded, explain, grad_cam, occlusion, preferred_map
+from whyray.base.errors import ExplanationError, PackageError
+from whyray.explain import (
+    Attribution,
+    Case,
+    Heatmap,
+    PreferredMap,
+    audiences,
+    expanded,
+    explain,
+    grad_cam,
+    occlusion,
+    preferred_map,
+)
 from whyray.explain.anatomy import allowed_in
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import OnboardingImage, onboard, randomisation_check
@@ -155,26 +166,93 @@ def test_where_nothing_can_stand_in_there_is_no_map_for_radiologists(
     edges(monkeypatch, grad_cam.GradCam)
     edges(monkeypatch, occlusion.Occlusion)
     model = onboarded(package(tmp_path))
-    assert preferred_map(model).method is None
+    preferred = preferred_map(model)
+    assert preferred.method is None
+    assert preferred.because == (
+        "maps by grad-cam were nearly the same with the model's weights shuffled, and so were those by occlusion, "
+        "which could stand in for it"
+    )
     assert not {"grad-cam", "occlusion"} & set(expanded({"radiologist": {}}, model))
+
+
+def test_what_can_not_be_made_is_not_said_to_be_nearly_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edges(monkeypatch, grad_cam.GradCam)
+    model = onboarded(package(tmp_path))
+    refusal = ExplanationError("it takes too long")
+    monkeypatch.setattr(audiences, "why_not", lambda method, _: refusal if method.name == "occlusion" else None)
+    monkeypatch.setattr(audiences, "LOCAL_EVIDENCE", "no such method")
+    preferred = preferred_map(model)
+    assert preferred.method is None
+    assert preferred.because.endswith("and occlusion, which could stand in for it, can't be made here")
+
+
+FIGURE = {"value": 0.9, "low": 0.8, "high": 1.0}
+FIGURES = {"hit_rate": FIGURE, "iou": FIGURE, "auprc": FIGURE}
+
+
+def measured_on_boxes(model: Model, boxes: int = 50, **hits: int) -> dict[str, Any]:
+    """The report of the model, with what its maps reached on boxes, as if they had been compared."""
+    report: dict[str, Any] = json.loads(model.package.report.read_text())
+    for name, count in hits.items():
+        report["methods"].setdefault(name.replace("_", "-"), {})["localisation"] = {
+            **{"hits": count, "boxes": boxes, "centre_prior_hits": 3, "images": boxes, "patients": boxes, "ahead": {}},
+            **{"maps": {"hits": count, **FIGURES}, "baselines": {}, "targets": {}},
+        }
+    return report
+
+
+def preferred_by(report: dict[str, Any], model: Model) -> PreferredMap:
+    model.package.report.write_text(json.dumps(report))
+    return preferred_map(load_package(model.package.folder, options=CPU))
+
+
+def stays(report: dict[str, Any], method: str) -> None:
+    report["methods"][method]["sanity"][ORDER_KEPT] |= {"50% of the weights": 0.93, "100% of the weights": 0.9}
 
 
 def test_a_method_that_did_best_on_boxes_is_passed_over_all_the_same(tmp_path: Path) -> None:
     """Edges may hit boxes: they are no explanation of the model for that."""
     model = onboarded(package(tmp_path))
-    report = json.loads(model.package.report.read_text())
-    figure = {"value": 0.9, "low": 0.8, "high": 1.0}
-    figures = {"hits": 30, "hit_rate": figure, "iou": figure, "auprc": figure}
-    for method, hits in (("grad-cam", 30), ("occlusion", 25)):
-        report["methods"][method]["localisation"] = {
-            **{"hits": hits, "boxes": 30, "centre_prior_hits": 3, "images": 30, "patients": 30, "ahead": {}},
-            **{"maps": figures, "baselines": {}, "targets": {}},
-        }
-    model.package.report.write_text(json.dumps(report))
-    assert preferred_map(load_package(model.package.folder, options=CPU)).method == "grad-cam"
-    report["methods"]["grad-cam"]["sanity"][ORDER_KEPT] |= {"50% of the weights": 0.93, "100% of the weights": 0.9}
-    model.package.report.write_text(json.dumps(report))
-    assert preferred_map(load_package(model.package.folder, options=CPU)).method == "occlusion"
+    report = measured_on_boxes(model, grad_cam=45, occlusion=20)
+    found = "maps of this package hit {} of 50 boxed findings; the centre of the image hits 3"
+    first = preferred_by(report, model)
+    assert (first.method, first.because) == ("grad-cam", f"grad-cam did best of 2 methods: {found.format(45)}")
+    stays(report, "grad-cam")
+    second = preferred_by(report, model)
+    assert (second.method, second.because) == (
+        "occlusion",
+        "of 2 methods that were measured only occlusion counts (maps by grad-cam don't depend on the weights): "
+        + found.format(20),
+    )
+
+
+def test_of_those_that_were_passed_over_none_is_counted(tmp_path: Path) -> None:
+    model = onboarded(package(tmp_path))
+    report = measured_on_boxes(model, grad_cam=45, occlusion=20, layer_cam=10)
+    stays(report, "grad-cam")
+    assert preferred_by(report, model).because.startswith(
+        "occlusion did best of 2 methods (maps by grad-cam don't depend on the weights): maps of this package hit 20"
+    )
+
+
+def test_many_boxes_are_not_called_few_where_no_measured_map_depends_on_the_weights(tmp_path: Path) -> None:
+    model = onboarded(package(tmp_path))
+    report = measured_on_boxes(model, grad_cam=45)
+    stays(report, "grad-cam")
+    preferred = preferred_by(report, model)
+    assert preferred.method == "occlusion"
+    assert preferred.because == (
+        "maps by grad-cam were nearly the same with the model's weights shuffled; 50 boxed findings, but the methods "
+        "that were measured don't depend on the weights, so that nobody knows whether this map points at the right "
+        "place"
+    )
+    report["methods"]["grad-cam"]["localisation"]["complete"] = False
+    assert "no method was measured on all of the boxed findings, 50 at most" in preferred_by(report, model).because
+    report = measured_on_boxes(model, boxes=19, grad_cam=15)
+    stays(report, "grad-cam")
+    assert "19 boxed findings, fewer than 20, are too few" in preferred_by(report, model).because
 
 
 @pytest.mark.parametrize(
