@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from explain.anatomy.planted_anatomy import anatomy_package, detector
+from explain.anatomy.planted_anatomy import IN_RIGHT_LUNG, anatomy_package, detector, lit, mask_of
 from inference import nets
 from planted import BRIGHT
+from trust.records import localisation_of, onboarded_with
 from whyray.base.errors import ExplanationError, PackageError
 from whyray.explain import (
     Attribution,
@@ -30,10 +32,12 @@ from whyray.explain.anatomy import allowed_in
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import OnboardingImage, onboard, randomisation_check
 from whyray.onboarding.questions import Question
-from whyray.packages.randomisation_report import ORDER_KEPT, randomised_maps_in
+from whyray.packages.localisation_report import TargetHits
+from whyray.packages.randomisation_report import ORDER_KEPT, SIMILARITY, randomised_maps_in
 from whyray.packages.report_warnings import warnings_in
 from whyray.quality import Budget, Grade, assess
 from whyray.quality.cells import edge_map
+from whyray.quality.randomised_maps import maps_without_training
 from whyray.results import load_templates
 from whyray.results.trust import trust_in
 
@@ -203,9 +207,9 @@ def measured_on_boxes(model: Model, boxes: int = 50, **hits: int) -> dict[str, A
     return report
 
 
-def preferred_by(report: dict[str, Any], model: Model) -> PreferredMap:
+def preferred_by(report: dict[str, Any], model: Model, *search: Path) -> PreferredMap:
     model.package.report.write_text(json.dumps(report))
-    return preferred_map(load_package(model.package.folder, options=CPU))
+    return preferred_map(load_package(model.package.folder, search=search, options=CPU))
 
 
 def stays(report: dict[str, Any], method: str) -> None:
@@ -300,3 +304,70 @@ def test_three_images_and_reports_of_earlier_versions_say_nothing(tmp_path: Path
     report["methods"]["grad-cam"]["sanity"][ORDER_KEPT] = "much"
     with pytest.raises(PackageError, match="the randomisation check of grad-cam is not as this version writes it"):
         randomised_maps_in(report, model.package)
+
+
+# --- maps that are made of other maps --------------------------------------------------------------------------------
+def kept_by(kept: float, **parameters: object) -> dict[str, Any]:
+    sanity = {ORDER_KEPT: {"50% of the weights": kept, "100% of the weights": kept}, "images": 4, "passed": True}
+    return {"parameters": parameters, "sanity": sanity}
+
+
+@pytest.mark.parametrize(
+    ("of", "grade"), [("grad-cam", Grade.RED), ("occlusion", Grade.GREEN), ("layer-cam", None), ("rise", None)]
+)
+@pytest.mark.parametrize("method", ["anatomy-constrained", "normal-contrast"])
+def test_what_is_made_of_a_map_that_stays_is_withheld_with_it(
+    method: str, of: str, grade: Grade | None, tmp_path: Path
+) -> None:
+    model = onboarded(package(tmp_path))
+    report = json.loads(model.package.report.read_text())
+    report["methods"] = {
+        "grad-cam": kept_by(0.95),
+        "occlusion": kept_by(0.1),
+        "layer-cam": kept_by(0.1),
+        method: kept_by(0.2, of="occlusion"),
+    }
+    model.package.report.write_text(json.dumps(report))
+    card = maps_without_training(load_package(model.package.folder, options=CPU), method, of=of)
+    assert [one.grade for one in card] == ([] if grade is None else [grade])
+    del report["methods"][method]
+    model.package.report.write_text(json.dumps(report))
+    card = maps_without_training(load_package(model.package.folder, options=CPU), method, of=of)
+    assert [one.grade for one in card] == ([Grade.RED] if of == "grad-cam" else [])
+
+
+def test_a_cut_out_of_a_map_that_stays_is_not_the_map_for_radiologists(tmp_path: Path) -> None:
+    anatomy_package(tmp_path)
+    model = detector(tmp_path)
+    hit = TargetHits(boxes=50, hits=40, centre_prior_hits=14)
+    less = TargetHits(boxes=50, hits=30, centre_prior_hits=14)
+    reached = {
+        "anatomy-constrained": localisation_of({BRIGHT: hit}, of="grad-cam"),
+        "occlusion": localisation_of({BRIGHT: less}),
+    }
+    onboarded_with(model.package.folder, reached)
+    report = json.loads(model.package.report.read_text())
+    report["methods"] |= {"grad-cam": kept_by(0.1)}
+    assert preferred_by(report, model, tmp_path).method == "anatomy-constrained"
+    report["methods"] |= {"grad-cam": kept_by(0.95)}
+    assert preferred_by(report, model, tmp_path).method == "occlusion"
+
+
+def test_onboarding_makes_no_map_of_one_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    anatomy_package(tmp_path)
+    model = detector(tmp_path)
+    images = [OnboardingImage(lit(IN_RIGHT_LUNG), {BRIGHT: mask_of("right lung")}) for _ in range(20)]
+
+    def of(independent: str) -> str:
+        def check(_: Model, name: str, *__: object) -> dict[str, Any]:
+            sanity: dict[str, Any] = kept_by(0.95 if name == independent else 0.1)["sanity"]
+            return {**sanity, SIMILARITY: {}, "SSIM of unrelated maps": 0.2}
+
+        monkeypatch.setattr(import_module("whyray.onboarding.onboard"), "randomisation_check", check)
+        only = ["grad-cam", "layer-cam", "anatomy-constrained"]
+        report = onboard(model, images, only=only, explained=2, this_machine=False)
+        assert "localisation" in report["methods"][independent]
+        return str(report["methods"]["anatomy-constrained"]["parameters"]["of"])
+
+    assert of("grad-cam") == "layer-cam"
+    assert of("layer-cam") == "grad-cam"

@@ -17,7 +17,7 @@ from whyray.explain.local_evidence import NAME as LOCAL_EVIDENCE
 from whyray.explain.registry import method_named, methods
 from whyray.inference import Model
 from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first
-from whyray.packages.randomisation_report import randomised_maps_in
+from whyray.packages.randomisation_report import independent_of_weights, randomised_maps_in
 
 AUDIENCES: dict[str, tuple[str, ...]] = {
     "radiologist": ("region-shares", "similar-cases", "latent-position", "narrative"),
@@ -80,7 +80,7 @@ def preferred_map(model: Model) -> PreferredMap:
         unknown = "nothing was measured against boxes at onboarding"
     except PackageError as error:
         measured, unknown = {}, f"what was measured can't be read ({error.message})"
-    independent = _independent_of_weights(model)
+    independent = _independent_of_weights(model, measured)
     shown = [name for name in best_first(measured) if name not in independent and _able(name, model)]
     if shown:
         best = shown[0]
@@ -152,13 +152,18 @@ def _usual(model: Model) -> str:
     return "seg-grad-cam" if model.task == "segmentation" else "grad-cam"
 
 
-def _independent_of_weights(model: Model) -> frozenset[str]:
-    """Methods whose maps are none of the model's, as onboarding measured it; none where that can't be read."""
+def _independent_of_weights(model: Model, measured: Mapping[str, MethodLocalisation]) -> frozenset[str]:
+    """Methods whose maps are none of the model's, as onboarding measured it; none where that can't be read.
+
+    Of those that `measured` has made of another's, as it made them.
+    """
     try:
         known = randomised_maps_in(model.report(), model.package)
     except PackageError:
         return frozenset()
-    return frozenset(name for name, maps in known.items() if maps.independent)
+    of = {name: measured[name].parameters.get("of") for name in measured}
+    names = {*known, *measured}
+    return frozenset(name for name in names if independent_of_weights(known, name, of.get(name)))
 
 
 def _able(name: str, model: Model) -> bool:

@@ -41,6 +41,7 @@ from whyray.onboarding.onboarding_page import page, picture
 from whyray.onboarding.questions import OnboardingImage, Question, questions_of, spread
 from whyray.onboarding.randomisation_check import randomisation_check
 from whyray.packages import find_artefact, write_artefact
+from whyray.packages.randomisation_report import randomised_maps_of
 from whyray.packages.report_warnings import DISCRIMINATION, LEARNED
 from whyray.quality import (
     Budget,
@@ -171,6 +172,9 @@ def onboard(
             entry: dict[str, Any] = {"refused": refusal.message}
         else:
             entry = _method(model, method, asked, changed, findings, compared, seed, folder, keep_images, tell)
+            maps = randomised_maps_of(entry)
+            if maps is not None and maps.independent:
+                findings.passed_over.add(method.name)
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
     agreed = compared.measured(seed)
     report |= {} if agreed is None else {"agreement": agreed}

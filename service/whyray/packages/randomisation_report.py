@@ -86,6 +86,21 @@ def check_outcomes(report: Mapping[str, Any], package: Package) -> dict[str, Che
     return outcomes
 
 
+def randomised_maps_of(entry: Mapping[str, Any]) -> RandomisedMaps | None:
+    """What a method's entry in a report says of its maps with other weights; None where of too few images.
+
+    Raises KeyError, TypeError or ValueError where the entry holds something else there.
+    """
+    sanity = entry.get("sanity", {})
+    if ORDER_KEPT not in sanity:
+        return None
+    stages = [sanity[ORDER_KEPT][stage] for stage in (HALF, ALL)]
+    images, of = int(sanity[IMAGES]), entry["parameters"].get("of")
+    if None in stages or images < FEWEST_IMAGES:
+        return None
+    return RandomisedMaps(min(map(float, stages)), images, of)
+
+
 def randomised_maps_in(report: Mapping[str, Any] | None, package: Package) -> dict[str, RandomisedMaps]:
     """By method, what an onboarding report says of its maps with other weights; those of too few images are left out.
 
@@ -93,17 +108,25 @@ def randomised_maps_in(report: Mapping[str, Any] | None, package: Package) -> di
     """
     measured = {}
     for method, entry in {} if report is None else report.get("methods", {}).items():
-        sanity = entry.get("sanity", {})
-        if ORDER_KEPT not in sanity:
-            continue
         try:
-            stages = [sanity[ORDER_KEPT][stage] for stage in (HALF, ALL)]
-            images, of = int(sanity[IMAGES]), entry["parameters"].get("of")
-            if None not in stages and images >= FEWEST_IMAGES:
-                measured[method] = RandomisedMaps(min(map(float, stages)), images, of)
+            maps = randomised_maps_of(entry)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PackageError(
                 f"{package.report}: the randomisation check of {method} is not as this version writes it: {error!r}",
                 advice="Onboard the package again.",
             ) from error
+        if maps is not None:
+            measured[method] = maps
     return measured
+
+
+def independent_of_weights(known: Mapping[str, RandomisedMaps], method: str, of: object = None) -> bool:
+    """Whether maps by `method`, made of maps by `of` where they are made of another, explain no model.
+
+    By their own figure; where such maps were not measured, as the maps are that they are made of: a part of a map that
+    shows the image, or its difference from others, shows no more than it does.
+    """
+    own = known.get(method)
+    if own is not None and own.of == of:
+        return own.independent
+    return isinstance(of, str) and of in known and known[of].independent
