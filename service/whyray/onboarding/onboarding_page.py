@@ -47,8 +47,8 @@ def page(report: Mapping[str, Any], package: Package) -> str:
 
 
 def _warnings(warnings: Sequence[str]) -> str:
-    told = "".join(f"<li>{escape(words)}.</li>" for words in warnings)
-    return f"<h2 class=no>Warnings</h2><ul class=no>{told}</ul>" if told else ""
+    items = "".join(f"<li>{escape(words)}.</li>" for words in warnings)
+    return f"<h2 class=no>Warnings</h2><ul class=no>{items}</ul>" if items else ""
 
 
 def _learned(entry: Mapping[str, Any] | None) -> str:
@@ -61,12 +61,12 @@ def _learned(entry: Mapping[str, Any] | None) -> str:
 
 
 def _discrimination(targets: Mapping[str, Any]) -> str:
-    told = "".join(f"<li>{escape(discrimination_words(name, entry))}.</li>" for name, entry in targets.items())
+    items = "".join(f"<li>{escape(discrimination_words(name, entry))}.</li>" for name, entry in targets.items())
     method = next((entry["method"] for entry in targets.values() if "method" in entry), None)
     unknown = max((entry["images of unknown patients"] for entry in targets.values()), default=0)
     by = "" if method is None else f"<p>Intervals by {escape(method)}.</p>"
     by += f"<p>{unknown} images count as a patient each, since nobody said whose they are.</p>" if unknown else ""
-    return f"<h2>Discrimination</h2><ul>{told}</ul>{by}" if told else ""
+    return f"<h2>Discrimination</h2><ul>{items}</ul>{by}" if items else ""
 
 
 def _engines(report: Mapping[str, Any]) -> str:
