@@ -16,7 +16,7 @@ from whyray.explain.explain import why_not
 from whyray.explain.local_evidence import NAME as LOCAL_EVIDENCE
 from whyray.explain.registry import method_named, methods
 from whyray.inference import Model
-from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first
+from whyray.packages.localisation_report import MethodLocalisation, best_first, why_none_is_best
 from whyray.packages.randomisation_report import independent_of_weights, randomised_maps_in
 
 AUDIENCES: dict[str, tuple[str, ...]] = {
@@ -87,7 +87,7 @@ def preferred_map(model: Model) -> PreferredMap:
         because = f"{_rank(shown, measured, independent)}: {_worth(measured[best])}"
         return PreferredMap(best, measured[best].parameters, because)
     if measured:
-        unknown = _why_none_is_best(measured, independent)
+        unknown = why_none_is_best(measured, independent)
     if _able(LOCAL_EVIDENCE, model) and LOCAL_EVIDENCE not in independent:
         return PreferredMap(LOCAL_EVIDENCE, {}, f"{unknown}; this is what the answer is the sum of")
     usual = _usual(model)
@@ -181,18 +181,6 @@ def _rank(shown: Sequence[str], measured: Mapping[str, MethodLocalisation], inde
         rank = f"of {len(measured)} methods that were measured only {shown[0]} counts"
     passed_over = [name for name in best_first(measured) if name in independent]
     return rank + (f" (maps by {', '.join(passed_over)} don't depend on the weights)" if passed_over else "")
-
-
-def _why_none_is_best(measured: Mapping[str, MethodLocalisation], independent: frozenset[str]) -> str:
-    most = max(localisation.boxes for localisation in measured.values())
-    complete = best_first(measured)
-    if most < FEWEST_BOXES:
-        return f"{most} boxed findings, fewer than {FEWEST_BOXES}, are too few to tell which map is right"
-    if not complete:
-        return f"no method was measured on all of the boxed findings, {most} at most"
-    if independent.issuperset(complete):
-        return f"{most} boxed findings, but the methods that were measured don't depend on the weights"
-    return f"{most} boxed findings, but no method that was measured can be given and depends on the weights"
 
 
 def _worth(localisation: MethodLocalisation) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from whyray.explain import Heatmap
 from whyray.packages import Package
-from whyray.packages.localisation_report import FEWEST_BOXES, Figure, MethodLocalisation, best_first
+from whyray.packages.localisation_report import Figure, MethodLocalisation, best_first, why_none_is_best
 from whyray.packages.randomisation_report import ORDER_KEPT, SIMILARITY, CheckOutcome, check_outcomes
 from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, discrimination_words, warnings_in
 
@@ -41,7 +41,7 @@ def page(report: Mapping[str, Any], package: Package) -> str:
         "<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
         f"<th>forward passes<th>grades<th>randomisation check<th>example (image, map)</tr>{rows}</table>"
         f"{_agreement(report.get('agreement'))}"
-        f"{_localisation(report['methods'])}{_discrimination(report.get(DISCRIMINATION, {}))}"
+        f"{_localisation(report['methods'], outcomes)}{_discrimination(report.get(DISCRIMINATION, {}))}"
         f"{_calibration(report.get('calibration', {}))}</html>\n"
     )
 
@@ -99,7 +99,7 @@ def _agreement(agreement: Mapping[str, Any] | None) -> str:
     return f"<h2>Agreement</h2><p>{escape(words)}</p>"
 
 
-def _localisation(methods: Mapping[str, Any]) -> str:
+def _localisation(methods: Mapping[str, Any], outcomes: Mapping[str, CheckOutcome]) -> str:
     measured = {
         name: MethodLocalisation.model_validate(entry["localisation"])
         for name, entry in methods.items()
@@ -118,11 +118,12 @@ def _localisation(methods: Mapping[str, Any]) -> str:
         rows += f"<tr><td>{escape(name)}<td>maps above the best of these<td>{leads}</tr>"
     if not rows:
         return ""
-    best = next(iter(best_first(measured)), None)
+    independent = [name for name, outcome in outcomes.items() if outcome is CheckOutcome.WITHHELD]
+    best = next((name for name in best_first(measured) if name not in independent), None)
     words = (
         f"<p>{escape(best)}: {escape(measured[best].words)}.</p>"
         if best is not None
-        else f"<p>No method is preferred: fewer than {FEWEST_BOXES} findings are boxed.</p>"
+        else f"<p>No method is preferred: {escape(why_none_is_best(measured, independent))}.</p>"
     )
     head = "<tr><th>method<th>what<th>hits<th>hit rate<th>IoU<th>AUPRC</tr>"
     about = "<p>Against what readers marked, without tolerance; 95 % bootstrap intervals over patients.</p>"
