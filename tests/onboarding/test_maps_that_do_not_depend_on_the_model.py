@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ from whyray.explain import (
 )
 from whyray.explain.anatomy import allowed_in
 from whyray.inference import Model, RuntimeOptions, load_package
-from whyray.onboarding import OnboardingImage, onboard, randomisation_check
+from whyray.onboarding import OnboardingImage, method_measuring, onboard, randomisation_check
+from whyray.onboarding.onboarding_page import page
 from whyray.onboarding.questions import Question
 from whyray.packages.localisation_report import TargetHits
 from whyray.packages.randomisation_report import ORDER_KEPT, SIMILARITY, randomised_maps_in
@@ -246,6 +246,8 @@ def test_many_boxes_are_not_called_few_where_no_measured_map_depends_on_the_weig
     report = measured_on_boxes(model, grad_cam=45)
     stays(report, "grad-cam")
     preferred = preferred_by(report, model)
+    unpreferred = "No method is preferred: 50 boxed findings, but the methods that were measured don&#x27;t depend on"
+    assert unpreferred in page(report, model.package)
     assert preferred.method == "occlusion"
     assert preferred.because == (
         "maps by grad-cam were nearly the same with the model's weights shuffled; 50 boxed findings, but the methods "
@@ -363,7 +365,7 @@ def test_onboarding_makes_no_map_of_one_that_stays(tmp_path: Path, monkeypatch: 
             sanity: dict[str, Any] = kept_by(0.95 if name == independent else 0.1)["sanity"]
             return {**sanity, SIMILARITY: {}, "SSIM of unrelated maps": 0.2}
 
-        monkeypatch.setattr(import_module("whyray.onboarding.onboard"), "randomisation_check", check)
+        monkeypatch.setattr(method_measuring, "randomisation_check", check)
         only = ["grad-cam", "layer-cam", "anatomy-constrained"]
         report = onboard(model, images, only=only, explained=2, this_machine=False)
         assert "localisation" in report["methods"][independent]
