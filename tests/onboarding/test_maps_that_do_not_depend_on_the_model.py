@@ -33,7 +33,7 @@ from whyray.onboarding import OnboardingImage, method_measuring, onboard, random
 from whyray.onboarding.onboarding_page import page
 from whyray.onboarding.questions import Question
 from whyray.packages.localisation_report import TargetHits
-from whyray.packages.randomisation_report import ORDER_KEPT, SIMILARITY, randomised_maps_in
+from whyray.packages.randomisation_report import ORDER_KEPT, SIMILARITY, randomised_maps_in, randomised_maps_of
 from whyray.packages.report_warnings import warnings_in
 from whyray.quality import Budget, Grade, assess
 from whyray.quality.cells import edge_map
@@ -144,6 +144,30 @@ def test_maps_of_nothing_are_no_images_that_it_was_checked_on(tmp_path: Path) ->
     empty = [Heatmap(np.zeros(model.spatial_shape, np.float32), model.targets[0], "grad-cam", False, "")] * 4
     check = randomisation_check.randomisation_check(model, "grad-cam", asked(images), empty, [("last", model)], {}, 0)
     assert check["images"] == 0
+
+
+def test_a_network_that_no_map_is_told_by_hides_no_map_that_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its last layer shuffled a network may be one that a method refuses: half and all of the weights tell."""
+    model, refused = (
+        load_package(package(tmp_path), options=CPU),
+        load_package(package(tmp_path / "other"), options=CPU),
+    )
+    images = [nets.image("dense", seed).numpy() for seed in range(4)]
+    maps = [Heatmap(edge_map(x), model.targets[0], "grad-cam", False, "") for x in images]
+
+    def mapped(other: Model, x: np.ndarray, **_: object) -> list[Heatmap]:
+        if other is refused:
+            raise ExplanationError("nothing to explain")
+        return [Heatmap(edge_map(x), model.targets[0], "grad-cam", False, "")]
+
+    monkeypatch.setattr(randomisation_check, "heatmaps", mapped)
+    changed = [("last layer", refused), ("50% of the weights", model), ("100% of the weights", model)]
+    sanity = randomisation_check.randomisation_check(model, "grad-cam", asked(images), maps, changed, {}, 0)
+    known = randomised_maps_of({"parameters": {}, "sanity": sanity})
+    assert known is not None
+    assert (known.independent, known.images) == (True, 4)
 
 
 def test_the_reason_is_said_in_a_radiologists_words_in_every_language(

@@ -13,7 +13,7 @@ from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all
 from whyray.inference import Model
 from whyray.onboarding.questions import Question
-from whyray.packages.randomisation_report import FEWEST_IMAGES, IMAGES, ORDER_KEPT, SIMILARITY
+from whyray.packages.randomisation_report import ALL, FEWEST_IMAGES, HALF, IMAGES, ORDER_KEPT, SIMILARITY
 from whyray.quality import alike, order_kept, random_pair_similarity, silent_places
 
 MOST_IMAGES = FEWEST_IMAGES
@@ -60,7 +60,8 @@ def randomisation_check(
             kept.append(order_kept(heatmap.values, again.values, nothing))
         stages[stage] = round(float(np.mean(similarities)), 4) if similarities else None
         orders[stage] = round(float(np.mean(kept)), 4) if kept else None
-        fewest = min(fewest, len(kept))
+        if stage in (HALF, ALL):  # those that the card goes by
+            fewest = min(fewest, len(kept))
     last = next((similarity for similarity in reversed(stages.values()) if similarity is not None), None)
     return {
         SIMILARITY: stages,
