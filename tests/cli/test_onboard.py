@@ -19,10 +19,13 @@ from quality.test_weights_that_learned_nothing import SQUARE, drawn
 from quality.test_weights_that_learned_nothing import package as widened_package
 from synthetic import radiograph, slices, stack, write
 from whyray.base.errors import PackageError
+from whyray.cli.onboard import print_report
 from whyray.imaging import ModelGrid
 from whyray.inference import load_package
 from whyray.onboarding import check_package, onboard
-from whyray.packages import install_package
+from whyray.onboarding.onboarding_page import page
+from whyray.packages import install_package, read_package
+from whyray.packages.randomisation_report import ALL, HALF, IMAGES, ORDER_KEPT, SIMILARITY, check_outcomes
 
 QUICK = ("-m", "grad-cam", "-m", "occlusion")
 
@@ -76,8 +79,60 @@ def test_an_onnx_file_a_manifest_and_pictures_become_an_installed_and_measured_p
     assert "grad-cam" in said.out
     assert "report.json" in said.everything
     assert f"next: whyray package show {folder}" in said.everything
-    assert "Randomisation check failed: the map hardly changes" in said.everything
+    # the planted model has one weight, which shuffling leaves in its place
+    assert "Maps withheld: they hardly change when the network's weights are shuffled" in said.everything
     assert {finding.severity for finding in check_package(folder)} <= {"warning"}
+
+
+CHECKS: dict[str, tuple[float | None, float, str]] = {
+    "hair": (0.226, 0.1, "failed"),
+    "empty": (None, 0.0, "not checked"),
+    "edges": (0.1, 0.95, "maps withheld"),
+    "fine": (0.1, 0.1, "passed"),
+}
+"""By method, SSIM and rank correlation with other weights, and what is said of them; unrelated maps share 0.219."""
+
+
+def checked_entry(similarity: float | None, kept: float) -> dict[str, object]:
+    stages = {HALF: None if similarity is None else kept, ALL: None if similarity is None else kept}
+    sanity = {
+        SIMILARITY: dict.fromkeys(stages, similarity),
+        ORDER_KEPT: stages,
+        IMAGES: 4,
+        "SSIM of unrelated maps": 0.219,
+    }
+    sanity["passed"] = similarity is not None and similarity <= 0.219
+    grades = {"green": 1, "amber": 0, "red": 0}
+    entry = {"tier": "T0", "seconds": 1.0, "forward passes": 1, "grades": grades, "refusals": [], "parameters": {}}
+    return {**entry, "sanity": sanity}
+
+
+@pytest.mark.parametrize("methods", [("hair", "empty", "fine"), tuple(CHECKS)])
+def test_the_randomisation_check_is_told_alike_by_command_page_and_show(
+    methods: tuple[str, ...], cli: Cli, planted: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check that was failed by a hair, or that nothing was put to, says not that maps show the image."""
+    assert cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--most", "1").code == 0
+    path = planted / "onboarding" / "report.json"
+    report = json.loads(path.read_text())
+    report["methods"] = {name: checked_entry(*CHECKS[name][:2]) for name in methods}
+    path.write_text(json.dumps(report))
+    package = read_package(planted)
+    for name in methods:
+        assert check_outcomes(report, package)[name] == CHECKS[name][2]
+        assert f"<td>{name}<td>" in page(report, package)
+        cell = page(report, package).split(f"<td>{name}<td>")[1].split("</tr>")[0]
+        assert f">{CHECKS[name][2]}<br>" in cell
+        assert "None" not in cell
+    capsys.readouterr()
+    print_report(report, package, [])
+    told = " ".join(capsys.readouterr().out.split())
+    assert ("show the image rather than the model" in told) is ("edges" in methods)
+    shown = " ".join(cli("package", "show", planted, "--no-card").out.split())
+    passed = "Randomisation check: 1 of 2 methods passed; failed: hair; not checked: empty"
+    if "edges" in methods:
+        passed = "Randomisation check: 1 of 3 methods passed; failed: hair; not checked: empty; maps withheld: edges"
+    assert passed in shown
 
 
 def test_a_package_is_onboarded_on_dicom_where_it_lies_and_refused_images_are_told(

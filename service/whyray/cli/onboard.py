@@ -126,7 +126,7 @@ def onboard(
             seed=seed,
             progress=lambda done, total, words: progress(0.1 + 0.9 * done / max(total, 1), words),
         )
-    _tell(report, model.package, refused)
+    print_report(report, model.package, refused)
     _tell_check(model)
     _tell_next(model.package)
     if (report[LEARNED] or {}).get("grade") == "red":
@@ -135,12 +135,13 @@ def onboard(
         raise typer.Exit(1)
 
 
-def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> None:
+def print_report(report: Mapping[str, Any], package: Package, refused: list[str]) -> None:
+    """What was measured, as a table and sentences, and what to do next; `refused` says why images were not taken."""
     from rich.console import Console
     from rich.table import Table
 
     from whyray.packages.localisation_report import best_first, localisation_in
-    from whyray.packages.randomisation_report import randomised_maps_in
+    from whyray.packages.randomisation_report import CheckOutcome, check_outcomes
     from whyray.packages.report_warnings import (
         DISCRIMINATION,
         FAITHFULNESS,
@@ -156,21 +157,23 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
     for name in ("method", "tier", "seconds", *FAITHFULNESS.values(), "randomisation check"):
         table.add_column(name, overflow="fold")
-    unchanged = {name for name, maps in randomised_maps_in(report, package).items() if maps.independent}
-
-    table.caption = (
-        f"{ONE_QUESTION} Randomisation check failed: the map hardly changes "
-        "when the network's weights are drawn anew, so it shows the image rather than the model."
-    )
+    outcomes = check_outcomes(report, package)
+    table.caption = ONE_QUESTION
+    if CheckOutcome.FAILED in outcomes.values():
+        table.caption += " Randomisation check failed: by SSIM, which fails a method by a hair and withholds nothing."
+    if CheckOutcome.WITHHELD in outcomes.values():
+        table.caption += (
+            " Maps withheld: they hardly change when the network's weights are shuffled, so they show the image rather "
+            "than the model."
+        )
     for name, entry in report["methods"].items():
         if "refused" in entry:
             table.add_row(name, entry["tier"], *["–"] * 4, f"refused: {entry['refused']}")
             continue
         grades = [str(entry["grades"][grade]) for grade in FAITHFULNESS]
-        passed = "passed" if entry["sanity"]["passed"] else "[red]failed[/]"
-        if name in unchanged:
-            passed = "[red]failed: maps withheld[/]"
-        table.add_row(name, entry["tier"], f"{entry['seconds']:.3g}", *grades, passed)
+        outcome = outcomes[name]
+        words = f"[red]{outcome}[/]" if outcome is CheckOutcome.WITHHELD else str(outcome)
+        table.add_row(name, entry["tier"], f"{entry['seconds']:.3g}", *grades, words)
     console.print(table)
     measured = localisation_in(report, package)
     for name in best_first(measured) or sorted(measured):

@@ -14,7 +14,8 @@ from whyray.onboarding.latent_space_fitting import (
     without_repeats,
 )
 from whyray.onboarding.network_dissection import LEAST_IOU, Dissection, dissect, thresholds
-from whyray.onboarding.onboard import OnboardingImage, onboard
+from whyray.onboarding.onboard import onboard
+from whyray.onboarding.questions import OnboardingImage
 from whyray.onboarding.unit_survey import UnitImage, UnitSurvey, UnitSurveyOptions, survey_units
 
 __all__ = [

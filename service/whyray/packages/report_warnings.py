@@ -44,20 +44,20 @@ def warnings_in(report: Mapping[str, Any], package: Package) -> tuple[str, ...]:
     """
     learned = learned_weights_warning(report.get(LEARNED))
     unchanged = sorted(name for name, maps in randomised_maps_in(report, package).items() if maps.independent)
-    told = [] if learned is None else [learned]
-    told += [
+    warnings = [] if learned is None else [learned]
+    warnings += [
         f"maps by {name} are nearly the same when the model's weights are shuffled: they show the image, not what the "
         "model learned, and are withheld"
         for name in unchanged
     ]
-    told += [
+    warnings += [
         f"{target}: answers are the wrong way round, AUC {entry['AUC']:.2f} ({_interval(entry)}): look whether 1 and 0 "
         "of the labels, the order of targets in model.yaml, and black and white of the image (input.intensity) are as "
         "in training"
         for target, entry in report.get(DISCRIMINATION, {}).items()
         if "AUC" in entry and entry["interval"][1] < 0.5
     ]
-    return tuple(told)
+    return tuple(warnings)
 
 
 def discrimination_words(target: str, entry: Mapping[str, Any]) -> str:

@@ -46,6 +46,7 @@ class TrustReasons(Strict):
     model_changed: Plain = "the model no longer answers as it did when it was installed"
     answers_all_alike: Plain = "the model answers nearly the same whatever the image shows"
     weights_random: Plain = "a part of the model is as random as if it had learned nothing"
+    partly_same_without_training: Plain = "it would look partly the same if the model had learned nothing"
     same_without_training: Plain = "it would look nearly the same if the model had learned nothing"
     same_for_another: Plain = "the explanation of another finding looks nearly the same"
     not_reproduced: Plain = "it could not be reproduced from this image"
