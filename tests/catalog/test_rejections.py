@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy import event, select
 
 from catalog.rows import NOON, received
+from migrated import down_and_up
 from whyray.catalog import Catalog, Rejection, RejectionNote, Study, lifted_rejections, rejections, studies
 
 MANY = frozenset(f"1.2.1.1.{number}" for number in range(2500))
@@ -97,3 +98,20 @@ def test_what_is_lifted_keeps_its_note_and_title(catalog: Catalog) -> None:
     with catalog.read() as session:
         (row,) = lifted_rejections.listed(session)
     assert (row.title, row.is_lifted, row.since) == ("113001 Rejected for Quality Reasons", True, lifted_at)
+
+
+def test_what_was_lifted_in_the_schema_before_stays_lifted(catalog: Catalog) -> None:
+    study = _study(catalog)
+    _enter(catalog, study, "113001", 1, frozenset(["1.2.1.1.1"]))
+    _enter(catalog, study, "113001", 2, frozenset(["1.2.1.1.2"]))
+    lifted_at = NOON + timedelta(hours=1)
+    with catalog.begin() as session:
+        lifted_rejections.lift(
+            session, study.study_instance_uid, lifted_at, actor="eva", reason="by mistake", document_uid="2.25.1"
+        )
+    down_and_up(catalog.engine, "0028")
+    assert _routable(catalog, study.id) == {"1.2.1.1.1", "1.2.1.1.9999"}
+    with catalog.read() as session:
+        rows = lifted_rejections.listed(session)
+    assert [(row.document_uid, row.is_lifted) for row in rows] == [("2.25.1", True), ("2.25.2", False)]
+    assert rows[0].since == lifted_at

@@ -59,8 +59,7 @@ def lift(
     Example: `whyray rejection lift 1.2.3 --reason "rejected in the wrong study, PACS team, ticket 4711"`.
     Exit code 0: lifted; 2: nothing of the study is rejected, no reason is given, or the catalog can't be written.
     """
-    from whyray.catalog import lifted_rejections
-    from whyray.catalog.conflicts import instances_in_words
+    from whyray.catalog import conflicts, lifted_rejections
 
     with opened_catalog(config) as catalog, catalog.begin() as session:
         lifted = lifted_rejections.lift(
@@ -71,4 +70,4 @@ def lift(
             reason=reason,
             document_uid=note,
         )
-    typer.echo(f"{instances_in_words(lifted.instances)} rejected no more: {lifted.becomes}")
+    typer.echo(f"{conflicts.instances_in_words(lifted.instances)} rejected no more: {lifted.becomes}")

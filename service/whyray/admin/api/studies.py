@@ -147,7 +147,7 @@ def lift_rejections(
         str | None, Query(description="Only what this note rejects (its SOP Instance UID).", max_length=64)
     ] = None,
 ) -> RejectionsLifted:
-    """For images that were rejected by mistake: they are used again, and routes that are asked about the study run anew.
+    """For images rejected by mistake: they are used again, and routes that are asked about the study run anew.
 
     What notes said until now is passed over for these images; one that comes later rejects them anew. Studies that are
     not here any more can be named too: their images are used where they come again. 404 where nothing is rejected.
