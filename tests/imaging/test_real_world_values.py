@@ -355,20 +355,29 @@ def test_suv_of_next_to_no_activity_is_refused_only_where_dose_and_times_were_us
     assert given(read(mapped), "SUVbw", (0.002, 0.01)) == pytest.approx(5 * HOUR_BEFORE, rel=1e-3)
 
 
+@pytest.mark.parametrize("correction", ["START", "ADMIN"])
+@pytest.mark.parametrize("lacking", [None, "FrameReferenceTime"])
 @pytest.mark.parametrize(
-    ("kind", "after", "taken"),
-    [("DYNAMIC", "5000", True), ("DYNAMIC", "119000", True), ("DYNAMIC", "600000", False), ("STATIC", "5000", False)],
+    ("kind", "began", "taken"),
+    [
+        ("DYNAMIC", "101500", True),
+        ("DYNAMIC", "101654", True),
+        ("DYNAMIC", "102455", False),
+        ("STATIC", "101500", False),
+    ],
 )
 def test_a_frame_of_a_dynamic_series_may_hold_next_to_nothing_until_the_tracer_is_there(
-    kind: str, after: str, taken: bool
+    kind: str, began: str, taken: bool, lacking: str | None, correction: str
 ) -> None:
-    """The first ones were refused as values in another unit than they say."""
+    """The first ones were refused as values in another unit than they say: then those corrected to the injection."""
     planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
-    made = emission.pet(
-        planes, lambda points: np.full(points.shape[:-1], 5.0), SeriesType=[kind, "IMAGE"], FrameReferenceTime=after
-    )
+    made = emission.pet(planes, lambda points: np.full(points.shape[:-1], 5.0), SeriesType=[kind, "IMAGE"])
     for data in made:
         data.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "101500"
+        data.DecayCorrection, data.AcquisitionTime, data.ActualFrameDuration = correction, began, "10000"
+        data.FrameReferenceTime = str(1000 * (60 * (int(began[2:4]) - 15) + int(began[4:]) + 5))
+        if lacking:
+            delattr(data, lacking)
     if taken:
         wanted = 5 * 70e3 / 370e6
         assert given(read(made), "SUVbw", (0.0005, 0.002)) == pytest.approx(wanted, rel=1e-3)
