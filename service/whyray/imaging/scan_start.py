@@ -105,10 +105,10 @@ def _ge_time(header: Dataset) -> datetime | None:
 
 
 def _one_of(
-    headers: Mapping[str, Dataset], told: Callable[[Dataset], datetime | None], tolerance: float, keyword: str
+    headers: Mapping[str, Dataset], moment_in: Callable[[Dataset], datetime | None], tolerance: float, keyword: str
 ) -> datetime | None:
     """The first of the moments that slices tell; None where one tells none."""
-    moments = [told(header) for header in headers.values()]
+    moments = [moment_in(header) for header in headers.values()]
     known = [moment for moment in moments if moment is not None]
     if len(known) != len(moments):
         return None
