@@ -153,6 +153,13 @@ def test_a_table_and_parts_of_the_range_are_mapped_each_by_its_own() -> None:
         ([mapping("ms", 700, 702, RealWorldValueLUTData=[1.0, 2.0])], "3 numbers in Real World Value LUT Data"),
         ([mapping("ms", 0, 1, RealWorldValueLUTData=[1.0, 2.0], RealWorldValueSlope=1.0)], "a table or a line"),
         ([line("ms", 2.0, first=900, last=800)], "a range of stored values"),
+        (
+            [mapping("ms", 699.5, 701.5, of_floats=True, RealWorldValueLUTData=[1.0, 2.0, 3.0])],
+            "whole numbers as ends of a table",
+        ),
+        ([line("ms", 1e39)], "values of up to 3.4e"),
+        ([line("ms", 1.0, 1e39)], "values of up to 3.4e"),
+        ([mapping("ms", 700, 701, RealWorldValueLUTData=[1.0, 1e39])], "values of up to 3.4e"),
     ],
 )
 def test_a_mapping_that_can_not_be_applied_is_refused(items: list[Dataset], said: str) -> None:

@@ -25,15 +25,23 @@ LARGEST = 12
 
 
 @st.composite
-def items(draw: st.DrawFn) -> dict[str, Any]:
-    unit = draw(st.sampled_from(["mm2/s", "mm2/s", "um2/s", "ms"]))
-    first = draw(st.integers(0, LARGEST))
-    last = draw(st.integers(first, LARGEST))
+def items(draw: st.DrawFn, first: int, last: int, units: tuple[str, ...]) -> dict[str, Any]:
+    said: dict[str, Any] = {"unit": draw(st.sampled_from(units)), "first": first, "last": last}
     if draw(st.booleans()):
-        slope = draw(st.sampled_from([0.0, 1.0, 2.0, -1.0]))
-        return {"unit": unit, "first": first, "last": last, "slope": slope, "intercept": draw(st.integers(0, 3))}
-    table = draw(st.lists(st.integers(0, 20), min_size=last - first + 1, max_size=last - first + 1))
-    return {"unit": unit, "first": first, "last": last, "table": table}
+        slopes = st.sampled_from([1.0, 2.0, -1.0, 3.0, 0.5, 0.0])
+        return {**said, "slope": draw(slopes), "intercept": draw(st.integers(0, 3))}
+    return {**said, "table": draw(st.lists(st.integers(0, 20), min_size=last - first + 1, max_size=last - first + 1))}
+
+
+@st.composite
+def mappings(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Of parts of the range, and perhaps one of any other part beside them."""
+    cut = draw(st.integers(1, LARGEST))
+    made = [draw(items(*ends, tuple(OF_TARGET))) for ends in ((0, cut - 1), (cut, LARGEST))]
+    if draw(st.integers(0, 3)) == 0:
+        first = draw(st.integers(0, LARGEST))
+        made.append(draw(items(first, draw(st.integers(first, LARGEST)), (*OF_TARGET, "ms"))))
+    return made[draw(st.sampled_from([0, 0, 0, 1])) :]
 
 
 def dataset_of(said: dict[str, Any]) -> Dataset:
@@ -60,7 +68,7 @@ def meant(frame: list[dict[str, Any]], stored: int) -> set[float]:
 
 @pytest.mark.parametrize("multi_frame", [False, True])
 @drawn(
-    st.lists(st.lists(items(), min_size=1, max_size=3), min_size=3, max_size=3),
+    st.lists(mappings(), min_size=3, max_size=3),
     st.integers(0, 2**32 - 1),
     st.integers(0, LARGEST),
 )

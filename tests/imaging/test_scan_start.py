@@ -147,3 +147,10 @@ def test_without_times_of_the_images_a_series_time_may_be_that_of_any_reconstruc
     for data in made:
         data.DecayCorrection = "ADMIN"
     assert suv(made) == pytest.approx(20000 * 70e3 / 370e6, rel=1e-4)
+
+
+@pytest.mark.parametrize("day", ["00010101", "99991231"])
+def test_a_day_at_the_end_of_the_calendar_is_none(day: str) -> None:
+    made = uniform(20000, SeriesDate=day, AcquisitionDate=day, FrameReferenceTime="10000000000")
+    with pytest.raises(ImageError, match="Acquisition Date"):
+        suv(made)

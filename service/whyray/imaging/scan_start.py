@@ -24,6 +24,7 @@ _ALIKE = math.log2(1.05)
 """Half-lives by which SUV differs by 5 %."""
 _DATE_TIME = re.compile(r"(\d{8})(\d{2}|\d{4}|\d{6}(?:\.\d+)?)([+-]\d{4})?")
 """DT (PS3.5 table 6.2-1) to the hour at least."""
+_FIRST_YEAR = 1900
 _GE = "GEMS_PETD_01"
 
 
@@ -71,7 +72,7 @@ def acquired(header: Dataset) -> datetime | None:
 
 
 def moment_of(date: str, time: str) -> datetime | None:
-    """A date (DA) and a time (TM, from hours on) as one; None where they are none."""
+    """A date (DA) and a time (TM, from hours on) as one; None where they are none, or of no scan (before 1900)."""
     whole, _, fraction = time.replace(":", "").partition(".")
     day = date.replace(".", "")
     if not (day.isdigit() and len(day) == 8 and whole.isdigit() and len(whole) in (2, 4, 6)):
@@ -79,9 +80,10 @@ def moment_of(date: str, time: str) -> datetime | None:
     if fraction and not fraction.isdigit():
         return None
     try:
-        return datetime.strptime(f"{day}{whole:0<6}{fraction[:6]:0<6}", "%Y%m%d%H%M%S%f")
+        moment = datetime.strptime(f"{day}{whole:0<6}{fraction[:6]:0<6}", "%Y%m%d%H%M%S%f")
     except ValueError:
         return None
+    return moment if _FIRST_YEAR <= moment.year < datetime.max.year else None
 
 
 def moment_and_zone(written: str) -> tuple[datetime | None, str]:
