@@ -27,8 +27,10 @@ from whyray.onboarding import OnboardingImage, onboard
 from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.packages import BUNDLED, MANIFEST, ONBOARDING, graph_digest, package_digest, read_manifest
 from whyray.packages.localisation_report import best_first, localisation_in
+from whyray.packages.randomisation_report import FEWEST_IMAGES
 from whyray_training.methods_on_boxes import PAGE, renewed
 from whyray_training.onboarding_radiographs import BOXED, fold_rows, heads_of, radiographs_of
+from whyray_training.randomisation_of_bundled import with_randomisation
 
 LOCAL = {"cxr-opacity": "cxr-opacity", "cxr-findings@2": "cxr-findings"}
 """Packages that learned from the boxes, and how the packages of their folds are called, before -fold0."""
@@ -78,6 +80,9 @@ def main(
     same_graph: Annotated[
         bool, typer.Option(help="Measure nothing: let reports name cards that were written anew, of the same graphs.")
     ] = False,
+    randomisation: Annotated[
+        bool, typer.Option(help="Measure how maps change with the weights alone: needs no packages of folds.")
+    ] = False,
 ) -> None:
     """Measure what the bundled packages can give, and write onboarding/report.json and normal-maps.npz into them.
 
@@ -101,6 +106,12 @@ def main(
                 continue
             renew_digest(folder)
             console.print(f"{name}: the report names the package as it is now")
+            continue
+        if randomisation:
+            if (folder / ONBOARDING / "report.json").is_file():
+                options = RuntimeOptions(device="cpu", intra_op_threads=threads, cache=None)
+                renew_randomisation(folder, options, data)
+                console.print(f"{name}: how its maps change with the weights is measured anew")
             continue
         started = time.perf_counter()
         of_folds = _of_package(name, folds or [])
@@ -167,10 +178,23 @@ def onboarded(name: str, folder: Path, wishes: _Wishes) -> dict[str, Any]:
 def renew_digest(folder: Path) -> None:
     """Let the report of a package name it as it is now. Raises ValueError where more than words were changed."""
     report = json.loads((folder / ONBOARDING / "report.json").read_text("utf-8"))
-    changed = sorted(name for name, _ in report["files"].items() ^ decisive_files(folder).items())
-    if changed:
+    digest, files = package_digest(folder), decisive_files(folder)
+    changed = sorted(name for name, _ in report["files"].items() ^ files.items())
+    if changed and report["digest"] != digest:
         raise ValueError(f"{folder}: {', '.join(dict.fromkeys(changed))} changed since it was onboarded: onboard it")
-    _write(folder, {**report, "digest": package_digest(folder)})
+    _write(folder, {**report, "digest": digest, "files": files})
+
+
+def renew_randomisation(folder: Path, options: RuntimeOptions, data: Path) -> None:
+    """Measure how the maps of a package change with its weights, and write that into its report.
+
+    Raises ValueError where more than its words were changed since it was onboarded.
+    """
+    renew_digest(folder)
+    model = load_package(folder, options=options)
+    images, _ = radiographs_of(model, data, FEWEST_IMAGES)
+    report = json.loads((folder / ONBOARDING / "report.json").read_text("utf-8"))
+    _write(folder, with_randomisation(model, report, images))
 
 
 def _affordable(model: Model, name: str) -> bool:
@@ -248,10 +272,13 @@ def decisive_files(folder: Path) -> dict[str, str]:
     Words, thresholds, calibration and prevalence move no map.
     """
     manifest = read_manifest(folder / MANIFEST)
-    said = manifest.model_dump(mode="json", include={"task", "input", "output", "evidence", "methods"})
-    said["targets"] = [target.name for target in manifest.targets]
-    said["anatomy"] = manifest.companions.get("anatomy")
-    explained = json.dumps(said, sort_keys=True).encode()
+    # what the file names alone: a key that a later version knows too changes nothing of what is explained
+    decisive = manifest.model_dump(
+        mode="json", include={"task", "input", "output", "evidence", "methods"}, exclude_unset=True
+    )
+    decisive["targets"] = [target.name for target in manifest.targets]
+    decisive["anatomy"] = manifest.companions.get("anatomy")
+    explained = json.dumps(decisive, sort_keys=True).encode()
     return {
         manifest.graph: hashlib.sha256((folder / manifest.graph).read_bytes()).hexdigest(),
         MANIFEST: hashlib.sha256(explained).hexdigest(),

@@ -6,18 +6,23 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from inference import nets
 from whyray.base.errors import PackageError
+from whyray.inference import load_package
+from whyray.onboarding import OnboardingImage, onboard
 from whyray.packages import BUNDLED, package_digest, read_package
 from whyray.packages.localisation_report import FEWEST_BOXES, localisation_in
 from whyray.packages.onboarding_report import proofs_in, read_report
+from whyray.packages.randomisation_report import FEWEST_IMAGES, randomised_maps_in
 from whyray_training.methods_on_boxes import PAGE, renewed, table
 from whyray_training.onboard_bundled import decisive_files, renew_digest
 from whyray_training.onboarding_radiographs import boxes_of_targets, fold_rows
 from whyray_training.other_patients import CARDS
 from whyray_training.other_patients_card import NOT_CONFIRMED, TITLE, confirmed, not_told_words
+from whyray_training.randomisation_of_bundled import with_randomisation
 
 ONBOARDED = sorted(path.parents[1] for path in BUNDLED.glob("*/*/onboarding/report.json"))
 BOX = (1.0, 2.0, 3.0, 4.0)
@@ -105,3 +110,37 @@ def test_the_page_says_of_methods_on_boxes_what_the_reports_say() -> None:
     text = PAGE.read_text("utf-8")
     assert renewed(text) == text
     assert "local-evidence" in table()
+
+
+def test_a_manifest_that_a_later_version_reads_with_more_keys_is_no_other_manifest(tmp_path: Path) -> None:
+    folder = tmp_path / "plain" / "1.0.0"
+    shutil.copytree(nets.packed("plain"), folder)
+    (folder / "onboarding").mkdir()
+    earlier = dict.fromkeys(decisive_files(folder), "as an earlier version had it")
+    report = {"digest": package_digest(folder), "tier": "T1", "files": earlier}
+    (folder / "onboarding" / "report.json").write_text(json.dumps(report))
+    renew_digest(folder)
+    renewed_report = json.loads((folder / "onboarding" / "report.json").read_text())
+    assert renewed_report["files"] == decisive_files(folder)
+
+
+def test_the_randomisation_check_by_itself_says_what_onboarding_says(tmp_path: Path) -> None:
+    folder = tmp_path / "plain" / "1.0.0"
+    shutil.copytree(nets.packed("plain"), folder)
+    model = load_package(folder)
+    rng = np.random.default_rng(0)
+    images = [OnboardingImage(rng.random(model.network.input_shape, np.float32)) for _ in range(5)]
+    report = onboard(model, images, only=["grad-cam", "occlusion", "lrp"], keep_images=False)
+    early = {name: {**entry, "sanity": {}} for name, entry in report["methods"].items()}
+    again = with_randomisation(model, {**report, "methods": early, "learned weights": None}, images)
+    assert again == report
+    assert any(maps.images >= FEWEST_IMAGES for maps in randomised_maps_in(again, model.package).values())
+
+
+@pytest.mark.parametrize("folder", ONBOARDED, ids=[f"{folder.parent.name}-{folder.name}" for folder in ONBOARDED])
+def test_maps_of_bundled_packages_depend_on_their_weights(folder: Path) -> None:
+    """Where this fails: `python -m whyray_training.onboard_bundled --randomisation`."""
+    package = read_package(folder)
+    known = randomised_maps_in(read_report(package), package)
+    assert not [name for name, maps in known.items() if maps.independent]
+    assert package.manifest.evidence is None or "local-evidence" in known
