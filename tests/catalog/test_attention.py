@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from catalog.rows import NOON, job, result
-from whyray.catalog import Catalog, events, jobs, processes
+from whyray.catalog import Catalog, api_tokens, events, jobs, processes
 from whyray.catalog.attention import attention
 from whyray.catalog.attention_item import Attention
 from whyray.catalog.shortages import Disks
@@ -154,3 +156,86 @@ def test_many_that_are_turned_away_do_not_fill_the_overview(catalog: Catalog) ->
     items = told(catalog, after=timedelta(minutes=1))
     assert len(items) == 6
     assert items[-1].title == "25 more senders were turned away within the last 10 minutes"
+
+
+# --- API tokens that end -----------------------------------------------------------------------------------------
+@pytest.fixture
+def set_clock(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Lets the catalog's clock say so long after noon."""
+    return lambda after: monkeypatch.setattr(catalog, "clock", lambda: NOON + after)
+
+
+def token(catalog: Catalog, name: str, *, days: float) -> str:
+    with catalog.begin() as session:
+        _, text = api_tokens.add(session, name, ["read"], NOON + timedelta(days=days), NOON, actor="test")
+    return text
+
+
+@pytest.mark.parametrize(("days", "title"), [(14, "14 days"), (13.5, "14 days"), (1, "1 day"), (0.2, "1 day")])
+def test_a_token_that_ends_soon_is_told(catalog: Catalog, days: float, title: str) -> None:
+    """After 90 days no study came by STOW-RS any more, or no alert, and nobody had been told."""
+    token(catalog, "prometheus", days=days)
+    (item,) = told(catalog, after=timedelta())
+    assert (item.severity, item.kind) == ("warning", "token.ending")
+    assert item.title == f"The API token “prometheus” ends in {title}"
+    assert "whyray account token add" in item.advice
+
+
+def test_a_token_that_is_good_for_longer_or_revoked_is_no_matter(catalog: Catalog) -> None:
+    token(catalog, "long", days=14.1)
+    token(catalog, "revoked", days=3)
+    with catalog.begin() as session:
+        api_tokens.revoke(session, "revoked", NOON, actor="test")
+    assert told(catalog, after=timedelta()) == []
+
+
+def test_a_token_that_ended_while_it_was_in_use_is_told_for_four_weeks(
+    catalog: Catalog, set_clock: Callable[[timedelta], None]
+) -> None:
+    text = token(catalog, "modality", days=90)
+    ends = timedelta(days=90)
+    set_clock(ends - timedelta(days=3))
+    assert api_tokens.admitted(catalog, text) is not None
+    (item,) = told(catalog, after=ends + timedelta(hours=1))
+    assert (item.severity, item.kind, item.since) == ("error", "token.ended", NOON + ends)
+    assert item.title == "The API token “modality” has ended"
+    assert told(catalog, after=ends + timedelta(days=26)) == []
+
+
+def test_a_token_that_ended_unused_or_has_a_successor_of_its_name_is_not_told(
+    catalog: Catalog, set_clock: Callable[[timedelta], None]
+) -> None:
+    token(catalog, "unused", days=20)
+    text = token(catalog, "renewed", days=20)
+    set_clock(timedelta(days=19))
+    assert api_tokens.admitted(catalog, text) is not None
+    after = timedelta(days=21)
+    assert [item.title for item in told(catalog, after=after)] == ["The API token “renewed” has ended"]
+    with catalog.begin() as session:
+        api_tokens.add(session, "renewed", ["read"], NOON + timedelta(days=90), NOON + after, actor="test")
+    assert told(catalog, after=after) == []
+
+
+def test_the_use_of_a_token_is_noted_once_a_day_and_a_catalog_that_takes_nothing_lets_in_all_the_same(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, set_clock: Callable[[timedelta], None]
+) -> None:
+    text = token(catalog, "robot", days=20)
+
+    def last_used() -> datetime | None:
+        with catalog.read() as session:
+            return api_tokens.every(session)[0].last_used_at
+
+    assert last_used() is None
+    for hours, noted in ((1, 1), (2, 1), (24, 1), (25, 25)):
+        set_clock(timedelta(hours=hours))
+        assert api_tokens.admitted(catalog, text) is not None
+        assert last_used() == NOON + timedelta(hours=noted)
+
+    def full() -> None:
+        raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(catalog, "begin", full)
+    set_clock(timedelta(days=3))
+    assert api_tokens.admitted(catalog, text) is not None
+    set_clock(timedelta(days=30))
+    assert api_tokens.admitted(catalog, text) is None

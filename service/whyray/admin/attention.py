@@ -23,6 +23,8 @@ _VIEWS = {
     "rejection.refused": "events?kind=rejection.refused",
     "job.no-statement": "events?kind=job.no-statement",
     "intake.rejected": "events?kind=intake.rejected",
+    "token.ending": "accounts",
+    "token.ended": "accounts",
     "jobs.no-worker": "jobs?state=queued",
     "jobs.late": "jobs?state=queued",
     "deliveries.no-role": "deliveries?state=queued",

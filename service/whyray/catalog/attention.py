@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from whyray.catalog import conflicts, deliveries, processes, stuck
 from whyray.catalog.attention_item import Attention, Work, number_of
 from whyray.catalog.delivery_tables import SENT_AND_ASKED, Delivery
+from whyray.catalog.ending_tokens import ending_tokens
 from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.shortages import Disks, shortages
 from whyray.catalog.states import DeliveryState, JobState
@@ -57,6 +58,7 @@ def attention(
         *_hindered(processes_seen, now),
         *_refused_configurations(processes_seen),
         *turned_away(session, now),
+        *ending_tokens(session, now),
         *(item for what in _STUCK for item in _stuck(what, stuck_groups[what.of, what.state])),
         *_unknown_destinations(session, named, stuck_groups["deliveries", DeliveryState.WAITING]),
         *_uncommitted(session, now),
