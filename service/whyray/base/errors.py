@@ -117,8 +117,7 @@ class CatalogDamaged(PermanentError):  # noqa: N818
 
     correctable = True
     default_advice = (
-        "Stop WhyRay, keep the damaged file for whoever looks into it, and restore the last backup "
-        "(docs/operate.md, Back up)."
+        "Stop WhyRay, keep the damaged file for whoever looks into it, and restore the last backup (docs/backup.md)."
     )
 
 
@@ -324,7 +323,7 @@ class AccessRefused(PermanentError):  # noqa: N818
 class TransitionError(PermanentError):
     """A state change that the transition table doesn't allow."""
 
-    default_advice = "docs/operate.md lists which state can become which."
+    default_advice = "docs/states-events-metrics.md lists which state can become which."
 
 
 # --- by name -----------------------------------------------------------------------------------------------------
