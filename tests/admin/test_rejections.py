@@ -48,9 +48,14 @@ def test_a_rejection_is_lifted_for_a_reason_and_the_study_is_received_anew(scene
     assert client.post(path, params={"reason": "  "}).status_code == 422
     assert client.post(path, params={"reason": "by mistake", "note": "1.2.3"}).status_code == 404
     answer = client.post(path, params={"reason": "by mistake", "note": NOTE})
-    assert (answer.status_code, answer.json()) == (200, {"instances": 1})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"instances": 1, "becomes": "the study is routed anew"},
+    )
     study = get(client, f"studies/{uid}")
-    assert ([row["lifted"] for row in study["rejections"]], study["state"]) == ([True], "receiving")
+    (row,) = study["rejections"]
+    assert (row["lifted"], row["title"]) == (True, "113037 Rejected for Patient Safety Reasons")
+    assert study["state"] == "receiving"
     (event,) = [event for event in study["events"] if event["kind"] == "rejection.lifted"]
     assert "by mistake" in event["message"]
     assert event["actor"] != "whyray"
@@ -67,9 +72,10 @@ def test_an_administrator_lifts_a_rejection_on_the_page_and_says_why(scene: Scen
     page.open(f"studies/{uid}").shows("113037 Rejected for Patient Safety Reasons")
     page.press('[data-action="lift"]')
     page.shows("Why, without the name of a patient:", "#ask")
+    page.shows("what was fetched for a workitem alone is to be ordered anew", "#ask")
     assert not page.find("#ask-yes").is_enabled()
     page.find("#ask-reason").send_keys("by mistake")
     page.press("#ask-yes")
-    page.shows("1 image is rejected no more.", "#said")
-    page.shows("lifted: used again")
+    page.shows("1 instance rejected no more: the study is routed anew.", "#said")
+    page.shows("113037 Rejected for Patient Safety Reasons, lifted: used again")
     assert page.complaints() == []

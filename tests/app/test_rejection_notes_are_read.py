@@ -134,3 +134,23 @@ def test_no_job_is_made_while_a_note_can_not_be_read_for_a_reason_that_passes(si
     away.clear()
     assert router.step() == 1
     assert taken(site, site.jobs()[0]) == uids(first)
+
+
+def test_a_note_is_read_once_while_its_study_grows(site: Site) -> None:
+    first, *others = films(*range(1, 8))
+    router = site.router()
+    read, notes_read = router.read_header, []
+
+    def counted(key: str) -> Dataset:
+        header = read(key)
+        if header.Modality == "KO":
+            notes_read.append(key)
+        return header
+
+    router.read_header = counted
+    site.receive([first, note(first)], released=False)
+    for image in others:
+        router.step()
+        site.receive([image], released=False)
+    assert router.step() == 0
+    assert len(notes_read) <= 2  # once more by routing itself, which asks what it is

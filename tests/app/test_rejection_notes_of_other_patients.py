@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.rejection_scene import events, films, note, ordered, taken, uids
+from app.rejection_scene import EXPIRED, events, films, note, ordered, taken, uids
 from site_under_test import Site
 from whyray.catalog import (
     JobState,
@@ -138,3 +138,42 @@ def test_that_a_fetched_note_is_not_obeyed_is_told_once_however_often_jobs_are_a
     assert ordered(site, *images) == ordered(site, *images)
     assert taken(site, site.jobs()[0]) == uids(*images)
     assert [event.kind for event in events(site)] == ["rejection.refused"]
+
+
+@pytest.mark.parametrize("by_workitem", [False, True])
+def test_a_note_on_a_series_of_two_patients_is_decided_about_once(site: Site, by_workitem: bool) -> None:
+    first, second, *others = films(1, 2, 3, 4, 5)
+    second.PatientID = "OTHER"
+    router = site.router()
+    for early in (first, note(first, second)):
+        site.receive([early])
+        router.step()
+        site.clock.tick(60)
+    for here, image in enumerate((second, *others)):
+        site.receive([image])
+        router.step()
+        if by_workitem and here:
+            ordered(site, *others[:here])
+            router.step()
+        site.clock.tick(60)
+    assert [event.kind for event in events(site)] == ["instance.rejected"]
+    assert taken(site, site.jobs()[-1]) == uids(*others)
+    assert site.jobs()[-1].state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_note_of_expiry_is_not_compared_with_what_is_stored_anew_after_it(site: Site, at_once: bool) -> None:
+    images = films(1, 2)
+    expired = note(*images, title=EXPIRED)
+    for image in images:
+        image.PatientID = "MERGED"
+    router = site.router()
+    site.receive([expired])
+    if not at_once:
+        router.step()
+    site.clock.tick(60)
+    site.receive(images)
+    router.step()
+    assert taken(site, site.jobs()[-1]) == uids(*images)
+    (event,) = events(site)
+    assert "2 instances, 0 of them here, rejected" in event.message

@@ -15,7 +15,10 @@ WHY = "rejected in the wrong study, ticket 4711"
 
 def lift(site: Site, uid: str, *, document_uid: str | None = None, reason: str = WHY) -> int:
     with site.catalog.begin() as session:
-        return lifted_rejections.lift(session, uid, site.clock(), actor="eva", reason=reason, document_uid=document_uid)
+        lifted = lifted_rejections.lift(
+            session, uid, site.clock(), actor="eva", reason=reason, document_uid=document_uid
+        )
+        return lifted.instances
 
 
 def test_a_study_is_explained_again_whole_and_the_note_that_is_here_is_passed_over(site: Site) -> None:
@@ -74,7 +77,7 @@ def test_one_note_of_two_is_lifted(site: Site) -> None:
     with site.catalog.read() as session:
         rows = lifted_rejections.listed(session, study_uid=uid)
     assert {(row.document_uid, row.title, row.is_lifted, row.instances) for row in rows} == {
-        (str(wrong.SOPInstanceUID), "lifted", True, 1),
+        (str(wrong.SOPInstanceUID), "113037 Rejected for Patient Safety Reasons", True, 1),
         (str(right.SOPInstanceUID), "113037 Rejected for Patient Safety Reasons", False, 1),
     }
 
@@ -123,6 +126,33 @@ def test_what_was_lifted_stays_so_where_the_study_is_removed_and_comes_again_wit
     for _ in range(3):
         retention(site).step()
     site.receive([first, second, lifted])
+    router.step()
+    assert taken(site, site.jobs()[-1]) == uids(first, second)
+
+
+@pytest.mark.parametrize("gone_before", [False, True], ids=["lifted, then gone", "gone, then lifted"])
+def test_of_two_notes_on_an_image_that_was_lifted_neither_rejects_it_as_both_come_again(
+    site: Site, gone_before: bool
+) -> None:
+    first, second = films(1, 2)
+    notes = [note(second), note(second)]
+    router = site.router()
+    uid = site.receive([first, second])
+    for one in notes:
+        site.receive([one])
+        router.step()
+        site.clock.tick(60)
+    if not gone_before:
+        lift(site, uid)
+        router.step()
+    run(site, site.jobs()[-1])
+    site.clock.tick(days(4000))
+    for _ in range(3):
+        retention(site).step()
+    if gone_before:
+        lift(site, uid)
+        site.clock.tick(60)
+    site.receive([first, second, *notes])
     router.step()
     assert taken(site, site.jobs()[-1]) == uids(first, second)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -18,10 +19,13 @@ from quality.test_weights_that_learned_nothing import SQUARE, drawn
 from quality.test_weights_that_learned_nothing import package as widened_package
 from synthetic import radiograph, slices, stack, write
 from whyray.base.errors import PackageError
+from whyray.cli.onboard import print_report
 from whyray.imaging import ModelGrid
 from whyray.inference import load_package
 from whyray.onboarding import check_package, onboard
-from whyray.packages import install_package
+from whyray.onboarding.onboarding_page import page
+from whyray.packages import install_package, read_package
+from whyray.packages.randomisation_report import ALL, HALF, IMAGES, ORDER_KEPT, SIMILARITY, check_outcomes
 
 QUICK = ("-m", "grad-cam", "-m", "occlusion")
 
@@ -75,8 +79,60 @@ def test_an_onnx_file_a_manifest_and_pictures_become_an_installed_and_measured_p
     assert "grad-cam" in said.out
     assert "report.json" in said.everything
     assert f"next: whyray package show {folder}" in said.everything
-    assert "Randomisation check failed: the map hardly changes" in said.everything
+    # the planted model has one weight, which shuffling leaves in its place
+    assert "Maps withheld: they hardly change when the network's weights are shuffled" in said.everything
     assert {finding.severity for finding in check_package(folder)} <= {"warning"}
+
+
+CHECKS: dict[str, tuple[float | None, float, str]] = {
+    "hair": (0.226, 0.1, "failed"),
+    "empty": (None, 0.0, "not checked"),
+    "edges": (0.1, 0.95, "maps withheld"),
+    "fine": (0.1, 0.1, "passed"),
+}
+"""By method, SSIM and rank correlation with other weights, and what is said of them; unrelated maps share 0.219."""
+
+
+def checked_entry(similarity: float | None, kept: float) -> dict[str, object]:
+    stages = {HALF: None if similarity is None else kept, ALL: None if similarity is None else kept}
+    sanity = {
+        SIMILARITY: dict.fromkeys(stages, similarity),
+        ORDER_KEPT: stages,
+        IMAGES: 4,
+        "SSIM of unrelated maps": 0.219,
+    }
+    sanity["passed"] = similarity is not None and similarity <= 0.219
+    grades = {"green": 1, "amber": 0, "red": 0}
+    entry = {"tier": "T0", "seconds": 1.0, "forward passes": 1, "grades": grades, "refusals": [], "parameters": {}}
+    return {**entry, "sanity": sanity}
+
+
+@pytest.mark.parametrize("methods", [("hair", "empty", "fine"), tuple(CHECKS)])
+def test_the_randomisation_check_is_told_alike_by_command_page_and_show(
+    methods: tuple[str, ...], cli: Cli, planted: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check that was failed by a hair, or that nothing was put to, says not that maps show the image."""
+    assert cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--most", "1").code == 0
+    path = planted / "onboarding" / "report.json"
+    report = json.loads(path.read_text())
+    report["methods"] = {name: checked_entry(*CHECKS[name][:2]) for name in methods}
+    path.write_text(json.dumps(report))
+    package = read_package(planted)
+    for name in methods:
+        assert check_outcomes(report, package)[name] == CHECKS[name][2]
+        assert f"<td>{name}<td>" in page(report, package)
+        cell = page(report, package).split(f"<td>{name}<td>")[1].split("</tr>")[0]
+        assert f">{CHECKS[name][2]}<br>" in cell
+        assert "None" not in cell
+    capsys.readouterr()
+    print_report(report, package, [])
+    told = " ".join(capsys.readouterr().out.split())
+    assert ("show the image rather than the model" in told) is ("edges" in methods)
+    shown = " ".join(cli("package", "show", planted, "--no-card").out.split())
+    passed = "Randomisation check: 1 of 2 methods passed; failed: hair; not checked: empty"
+    if "edges" in methods:
+        passed = "Randomisation check: 1 of 3 methods passed; failed: hair; not checked: empty; maps withheld: edges"
+    assert passed in shown
 
 
 def test_a_package_is_onboarded_on_dicom_where_it_lies_and_refused_images_are_told(
@@ -222,3 +278,40 @@ def test_onboarding_tells_of_each_map_that_it_makes(planted: Path) -> None:
     )
     assert [words for words in told if "map " in words] == ["occlusion: map 1 of 2", "occlusion: map 2 of 2"]
     assert "occlusion: randomisation check" in told
+
+
+def test_grades_at_onboarding_are_said_to_be_of_faithfulness_alone(cli: Cli, planted: Path, pictures: Path) -> None:
+    """They were called green and amber, as pages' are; but pages ask for a scope and boxes, too."""
+    said = cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--explained", "2")
+    written = (planted / "onboarding" / "report.html").read_text()
+    report = json.loads((planted / "onboarding" / "report.json").read_text())
+    for told in (said.everything, " ".join(html.unescape(written).split())):
+        assert "faithful" in told
+        assert "green" not in told
+        assert "without boxes and a scope, explanations are to be used with caution at best" in told
+    assert set(report["methods"]["grad-cam"]["grades"]) == {"green", "amber", "red"}
+
+
+def test_a_network_without_a_large_layer_is_told_not_to_have_been_checked_for_learned_weights(
+    cli: Cli, planted: Path, pictures: Path
+) -> None:
+    """A small network whose weights were drawn passed without a word."""
+    words = "whether the weights learned anything can't be told: no layer has 32,768 weights or more"
+    said = cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--explained", "1")
+    assert said.code == 0
+    assert words in said.everything
+    assert words in html.unescape((planted / "onboarding" / "report.html").read_text())
+    assert words in cli("package", "show", planted, "--no-card").everything
+    assert "of 32,768 weights or more" in cli("package", "onboard", "--help").everything
+
+
+def test_onboarding_tells_what_the_check_of_the_package_warns_of(cli: Cli, planted: Path, pictures: Path) -> None:
+    """That nothing keeps the package from answering about a leg was told by `whyray package check` alone."""
+    (planted / "MODEL_CARD.md").unlink()
+    said = cli("package", "onboard", planted, "-i", pictures, "-m", "grad-cam", "--explained", "1")
+    assert said.code == 0
+    assert "warning: no model card at MODEL_CARD.md" in said.everything
+    assert "without a companion scope: nothing checks whether an image is one that the package was made for" in (
+        said.everything
+    )
+    assert "not onboarded" not in said.everything

@@ -33,12 +33,15 @@ def test_what_is_rejected_is_listed_and_lifted(cli: Cli, tmp_path: Path) -> None
     assert cli("rejection", "list", "--study", "1.2.4").out == ""
     cli("rejection", "lift", UID, "--note", "1.2.3.98", "--reason", "ticket 4711").refused("is rejected")
     lifted = cli("rejection", "lift", UID, "--reason", "ticket 4711")
-    assert (lifted.code, lifted.out.strip()) == (0, "2 instances are rejected no more")
+    assert (lifted.code, lifted.out.strip()) == (
+        0,
+        "2 instances rejected no more: the study is routed anew",
+    )
     with catalog.read() as session:
         event = session.query(Event).filter(Event.kind == "rejection.lifted").one()
     assert "ticket 4711" in event.message
     assert event.actor.startswith("command line, ")
-    assert cli("rejection", "list").out.split("\t")[2] == "lifted"
+    assert cli("rejection", "list").out.split("\t")[2] == "113037 Rejected for Patient Safety Reasons, lifted"
     catalog.close()
 
 

@@ -197,3 +197,25 @@ def test_pages_that_come_with_a_study_out_of_the_pacs_are_passed_over(
     cli("explain", film.parent, "-p", planted, "-o", "again")
     report = json.loads((tmp_path / "again" / "report.json").read_text("utf-8"))
     assert [image["sop_instance_uids"] for image in report["images"]] == [[film.stem]]
+
+
+@pytest.mark.parametrize("kind", ["dicom", "picture"])
+def test_what_another_run_is_still_making_is_not_taken_for_an_image(
+    kind: str, cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    """Half-made results have no report.json beside them that tells them."""
+    making = film.parent / "out" / UNFINISHED
+    cli("explain", film, "-p", planted, "-o", "made")
+    making.mkdir(parents=True)
+    for folder in ("dicom", "pictures"):
+        (tmp_path / "made" / folder).rename(making / folder)
+    if kind == "picture":
+        picture = next((making / "pictures").iterdir())
+        Image.fromarray(np.asarray(Image.open(picture).convert("L"))).save(film.with_suffix(".png"))
+        film.unlink()
+    said = cli("explain", film.parent, "-p", planted, "-o", "again")
+    assert said.code in (0, 3), said.everything
+    report = json.loads((tmp_path / "again" / "report.json").read_text("utf-8"))
+    assert len(report["images"]) == 1
+    assert not report["refused"]
+    assert not any("passed over" in note for note in report["notes"])

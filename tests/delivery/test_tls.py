@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority
+from delivery_site import PATIENT, DeliverySite, ScpFactory
 from peers import free_port, until
 from whyray.base.errors import PeerUnreachable
-from whyray.config import AssociationTimeouts, CallerTls, DicomDestination
+from whyray.catalog import DeliveryState
+from whyray.config import AssociationTimeouts, CallerTls, Destination, DicomDestination, DicomWebDestination
 from whyray.delivery import Caller, echo
 
 
@@ -120,3 +122,43 @@ def test_a_peer_that_says_nothing_after_the_handshake_is_given_up(hospital: Auth
                 asked.result(timeout=30)
         finally:
             opened.close()  # lets go who waits all the same
+
+
+Renewing = Callable[[Path, Path, tuple[Path, Path]], tuple[Path, bytes | None]]
+HALF_COPIED: dict[str, Renewing] = {
+    "a half-copied certificate": lambda certificate, key, other: (certificate, certificate.read_bytes()[:300]),
+    "a certificate before its key": lambda certificate, key, other: (certificate, other[0].read_bytes()),
+    "a key before its certificate": lambda certificate, key, other: (key, other[1].read_bytes()),
+    "no key": lambda certificate, key, other: (key, None),
+}
+
+
+@pytest.mark.parametrize("by", ["C-STORE", "STOW-RS"])
+@pytest.mark.parametrize("moment", HALF_COPIED)
+def test_deliveries_wait_while_a_certificate_is_being_renewed(
+    moment: str, by: str, hospital: Authority, site: DeliverySite, scp: ScpFactory, images: list[Path]
+) -> None:
+    """They failed for good, fifty at a time."""
+    certificate, key = hospital.signs("whyray")
+    file, content = HALF_COPIED[moment](certificate, key, hospital.signs("renewed"))
+    former = file.read_bytes()
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    told = scp(shows=hospital.signs("pacs"))
+    shown = {"certificate": certificate, "key": key}
+    destination: Destination
+    if by == "C-STORE":
+        destination = told.destination(tls=CallerTls(authorities=hospital.file, **shown))
+    else:
+        destination = DicomWebDestination(url="https://127.0.0.1:9", ca_file=hospital.file, retry=PATIENT, **shown)
+    site.results(images[:2], "pacs")
+    with site.delivering({"pacs": destination}):
+        rows = site.until_state("pacs", DeliveryState.WAITING)
+        assert {row.error_code for row in rows} == {"PeerUnreachable"}
+        assert all("can't be used for TLS" in (row.error_message or "") for row in rows)
+        file.write_bytes(former)
+        if by == "C-STORE":
+            site.clock.forward(timedelta(hours=2))
+            site.until_state("pacs", DeliveryState.SENT)

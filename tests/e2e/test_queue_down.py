@@ -122,6 +122,7 @@ def test_studies_that_come_while_redis_answers_and_refuses_are_answered_and_the_
                 send(running, tmp_path, name)
                 all_delivered(running, archive, number)
                 until(lambda words=words: words in _attention(running), what=words)
+                assert f"WARNING whyray.worker: {words}. " in running.log.read_text()
             finally:
                 end()
             until(lambda words=words: words not in _attention(running), what="the end of that")

@@ -147,6 +147,7 @@ def test_where_hiding_changes_nothing_the_map_is_zero_and_no_rounding(method: st
     x = np.full(model.network.input_shape, 0.3, np.float32)
     heatmap = explain(model, x, target="one", method=method, **({"masks": 64} if method == "rise" else {}))
     assert not heatmap.values.any()
+    assert "fit" not in heatmap.evidence, "LIME's was 1: of nothing, all was explained"
     assert assess(model, x, heatmap).grade is Grade.RED
 
 
@@ -154,5 +155,6 @@ def test_lime_explains_nothing_where_answers_are_all_the_same() -> None:
     shown = np.random.default_rng(0).random((200, 30)) < 0.5
     same = np.full((200, 1), np.float32(-1.2345678), np.float64)
     weights = np.random.default_rng(1).random(200)
-    coefficients, _ = weighted_ridge(shown.astype(np.float64), same, weights, 1.0)
+    coefficients, fit = weighted_ridge(shown.astype(np.float64), same, weights, 1.0)
     assert not coefficients.any()
+    assert np.isnan(fit).all()

@@ -139,6 +139,19 @@ def test_the_readmes_example_goes_from_a_file_to_a_picture(tmp_path: Path, monke
         assert np.asarray(picture.convert("RGB")).std() > 10
 
 
+def test_what_the_readme_says_of_pictures_and_volumes_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example fails on them, though the command beside it takes them."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    picture, volume = re.findall(r"`(read_images\(.+?)`", readme)
+    names: dict[str, object] = {}
+    exec("from whyray.imaging import read_images, wrap_nifti, wrap_picture\nfrom pathlib import Path", names)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save("FILE.png")
+    nibabel.save(nibabel.Nifti1Image(np.arange(512, dtype=np.int16).reshape(8, 8, 8), np.eye(4)), "FILE.nii.gz")
+    for call in (picture, volume):
+        assert len(eval(call, names).or_raise()) == 1
+
+
 def test_the_page_on_python_goes_from_a_nifti_volume_to_a_map_over_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ import mammography
 import synthetic
 from peers import require
 from whyray.base.errors import ImageError
-from whyray.imaging import SourceImage, read_images
+from whyray.imaging import SourceImage, pixel_frames, read_images
 from whyray.imaging.photometry import Rescale, Window, shows_something
 from whyray.imaging.pixel_frames import PixelFrame, any_shows_something, sample_of
 
@@ -95,6 +95,48 @@ def test_a_part_of_the_values_says_of_a_window_what_all_of_them_say(
     frames = [PixelFrame(Dataset(), frame, Rescale(), padding) for frame in (stored, stored[::-1].copy())]
     window = Window(low + width / 2, width, "LINEAR_EXACT")
     assert any_shows_something([window], frames) == shows_something(window, sample_of(frames))
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(3, 40),
+    st.integers(3, 40),
+    st.integers(1, 400),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.001, 0.003, 0.01, 0.3]),
+    st.sampled_from([None, (0, 0), (7, 7)]),
+)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_of_many_values_every_so_many_th_is_taken_across_frames_and_a_part_of_these_says_the_same(
+    count: int, rows: int, columns: int, sample: int, seed: int, share: float, padding: tuple[int, int] | None
+) -> None:
+    """Every real CT has more values than are sampled."""
+    random = np.random.default_rng(seed)
+    stored = np.where(random.random((count, rows, columns)) < share, 7, 0).astype(np.uint16)
+    frames = [PixelFrame(Dataset(), frame, Rescale(), padding) for frame in stored]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixel_frames, "SAMPLE", sample)
+        step = max(1, stored.size // sample) | 1
+        wanted = stored.reshape(-1)[::step]
+        taken = wanted if padding is None else wanted[wanted != padding[0]]
+        np.testing.assert_array_equal(sample_of(frames), taken)
+        for window in (Window(5, 10, "LINEAR_EXACT"), Window(11, 10, "LINEAR_EXACT"), Window(-4, 6, "LINEAR_EXACT")):
+            assert any_shows_something([window], frames) == shows_something(window, sample_of(frames))
+
+
+@pytest.mark.parametrize(("bright", "shown"), [(2, False), (4, True)])
+def test_a_few_bright_values_that_all_lie_in_the_part_are_still_few(
+    bright: int, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of 3000 sampled values are under one in a thousand, though of the part that is looked at they are over."""
+    monkeypatch.setattr(pixel_frames, "SAMPLE", 3000)
+    step, part = 3, 16
+    stored = np.arange(3 * 3000, dtype=np.uint16) % 2
+    stored[step * part * np.arange(1, bright + 1)] = 7
+    frames = [PixelFrame(Dataset(), frame, Rescale(), None) for frame in stored.reshape(3, 60, 50)]
+    window = Window(10, 10, "LINEAR_EXACT")
+    assert sample_of(frames).size == 3000
+    assert any_shows_something([window], frames) == shows_something(window, sample_of(frames)) == shown
 
 
 @pytest.mark.parametrize("width", [0, -5])

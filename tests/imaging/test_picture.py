@@ -82,3 +82,24 @@ def test_pictures_are_known_by_their_bytes_not_by_their_name(tmp_path: Path) -> 
     assert is_picture(tmp_path / "radiograph")
     (tmp_path / "b.png").write_bytes(b"\0" * 128 + b"DICM")
     assert not is_picture(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.png", "read_images([wrap_picture(path)])"),
+        ("a.jpg", "read_images([wrap_picture(path)])"),
+        ("a.nii", 'read_images(wrap_nifti(path, "CT").instances)'),
+    ],
+)
+def test_a_picture_or_volume_that_is_given_as_it_is_is_refused_with_the_function_that_takes_it(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if path.suffix == ".nii":
+        path.write_bytes(bytes(400))
+    else:
+        save(GREY, path)
+    with pytest.raises(DecodeError) as refused:
+        read_images([path]).or_raise()
+    assert said in refused.value.advice

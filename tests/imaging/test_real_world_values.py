@@ -153,6 +153,13 @@ def test_a_table_and_parts_of_the_range_are_mapped_each_by_its_own() -> None:
         ([mapping("ms", 700, 702, RealWorldValueLUTData=[1.0, 2.0])], "3 numbers in Real World Value LUT Data"),
         ([mapping("ms", 0, 1, RealWorldValueLUTData=[1.0, 2.0], RealWorldValueSlope=1.0)], "a table or a line"),
         ([line("ms", 2.0, first=900, last=800)], "a range of stored values"),
+        (
+            [mapping("ms", 699.5, 701.5, of_floats=True, RealWorldValueLUTData=[1.0, 2.0, 3.0])],
+            "whole numbers as ends of a table",
+        ),
+        ([line("ms", 1e39)], "values of up to 3.4e"),
+        ([line("ms", 1.0, 1e39)], "values of up to 3.4e"),
+        ([mapping("ms", 700, 701, RealWorldValueLUTData=[1.0, 1e39])], "values of up to 3.4e"),
     ],
 )
 def test_a_mapping_that_can_not_be_applied_is_refused(items: list[Dataset], said: str) -> None:
@@ -355,20 +362,29 @@ def test_suv_of_next_to_no_activity_is_refused_only_where_dose_and_times_were_us
     assert given(read(mapped), "SUVbw", (0.002, 0.01)) == pytest.approx(5 * HOUR_BEFORE, rel=1e-3)
 
 
+@pytest.mark.parametrize("correction", ["START", "ADMIN"])
+@pytest.mark.parametrize("lacking", [None, "FrameReferenceTime"])
 @pytest.mark.parametrize(
-    ("kind", "after", "taken"),
-    [("DYNAMIC", "5000", True), ("DYNAMIC", "119000", True), ("DYNAMIC", "600000", False), ("STATIC", "5000", False)],
+    ("kind", "began", "taken"),
+    [
+        ("DYNAMIC", "101500", True),
+        ("DYNAMIC", "101654", True),
+        ("DYNAMIC", "102455", False),
+        ("STATIC", "101500", False),
+    ],
 )
 def test_a_frame_of_a_dynamic_series_may_hold_next_to_nothing_until_the_tracer_is_there(
-    kind: str, after: str, taken: bool
+    kind: str, began: str, taken: bool, lacking: str | None, correction: str
 ) -> None:
-    """The first ones were refused as values in another unit than they say."""
+    """The first ones were refused as values in another unit than they say: then those corrected to the injection."""
     planes = synthetic.stack(10, (32, 32), spacing=(12.0, 12.0), distance=12.0)
-    made = emission.pet(
-        planes, lambda points: np.full(points.shape[:-1], 5.0), SeriesType=[kind, "IMAGE"], FrameReferenceTime=after
-    )
+    made = emission.pet(planes, lambda points: np.full(points.shape[:-1], 5.0), SeriesType=[kind, "IMAGE"])
     for data in made:
         data.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "101500"
+        data.DecayCorrection, data.AcquisitionTime, data.ActualFrameDuration = correction, began, "10000"
+        data.FrameReferenceTime = str(1000 * (60 * (int(began[2:4]) - 15) + int(began[4:]) + 5))
+        if lacking:
+            delattr(data, lacking)
     if taken:
         wanted = 5 * 70e3 / 370e6
         assert given(read(made), "SUVbw", (0.0005, 0.002)) == pytest.approx(wanted, rel=1e-3)

@@ -261,7 +261,7 @@ def test_what_suv_can_not_be_computed_of_is_refused_by_what_it_lacks(
 def test_slices_of_two_weights_make_no_suv() -> None:
     made = uniform(20000)
     made[3].PatientWeight = "77"
-    with pytest.raises(ImageError, match="weight, dose and injection"):
+    with pytest.raises(ImageError, match="weight, dose and half-life"):
         to_model(read(made), spec("SUVbw"))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import onnx
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -10,7 +13,7 @@ from jobs.test_worker import queued, rows
 from planted import planted_package
 from site_under_test import Site, film
 from whyray.base.disk_space import DiskSpace
-from whyray.base.errors import StorageUnavailable
+from whyray.base.errors import Cancelled, LeaseLost, StorageUnavailable
 from whyray.catalog import JobState, ResultRow, jobs
 from whyray.jobs import kept_study, result_storing, worker
 from whyray.jobs.room_for_results import LEAST_ROOM
@@ -212,3 +215,41 @@ def test_a_lost_database_is_waited_for_and_the_job_is_done_then(site: Site, monk
     with site.catalog.begin() as session:
         jobs.wake(session, site.clock())
     assert run_job(job_id, "worker-1", site.job_context()) is JobState.DONE
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), Cancelled("by an administrator"), LeaseLost("another's")])
+def test_a_job_that_goes_wrong_after_its_results_were_stored_leaves_none_of_their_files(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """They are stored while others are made; each attempt left a set of them."""
+    job_id = queued(site)
+    before = _stored_files(site)
+    seen: list[int] = []
+
+    def fails(*_: object, **__: object) -> None:
+        seen.append(len(_stored_files(site)))
+        raise error
+
+    monkeypatch.setattr(worker, "finding_records", fails)
+    assert run_job(job_id, "worker-1", site.job_context()) is not JobState.DONE
+    assert seen[0] > len(before), "they had been stored"
+    assert _stored_files(site) == before
+
+
+def test_the_files_of_a_job_that_may_have_been_entered_as_done_stay(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(site)
+    before, finish = _stored_files(site), worker.jobs.finish
+
+    def in_doubt(*order: Any, **options: Any) -> None:
+        finish(*order, **options)
+        raise OperationalError("", None, Exception("the connection was lost"))
+
+    monkeypatch.setattr(worker.jobs, "finish", in_doubt)
+    assert run_job(job_id, "worker-1", site.job_context()) is JobState.WAITING
+    assert len(_stored_files(site)) > len(before)
+
+
+def _stored_files(site: Site) -> set[Path]:
+    return {path for path in site.storage.root.rglob("*") if path.is_file()}

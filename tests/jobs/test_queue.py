@@ -99,7 +99,7 @@ def test_urgent_work_is_taken_before_routine_work_that_came_first(
     app = celery_app(shared_redis.socket_url)
     done: list[str] = []
 
-    @app.task(name=RUN_JOB)
+    @app.task(name=RUN_JOB, shared=False)
     def run(job_id: str) -> None:
         done.append(job_id)
 

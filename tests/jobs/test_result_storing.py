@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,74 @@ def test_a_file_that_cant_be_stored_is_told_to_who_waits_for_it_and_stops_no_oth
         for failed in begun[1:-1]:
             with pytest.raises(ResourceExhausted, match="full"):
                 failed.result()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_what_a_job_stored_before_it_went_wrong_is_removed_also_what_was_still_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt left a set of files, which lay there for six hours."""
+    storage = FolderStorage(tmp_path)
+    whole, went_wrong = storage.put, threading.Event()
+
+    def slow(content: bytes, **options: Any) -> Any:
+        if content == b"slow":
+            assert went_wrong.wait(30)
+        if content == b"refused":
+            raise ResourceExhausted("the disk is full")
+        return whole(content, **options)
+
+    monkeypatch.setattr(storage, "put", slow)
+
+    def goes_wrong() -> None:
+        with ResultStore(storage) as storing:
+            storing.begin_result(Result("sr", _dataset(), None, None, "report")).result()
+            storing.keys(picture(10))
+            storing.put(b"refused")
+            storing.put(b"slow")
+            assert len(_files(tmp_path)) == 3
+            threading.Timer(0.1, went_wrong.set).start()
+            raise ValueError("a defect")
+
+    with pytest.raises(ValueError, match="a defect"):
+        goes_wrong()
+    assert not _files(tmp_path)
+
+
+def test_what_the_catalog_may_name_stays_whatever_goes_wrong(tmp_path: Path) -> None:
+    """A commit may have been made though its answer was lost."""
+    storage = FolderStorage(tmp_path)
+
+    def goes_wrong() -> None:
+        with ResultStore(storage) as storing:
+            storing.put(b"a result").result()
+            storing.keep()
+            raise ValueError("the commit")
+
+    with pytest.raises(ValueError, match="the commit"):
+        goes_wrong()
+    assert len(_files(tmp_path)) == 1
+
+
+def test_what_cant_be_removed_is_left_to_the_sweep_and_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = FolderStorage(tmp_path)
+
+    def away(_: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(storage, "delete", away)
+
+    def goes_wrong() -> None:
+        with ResultStore(storage) as storing:
+            storing.put(b"a result").result()
+            raise ValueError("a defect")
+
+    with caplog.at_level("INFO", logger="whyray"), pytest.raises(ValueError, match="a defect"):
+        goes_wrong()
+    assert len(_files(tmp_path)) == 1
+    assert "left to the sweep" in caplog.text

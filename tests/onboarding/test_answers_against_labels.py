@@ -9,14 +9,14 @@ from whyray.onboarding.discrimination import discrimination
 from whyray.packages.report_warnings import discrimination_words
 
 
-def told(said: list[float], true: list[float], patients: list[str] | None = None) -> dict[str, object]:
-    answers, labels = np.array(said, np.float32)[:, None], np.array(true, np.float64)[:, None]
-    entry: dict[str, object] = discrimination(["Mass"], answers, labels, patients or [""] * len(said))["Mass"]
+def entry_of(answers: list[float], true: list[float], patients: list[str] | None = None) -> dict[str, object]:
+    probabilities, labels = np.array(answers, np.float32)[:, None], np.array(true, np.float64)[:, None]
+    entry: dict[str, object] = discrimination(["Mass"], probabilities, labels, patients or [""] * len(answers))["Mass"]
     return entry
 
 
 def test_the_area_has_an_interval_even_where_no_positive_scores_below_a_negative() -> None:
-    entry = told([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], ["a", "b", "c", "d"])
+    entry = entry_of([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], ["a", "b", "c", "d"])
     assert entry["AUC"] == 1
     assert entry["interval"] == [pytest.approx(0.37, abs=0.1), 1]  # two against two tell hardly anything
     assert (entry["positive"], entry["negative"], entry["patients"]) == (2, 2, 4)
@@ -27,7 +27,7 @@ def test_the_area_has_an_interval_even_where_no_positive_scores_below_a_negative
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_one_class_alone_claims_nothing(label: float) -> None:
-    entry = told([0.1, 0.2, 0.8], [label] * 3)
+    entry = entry_of([0.1, 0.2, 0.8], [label] * 3)
     assert "AUC" not in entry
     assert "interval" not in entry
     assert "no AUC, it needs images with the finding and without" in discrimination_words("Mass", entry)
@@ -36,12 +36,12 @@ def test_one_class_alone_claims_nothing(label: float) -> None:
 def test_images_of_one_patient_make_nothing_surer() -> None:
     rng = np.random.default_rng(0)
     true = np.repeat([1.0, 0.0], 10)
-    said = true + rng.normal(0, 1, 20)
-    once = told([*said], [*true], [f"p{n}" for n in range(20)])
-    copies = told([*np.tile(said, 9)], [*np.tile(true, 9)], [f"p{n}" for n in np.tile(range(20), 9)])
+    answers = true + rng.normal(0, 1, 20)
+    once = entry_of([*answers], [*true], [f"p{n}" for n in range(20)])
+    copies = entry_of([*np.tile(answers, 9)], [*np.tile(true, 9)], [f"p{n}" for n in np.tile(range(20), 9)])
     assert copies["AUC"] == once["AUC"]
     assert copies["interval"] == once["interval"]
-    apart = told([*np.tile(said, 9)], [*np.tile(true, 9)])
+    apart = entry_of([*np.tile(answers, 9)], [*np.tile(true, 9)])
     assert apart["images of unknown patients"] == 180
     assert apart["interval"][1] - apart["interval"][0] < once["interval"][1] - once["interval"][0]  # type: ignore[index]
 

@@ -156,7 +156,7 @@ def test_what_a_site_knows_of_its_images_comes_into_report_and_page(tmp_path: Pa
     assert report["case space"]["images"] == 24
     page = (model.package.folder / "onboarding" / "report.html").read_text()
     assert "Localisation" in page
-    assert "No method is preferred: fewer than 20 findings are boxed." in page
+    assert "No method is preferred: 12 boxed findings, fewer than 20, are too few to tell which map is right." in page
     assert "Calibration" in page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,30 @@ def test_a_draft_of_a_volume_names_the_spacing_that_a_network_of_patches_needs(t
     assert "# spacing: " in text
     assert "unit: HU" in text
     assert "# spacing: " not in draft_manifest(graph(tmp_path / "flat.onnx", [1, 1, 64, 64], [1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "keys"),
+    [
+        ([1, 1, 64, 64], [1, 2], {"card", "companions", "scope"}),
+        ([1, 1, 32, 64, 64], [1, 2, 32, 64, 64], {"card", "scope"}),
+    ],
+)
+def test_a_draft_names_the_keys_whose_absence_costs_trust_in_comments_that_can_be_taken_as_they_are(
+    shape: list[int | str], outputs: list[int | str], keys: set[str], tmp_path: Path
+) -> None:
+    """A package without a scope answers about any image, and nobody was told before it was onboarded."""
+    draft = draft_manifest(graph(tmp_path / "net.onnx", shape, outputs))
+    assert not keys & set(yaml.safe_load(draft))
+    content = yaml.safe_load(re.sub(r"^( *)# ( *[a-z_]+: )", r"\1\2", draft, flags=re.MULTILINE))
+    assert keys <= set(content)
+    assert {"threshold", "code"} <= set(content["targets"][0])
+    del content["targets"][0]["code"]  # nothing stands in it, lest one finding bear the code of another
+    content |= FILLED | ({"task": "segmentation"} if len(shape) == 5 else {})
+    content["targets"] = [target | {"name": f"Target {number}"} for number, target in enumerate(content["targets"])]
+    content["input"] |= {"fit": "pad", "intensity": {"source": "voi"}}
+    content["output"]["activation"] = "sigmoid"
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(content))
+    read = read_manifest(tmp_path / "model.yaml")
+    assert read.scope.body_parts
+    assert set(read.companions) == ({"scope", "anatomy"} if "companions" in keys else set())

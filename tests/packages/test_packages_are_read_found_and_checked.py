@@ -164,6 +164,33 @@ def test_no_digest_is_kept_of_files_that_were_written_just_now(package: Path, mo
     assert len(hashed) == 3
 
 
+def test_a_digest_is_kept_of_the_folder_whatever_it_is_called(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    made = kept_digests.digest_of_files
+    monkeypatch.setattr(kept_digests, "digest_of_files", lambda *given: hashed.append(1) or made(*given))
+    (tmp_path / "link").symlink_to(package)
+    monkeypatch.chdir(package.parent)
+    later = time.time_ns() + 10_000_000_000
+    called = (package, tmp_path / "link", Path(package.name), package / ".." / package.name)
+    assert len({kept_digest(folder, package_files(folder), now=later) for folder in called}) == 1
+    assert len(hashed) == 1
+
+
+def test_no_more_digests_are_kept_than_there_may_be(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages that come and go, as those of onboarding in a folder of its own, would else stay for ever."""
+    monkeypatch.setattr(kept_digests, "MOST_KEPT", 3)
+    monkeypatch.setattr(kept_digests, "_kept", {})
+    later = time.time_ns() + 10_000_000_000
+    folders = [package.parent / str(number) for number in range(5)]
+    for folder in folders:
+        shutil.copytree(package, folder)
+    for folder in (*folders[:3], folders[0], *folders[3:]):
+        kept_digest(folder, package_files(folder), now=later)
+    assert list(kept_digests._kept) == [folders[number].resolve() for number in (0, 3, 4)]
+
+
 def test_a_link_that_leaves_the_package_is_refused(package: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("x")
     (package / "notes").symlink_to(tmp_path / "elsewhere")

@@ -27,7 +27,7 @@ from whyray.quality import (
     units,
 )
 from whyray.quality.assess import engine, map_health
-from whyray.quality.card import QUESTIONS, Grade, Measurement, QualityCard, largest_gap
+from whyray.quality.card import QUESTIONS, Grade, Measurement, QualityCard, largest_or_nan
 from whyray.quality.complexity import complexity
 from whyray.quality.deletion import Curves
 from whyray.quality.known_answers import answers_as_known
@@ -153,13 +153,13 @@ def test_no_measurement_is_green_without_a_number(value: float) -> None:
     assert Measurement("any", "case", value, 0.0, Grade.AMBER, "amber", "nowhere").grade is Grade.AMBER
 
 
-@given(gaps=st.lists(st.floats(0, 10) | st.just(NAN), max_size=6))
-@example(gaps=[0.0, NAN])
-@example(gaps=[NAN, 0.0])
-def test_the_largest_gap_is_unknown_where_one_is(gaps: list[float]) -> None:
-    largest = largest_gap(gaps)
-    assert math.isnan(largest) == (not gaps or any(map(math.isnan, gaps)))
-    assert math.isnan(largest) or largest == max(gaps)
+@given(numbers=st.lists(st.floats(0, 10) | st.just(NAN), max_size=6))
+@example(numbers=[0.0, NAN])
+@example(numbers=[NAN, 0.0])
+def test_the_largest_of_some_numbers_is_unknown_where_one_is(numbers: list[float]) -> None:
+    largest = largest_or_nan(numbers)
+    assert math.isnan(largest) == (not numbers or any(map(math.isnan, numbers)))
+    assert math.isnan(largest) or largest == max(numbers)
 
 
 MEASURED = st.builds(
@@ -254,6 +254,17 @@ def test_units_that_change_nothing_known_are_not_needed(monkeypatch: pytest.Monk
     assert graded([0.1, *others]) is Grade.RED, "as much as any others"
     assert graded([1.0, *others], count=3) is not Grade.GREEN, "one other unit against two says nothing"
     assert graded([1.0, *([0.0] * units.RANDOM_GROUPS)], count=2) is not Grade.GREEN, "there are no others"
+
+
+@pytest.mark.parametrize(("change", "grade"), [(1.0, Grade.AMBER), (0.1, Grade.RED)])
+def test_that_other_units_are_too_few_is_said_of_amber_alone(
+    change: float, grade: Grade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "ablated_together", lambda *_: np.array([[change, *[0.1] * units.RANDOM_GROUPS]]))
+    contributed = np.array([3.0, 2.0, 0.1], np.float32)
+    measured = units._necessary(ANY, "layer", (0, 1), contributed, ANY, np.random.default_rng(0))
+    assert measured.grade is grade
+    assert ("amber: there are not so many others" in measured.rule) is (grade is Grade.AMBER)
 
 
 def test_concepts_that_are_none_are_not_well_known() -> None:

@@ -119,7 +119,10 @@ def test_a_time_is_written_in_the_zone_that_the_source_names(templates):
 
 def test_the_side_of_a_paired_organ_is_told(templates):
     for result in build_results(answer_about(image_named("MG, Cyrillic")), ["sc", "pm"], templates):
-        assert result.dataset.Laterality == "R"
+        groups = result.dataset.get("SharedFunctionalGroupsSequence")
+        side = groups[0].FrameAnatomySequence[0].FrameLaterality if groups else result.dataset.Laterality
+        assert side == "R"
+        assert groups is None or "Laterality" not in result.dataset, "2C: not beside Frame Laterality"
     for result in build_results(answer_about(image_named("DX, Japanese")), ["sc", "pm"], templates):
         assert "Laterality" not in result.dataset
 

@@ -81,6 +81,26 @@ def test_a_map_outside_the_anatomy_is_doubted_by_how_much_lies_outside(grade: Gr
     assert trust_in(card(measured("share inside anatomy", "anatomy", grade)), ENGLISH).sentence == sentence
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "map with randomised weights",
+        "changes with the weights",
+        "neighbours with randomised weights",
+        "neighbours with the head's weights shuffled",
+    ],
+)
+@pytest.mark.parametrize(
+    ("grade", "sentence"),
+    [
+        (Grade.AMBER, "Use with caution: it would look partly the same if the model had learned nothing."),
+        (Grade.RED, "Not shown: it would look nearly the same if the model had learned nothing."),
+    ],
+)
+def test_what_stays_in_part_with_other_weights_is_not_said_to_stay(grade: Grade, sentence: str, name: str) -> None:
+    assert trust_in(card(measured(name, "sanity", grade)), ENGLISH).sentence == sentence
+
+
 def test_the_worst_is_told_and_of_the_equally_bad_what_failed_before_what_nobody_knows() -> None:
     unknown = measured("image like those of the package", "scope", Grade.AMBER)
     same = measured("target-swap similarity", "sanity", Grade.AMBER)

@@ -10,6 +10,7 @@ import yaml
 
 from whyray.base.shipped import shipped_templates
 from whyray.imaging import NoteKind
+from whyray.packages import find_package, read_package
 from whyray.results.trust_words import TrustReasons
 from whyray.results.wording import NoteWords
 
@@ -47,6 +48,39 @@ def test_every_sentence_that_a_radiologists_page_says_is_explained():
     sentences |= {f"types.{key}": text for key, text in wording["types"].items() if text.endswith(".")}
     sentences.pop("measured"), sentences.pop("segment_lies"), sentences.pop("nearest_lies")
     assert _missing(sentences, PAGE.read_text("utf-8")) == []
+
+
+def _section(title: str) -> str:
+    (found,) = re.findall(rf"^## {title}$(.*?)^## ", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def test_sentences_are_explained_under_the_page_on_which_they_stand():
+    """The first page was said to read as the page of a finding does."""
+    words = yaml.safe_load((shipped_templates() / "wording" / "en.yaml").read_text("utf-8"))["pages"]
+    first, of_finding = _section("The first page in five seconds"), _section("The page of a finding")
+    on_first = {key: words[key] for key in ("nothing", "more", "not_found", "could_not", "not_explained", "threshold")}
+    on_finding = {
+        key: words[key]
+        for key in ("found", "absent", "not_reached", "lies", "nearest_lies", "nowhere", "nothing_highlighted")
+    }
+    assert _missing(on_first, first) == []
+    assert _missing(on_finding, of_finding) == []
+    assert set(_missing(on_finding, first)) == set(on_finding.values())
+
+
+def test_that_percentages_of_different_findings_can_not_be_compared_is_said_with_the_demos_own():
+    """Emphysema was found at 8.8% and Pneumonia not at 45%, and nothing said why."""
+    first = " ".join(_section("The first page in five seconds").split())
+    assert "Each finding has its own threshold; percentages of different findings can't be compared" in first
+    targets = read_package(find_package("cxr-findings@2", ())).manifest.targets
+    thresholds = {target.name: target.threshold for target in targets}
+    told = {
+        "Mass is found at 11% (threshold 9.1%)": thresholds["Mass"] == 0.091,
+        "Emphysema at 8.8% (threshold 7.4%)": thresholds["Emphysema"] == 0.074,
+        "its threshold is 69%": round(thresholds["Pneumonia"], 2) == 0.69,
+    }
+    assert all(words in first and holds for words, holds in told.items()), told
 
 
 def test_every_note_of_how_an_image_was_read_is_explained():

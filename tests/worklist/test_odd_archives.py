@@ -5,19 +5,22 @@ from __future__ import annotations
 import gzip
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from pydicom import Dataset
 
 from intake.web import BOUNDARY, multipart, part10
 from site_under_test import film, site
-from whyray.base.errors import ConfigError, ImageError, PeerBusy, PeerRefused, PeerUnreachable
+from whyray.base.errors import ImageError, PeerBusy, PeerRefused, PeerUnreachable
 from whyray.config import DicomWebDestination, Secret
+from whyray.intake import StoreRequest
 from whyray.worklist.fetch import fetch
 from whyray.worklist.workitem import Input
 from worklist.conftest import Served
@@ -122,6 +125,97 @@ def test_an_answer_that_trickles_is_given_up_and_asked_for_again_later(
             fetch(service, "archive", wanted, served.scp.fetched, clock=lambda: next(times))
 
 
+@dataclass
+class Moments:
+    """A clock, and an archive that gives an answer in pieces at moments of it: seconds to wait for each, and it."""
+
+    pieces: Sequence[tuple[float, bytes]]
+    headers_after: float = 0.0
+    storing_takes: float = 0.0
+    now: float = 0.0
+
+    def answer(self, _: httpx.Request) -> httpx.Response:
+        self.now += self.headers_after
+        return httpx.Response(200, headers={"Content-Type": MULTIPART}, content=self._body())
+
+    def _body(self) -> Iterator[bytes]:
+        for waited, piece in self.pieces:
+            self.now += waited
+            yield piece
+
+    def fetched(self, served: Served, image: Dataset, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+        def client(service: DicomWebDestination) -> httpx.Client:
+            return httpx.Client(base_url=service.url, transport=httpx.MockTransport(self.answer))
+
+        def keep(name: str, study_uid: str) -> StoreRequest:
+            store = served.scp.fetched(name, study_uid)
+            taken = store.data
+
+            def data(piece: bytes) -> None:
+                self.now += self.storing_takes
+                taken(piece)
+
+            monkeypatch.setattr(store, "data", data)
+            return store
+
+        monkeypatch.setattr("whyray.worklist.fetch.web_client", client)
+        service = DicomWebDestination(url="http://archive/dicom-web", timeout=timedelta(seconds=30))
+        wanted = Input(str(image.StudyInstanceUID), str(image.SeriesInstanceUID), ())
+        return fetch(service, "archive", wanted, keep, clock=lambda: self.now)
+
+
+def large_film(study: str) -> Dataset:
+    """Of 100 KiB: less than an archive has to give within its time-out."""
+    made = film(1, study=study)
+    made.Rows, made.Columns, made.PixelData = 200, 256, bytes(2 * 200 * 256)
+    return made
+
+
+def cut(body: bytes, *waits: float) -> list[tuple[float, bytes]]:
+    """A body in so many pieces of one size, but for its closing boundary, which is the last."""
+    pieces, size = len(waits) - 1, -(-(len(body) - 40) // (len(waits) - 1))
+    content = [body[:-40][number * size : (number + 1) * size] for number in range(pieces)]
+    return list(zip(waits, [*content, body[-40:]], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("waits", "others"),
+    [
+        ((20, 0), {"headers_after": 20}),
+        ((0, 0, 0, 0, 0), {"storing_takes": 31}),
+        ((0, 0, 0, 0, 0), {"storing_takes": 3600}),
+        ((0, 3600, 0), {}),
+        ((0, 40, 0, 0, 0, 0, 0, 0), {}),
+        ((0, 0, 3600), {}),
+        ((20, 20, 40, 20), {"headers_after": 20}),
+    ],
+    ids=[
+        "a slow beginning",
+        "a slow disk",
+        "a very slow disk",
+        "the last of the images after a while",
+        "one halt",
+        "the end after a while",
+        "a slow beginning and a halt before the end",
+    ],
+)
+def test_a_whole_answer_is_taken_where_only_its_beginning_or_our_own_storage_was_slow(
+    served: Served, monkeypatch: pytest.MonkeyPatch, waits: tuple[float, ...], others: dict[str, float]
+) -> None:
+    """It was refused as too slow, at every attempt anew."""
+    image = large_film("slow")
+    moments = Moments(cut(multipart(part10(image)), *waits), **others)
+    assert moments.fetched(served, image, monkeypatch) == {image.SOPInstanceUID}
+
+
+def test_a_fast_beginning_is_no_leave_to_trickle_on(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = large_film("fast")
+    moments = Moments([(0, multipart(part10(image))[:-1000]), *[(2, b"\0")] * 900])
+    with pytest.raises(PeerUnreachable, match="slower than 4096 bytes a second"):
+        moments.fetched(served, image, monkeypatch)
+    assert moments.now < 200
+
+
 def test_nothing_to_give_is_nothing_given(served: Served, archive: Callable[..., Archive]) -> None:
     assert fetched(served, archive(204, {}, b"").url) == set()
 
@@ -172,8 +266,8 @@ def test_what_can_not_be_had_is_told_by_whether_it_may_pass(
         assert failed.value.not_within == timedelta(seconds=90)  # type: ignore[attr-defined]
 
 
-def test_authorities_that_can_not_be_read_are_a_matter_of_the_configuration(served: Served, tmp_path: Path) -> None:
+def test_authorities_that_can_not_be_read_are_waited_for(served: Served, tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("nothing")
     for file in (tmp_path / "empty.pem", tmp_path / "missing.pem"):
-        with pytest.raises(ConfigError, match="can't be used for TLS"):
+        with pytest.raises(PeerUnreachable, match="can't be used for TLS"):
             fetched(served, "https://127.0.0.1:9/dicom-web", ca_file=file)

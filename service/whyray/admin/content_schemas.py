@@ -48,3 +48,7 @@ class RejectionsLifted(Answer):
     """What lifting rejections led to."""
 
     instances: int = Field(description="That are used again where they are here, or come again.")
+    becomes: str = Field(
+        description="What becomes of them: images that were fetched for a workitem alone are to be ordered anew.",
+        examples=["the study is routed anew"],
+    )

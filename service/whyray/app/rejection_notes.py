@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -21,6 +23,8 @@ from whyray.catalog import Catalog, Instance, RejectionNote, Study, events, reje
 from whyray.routing import LARGEST_DOCUMENT
 
 _log = logging.getLogger("whyray.routing")
+_MOST_STUDIES = 1000
+"""Of so many it is known which notes were heeded, or read; the others are looked at anew."""
 
 
 def rejection_note(document: Dataset, came_at: datetime) -> RejectionNote | None:
@@ -75,6 +79,18 @@ def _referenced(item: Dataset) -> Iterator[str]:
             yield uid
 
 
+@dataclass(frozen=True)
+class _ReadNote:
+    """What was read of a key object selection: what it rejects, if it does, and whose images it is about."""
+
+    note: RejectionNote | None
+    patient: StatedPatient
+
+    @property
+    def references(self) -> int:
+        return 0 if self.note is None else len(self.note.sop_instance_uids)
+
+
 Tell = Callable[[Study, str, events.Severity, events.EventKind, str], None]
 
 
@@ -95,8 +111,10 @@ class RejectionNotes:
     read_header: Callable[[str], Dataset]
     tell: Tell
     reopens: bool = False
-    _heeded: set[tuple[str, frozenset[int]]] = field(default_factory=set)
-    """Keys of the notes that were read, each with the ids of all that was here then."""
+    _heeded: dict[int, tuple[bytes, set[str]]] = field(default_factory=dict)
+    """By the id of a study: a digest of the ids of all that was here of it, and the keys of the notes heeded then."""
+    _read: dict[str, _ReadNote] = field(default_factory=dict)
+    """By key; of as many references as one note may have, all together."""
 
     def heed(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> bool:
         """Enter what the key object selections among these instances reject; says whether anything changed by it.
@@ -117,25 +135,51 @@ class RejectionNotes:
                 return changed
             with self.catalog.read() as session:
                 rejected = studies.rejected(session, study.id)
-            which = frozenset(rejected.union(one.id for one in here))
+            heeded = self._heeded_of(study, rejected.union(one.id for one in here))
             for instance in notes:
-                if (instance.key, which) in self._heeded:
+                if instance.key in heeded:
                     continue
                 outcome = self._heed(study, instance, grouped)
                 changed = changed or outcome != "nothing new"
                 if outcome == "withdrawn":
                     break
-                self._heeded.add((instance.key, which))
+                heeded.add(instance.key)
             else:
                 return changed
             # what it had rejected is here again, to be compared with it and with the notes that follow
-            self._heeded.clear()
+            del self._heeded[study.id]
             with self.catalog.read() as session:
                 grouped = studies.routable(session, study.id)
 
     def forget(self) -> None:
         """No study is looked at."""
         self._heeded.clear()
+        self._read.clear()
+
+    def _heeded_of(self, study: Study, ids: Iterable[int]) -> set[str]:
+        """Keys of the notes that were heeded while just these instances were here."""
+        which = hashlib.sha256(repr(sorted(ids)).encode()).digest()
+        known = self._heeded.get(study.id)
+        if known is not None and known[0] == which:
+            return known[1]
+        heeded: set[str] = set()
+        self._heeded[study.id] = (which, heeded)
+        while len(self._heeded) > _MOST_STUDIES:
+            del self._heeded[next(iter(self._heeded))]
+        return heeded
+
+    def _document(self, instance: Instance) -> _ReadNote:
+        """Read a key object selection, once while it is kept."""
+        read = self._read.pop(instance.key, None)
+        if read is None:
+            document = self.read_header(instance.key)
+            read = _ReadNote(rejection_note(document, instance.received_at), StatedPatient())
+            read.patient.add(document)
+        self._read[instance.key] = read  # the last one: the first is forgotten first
+        references = sum(one.references for one in self._read.values())
+        while references > rejections.MOST_REFERENCES or len(self._read) > _MOST_STUDIES:
+            references -= self._read.pop(next(iter(self._read))).references
+        return read
 
     def _heed(
         self, study: Study, instance: Instance, grouped: Mapping[str, Sequence[Instance]]
@@ -145,8 +189,7 @@ class RejectionNotes:
                 raise DecodeError(
                     f"a key object selection of {instance.size} bytes is not read, {LARGEST_DOCUMENT} are the most"
                 )
-            document = self.read_header(instance.key)
-            note = rejection_note(document, instance.received_at)
+            document = self._document(instance)
         except Exception as error:  # pydicom raises what it likes on nonsense, as values are looked at
             raise_unreadable(error, f"the key object selection {instance.sop_instance_uid}")
             typed = error if isinstance(error, DecodeError) else logged(_log, error, "reading a key object selection")
@@ -155,33 +198,46 @@ class RejectionNotes:
             words = f"{instance.sop_instance_uid}: whether it rejects images is not known: {typed.message}"
             self.tell(study, instance.key, "warning", "study.unread", words)
             return "nothing new"
-        if note is None:
+        if document.note is None:
             return "nothing new"
+        note = replace(document.note, came_at=instance.received_at)
         with self.catalog.read() as session:
             known = rejections.known(session, study.study_instance_uid, note)
-            since = rejections.came_later(session, study.id, note) if known else {}
         if known:
-            return self._compare(study, note, document, since)
-        if why := self._refusal(note, document, grouped):
+            return self._compare(study, note, document.patient)
+        if why := self._refusal(note, document.patient, grouped):
             words = f"the key object selection {note.document_uid} ({note.title}) from {instance.calling_ae} {why}"
             self.tell(study, instance.key, "error", "rejection.refused", words)
             return "nothing new"
         with self.catalog.begin() as session:
             now = self.catalog.clock()
             entered = rejections.enter(session, study.id, note, now, actor=instance.calling_ae)
+            rejections.remember(session, study.study_instance_uid, note)
             if entered:
                 self._reopen(session, study, now)
             return "entered" if entered else "nothing new"
 
     def _compare(
-        self, study: Study, note: RejectionNote, document: Dataset, since: Mapping[str, Sequence[Instance]]
+        self, study: Study, note: RejectionNote, patient: StatedPatient
     ) -> Literal["nothing new", "withdrawn"]:
-        """Compare a note that was entered with what it rejects and came since; entered no more where that differs.
+        """Compare a note that was entered with what it rejects and came since; entered no more where that differs and
+        it would be refused.
 
         Nothing is said of it here: it is looked at anew, and refused then.
         """
-        if not since or not self._contradictions(note, document, since):
-            return "nothing new"
+        with self.catalog.read() as session:
+            remembered = rejections.is_remembered(session, study.study_instance_uid, note)
+            since = rejections.came_later(session, study.id, note)
+            without = studies.routable(session, study.id, but_for=note.document_uid) if since else {}
+        # where the two differed it would be withdrawn and entered again for ever, and each time jobs with it
+        if self._contradictions(note, patient, since) and self._refusal(note, patient, without):
+            return self._withdraw(study, note)
+        if not remembered:
+            with self.catalog.begin() as session:
+                rejections.remember(session, study.study_instance_uid, note)
+        return "nothing new"
+
+    def _withdraw(self, study: Study, note: RejectionNote) -> Literal["nothing new", "withdrawn"]:
         with self.catalog.begin() as session:
             if not rejections.withdraw_note(session, study.study_instance_uid, note):
                 return "nothing new"
@@ -193,7 +249,7 @@ class RejectionNotes:
         if self.reopens and studies.has_routed(session, study.id):
             studies.open_again(session, study.id, now)
 
-    def _refusal(self, note: RejectionNote, document: Dataset, grouped: Mapping[str, Sequence[Instance]]) -> str:
+    def _refusal(self, note: RejectionNote, patient: StatedPatient, grouped: Mapping[str, Sequence[Instance]]) -> str:
         """Why a note is not obeyed; '' where it is."""
         count = len(note.sop_instance_uids)
         if count > rejections.MOST_REFERENCES:
@@ -201,7 +257,7 @@ class RejectionNotes:
                 f"refers to {count} instances, and {rejections.MOST_REFERENCES} are the most: it is not obeyed. Have "
                 "the PACS reject them by several notes"
             )
-        differing = self._contradictions(note, document, grouped)
+        differing = self._contradictions(note, patient, grouped)
         if differing:
             return (
                 f"names another patient than the images here ({', '.join(differing)}): it is not obeyed, and they are "
@@ -210,23 +266,23 @@ class RejectionNotes:
         return ""
 
     def _contradictions(
-        self, note: RejectionNote, document: Dataset, grouped: Mapping[str, Sequence[Instance]]
+        self, note: RejectionNote, patient: StatedPatient, grouped: Mapping[str, Sequence[Instance]]
     ) -> Sequence[str]:
         """In which attributes a note names another patient than the images that it rejects, or than the study's others
         where none of these is here; one of each series is compared.
         """
         images = [[one for one in group if not holds_no_image(one.sop_class_uid)] for group in grouped.values()]
         referenced = [[one for one in group if one.sop_instance_uid in note.sop_instance_uids] for group in images]
-        for group in referenced if any(referenced) else images:
+        rejected = [[one for one in group if note.rejects(one)] for group in referenced]
+        for group in rejected if any(referenced) else images:
             for instance in group:
                 try:
                     header = self.read_header(instance.key)
                 except DecodeError:
                     continue
-                patient = StatedPatient()
-                patient.add(document)
-                patient.add(header)
-                if patient.contradictions:
-                    return patient.contradictions
+                both = deepcopy(patient)
+                both.add(header)
+                if both.contradictions:
+                    return both.contradictions
                 break
         return ()

@@ -85,9 +85,7 @@ class Worker:
     def standing_by(self) -> Iterator[None]:
         """Take jobs from the catalog, too, while no message can bring them."""
         url, turn = self.context.redis_url, self.pipeline.turn
-        standby = Standby(
-            self.context.catalog, self.listening.is_set, lambda: queue_hindrance(url) is None, self.run_job, turn
-        )
+        standby = Standby(self.context.catalog, self.listening.is_set, lambda: queue_hindrance(url), self.run_job, turn)
         thread = threading.Thread(target=standby.run_until, args=[self.stop], name="standby")
         thread.start()
         try:

@@ -19,8 +19,9 @@ class OutageLog:
     """The two ends of an outage of one thing that a loop does. Safe for threads.
 
     Each reason is told once in an outage, and once a minute where outages follow one upon the other; then, if it was
-    told of, that all is well, after how many failures and how long. So a log of a month has both ends, and a loop that
-    goes round twice a second fills no disk.
+    told of, that all is well, after how many failures and within how long they came. So a log of a month has both ends,
+    and a loop that goes round twice a second fills no disk. When it became well is not known: between the last failure
+    and the next occasion, which may come hours later.
 
     Parameters
     ----------
@@ -35,6 +36,7 @@ class OutageLog:
         self._lately = RepeatFilter(seconds)
         self._told: set[str] = set()
         self._since: float | None = None
+        self._last = 0.0
         self._failures = 0
         self._lock = threading.Lock()
 
@@ -54,8 +56,9 @@ class OutageLog:
         typed = typed_error(error)
         reason = f"{typed.code}: {typed.message}"
         with self._lock:
+            self._last = self._seconds()
             if self._since is None:
-                self._since = self._seconds()
+                self._since = self._last
             self._failures += 1
             is_news = reason not in self._told and len(self._told) < _MOST_REASONS
             if is_news and self._lately.passes(reason) is not None:
@@ -70,16 +73,17 @@ class OutageLog:
         with self._lock:
             if self._since is None:  # told by another thread
                 return
-            lasted, failures, was_told = self._seconds() - self._since, self._failures, bool(self._told)
+            failures, was_told = _words(self._failures, self._last - self._since), bool(self._told)
             self._since, self._failures = None, 0
             self._told.clear()
             if was_told:
-                times = "1 failure" if failures == 1 else f"{failures} failures"
-                self._log.warning("%s: well again, after %s in %s", self._doing, times, _words(lasted))
+                self._log.warning("%s: well again, after %s", self._doing, failures)
 
 
-def _words(seconds: float) -> str:
-    """'40 s', '12 min', '3.5 h'."""
+def _words(failures: int, seconds: float) -> str:
+    """'1 failure', '3 failures within 40 s', '60 failures within 12 min', '200 failures within 3.5 h'."""
+    if failures == 1:
+        return "1 failure"
     if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"{failures} failures within {max(seconds, 1):.0f} s"
+    return f"{failures} failures within " + (f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h")

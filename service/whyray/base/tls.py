@@ -9,11 +9,9 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from whyray.base.errors import ConfigError
 
-T = TypeVar("T")
 _ADVICE = "It has to be a PEM file that this user may read; a key has to belong to its certificate."
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL"
 """For TLS 1.2: forward secrecy and authenticated encryption; those of TLS 1.3 are all so."""
@@ -40,7 +38,7 @@ def server_context(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _strict(context)
-    loaded(certificate, lambda: context.load_cert_chain(certificate, key))
+    _show(context, certificate, key)
     if authorities is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         _trust(context, authorities, revoked)
@@ -66,7 +64,7 @@ def client_context(
     else:
         _trust(context, authorities, revoked)
     if certificate is not None:
-        loaded(certificate, lambda: context.load_cert_chain(certificate, key))
+        _show(context, certificate, key)
     return context
 
 
@@ -76,24 +74,35 @@ def _strict(context: ssl.SSLContext) -> None:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
 
 
+def _show(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    def passphrase() -> bytes:  # without it, OpenSSL asks at the terminal, and whoever needs the context waits
+        file = key or certificate
+        raise ConfigError(
+            f"{file.name} can't be used for TLS: it is encrypted with a passphrase, which nobody is asked for",
+            advice=f"Take it off with `openssl pkey -in {file.name} -out plain.key`, name that file as the key, and "
+            "let this user alone read it.",
+        )
+
+    _loaded(certificate, lambda: context.load_cert_chain(certificate, key, passphrase))
+
+
 def _trust(context: ssl.SSLContext, authorities: Path, revoked: Path | None) -> None:
-    loaded(authorities, lambda: context.load_verify_locations(authorities))
+    _loaded(authorities, lambda: context.load_verify_locations(authorities))
     if revoked is not None:
         _revoke(context, revoked)
 
 
 def _revoke(context: ssl.SSLContext, revoked: Path) -> None:
-    loaded(revoked, lambda: context.load_verify_locations(revoked))
+    _loaded(revoked, lambda: context.load_verify_locations(revoked))
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
-def loaded(file: Path, load: Callable[[], T], advice: str = _ADVICE) -> T:
-    """What `load` makes of a file; raises ConfigError, with that advice, where the file can't be used."""
+def _loaded(file: Path, load: Callable[[], None]) -> None:
     try:
-        return load()
+        load()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigError(f"{file.name} can't be used for TLS: {reason}", advice=advice) from error
+        raise ConfigError(f"{file.name} can't be used for TLS: {reason}", advice=_ADVICE) from error
 
 
 class Renewed:

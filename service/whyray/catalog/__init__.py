@@ -64,7 +64,7 @@ from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.events import Severity
 from whyray.catalog.feedback import REASONS, Reason, Verdict
 from whyray.catalog.jobs import NewResult
-from whyray.catalog.rejection_tables import Rejection
+from whyray.catalog.rejection_tables import HeededNote, Rejection
 from whyray.catalog.rejections import RejectionNote
 from whyray.catalog.states import (
     DELIVERY_TRANSITIONS,
@@ -134,6 +134,7 @@ __all__ = [
     "Event",
     "EventKind",
     "Feedback",
+    "HeededNote",
     "Installation",
     "Instance",
     "Job",

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from whyray.base.errors import ConfigError, NotFound
 from whyray.catalog import events, studies
 from whyray.catalog.conflicts import instances_in_words
-from whyray.catalog.rejection_tables import LIFTED, Rejection
+from whyray.catalog.rejection_tables import Rejection
 from whyray.catalog.rejections import TITLES
 from whyray.catalog.tables import Study
 
@@ -26,32 +26,40 @@ LONGEST_REASON = 500
 
 @dataclass(frozen=True)
 class RejectedInstances:
-    """What one note rejects of one study; `code` one of `TITLES`, or `LIFTED`: then `since` says when it was lifted."""
+    """What one note rejects of a study, or did until that was lifted, at `since` then; `code` is one of `TITLES`."""
 
     study_instance_uid: str
     document_uid: str
     code: str
     since: datetime
     instances: int
-
-    @property
-    def is_lifted(self) -> bool:
-        """Whether they are rejected no more."""
-        return self.code == LIFTED
+    is_lifted: bool
 
     @property
     def title(self) -> str:
-        """'113037 Rejected for Patient Safety Reasons', or 'lifted'."""
-        return LIFTED if self.is_lifted else f"{self.code} {TITLES.get(self.code, '')}".rstrip()
+        """'113037 Rejected for Patient Safety Reasons'."""
+        return f"{self.code} {TITLES.get(self.code, '')}".rstrip()
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """How many instances are rejected no more, and what becomes of them: 'the study is routed anew'."""
+
+    instances: int
+    becomes: str
 
 
 def listed(session: Session, *, study_uid: str | None = None, limit: int = 1000) -> Sequence[RejectedInstances]:
     """What is rejected, or was lifted, of one study or of all, by note: the newest first, at most `limit`."""
-    since = func.max(Rejection.rejected_at)
+    since, is_lifted = (
+        func.max(func.coalesce(Rejection.lifted_at, Rejection.rejected_at)),
+        Rejection.lifted_at.is_not(None),
+    )
+    by_note = (Rejection.study_instance_uid, Rejection.document_uid, Rejection.code)
     query = (
-        select(Rejection.study_instance_uid, Rejection.document_uid, Rejection.code, since, func.count())
-        .group_by(Rejection.study_instance_uid, Rejection.document_uid, Rejection.code)
-        .order_by(since.desc(), Rejection.study_instance_uid, Rejection.document_uid, Rejection.code)
+        select(*by_note, since, func.count(), is_lifted)
+        .group_by(*by_note, is_lifted)
+        .order_by(since.desc(), *by_note, is_lifted)
         .limit(limit)
     )
     if study_uid is not None:
@@ -61,11 +69,11 @@ def listed(session: Session, *, study_uid: str | None = None, limit: int = 1000)
 
 def lift(
     session: Session, study_uid: str, now: datetime, *, actor: str, reason: str, document_uid: str | None = None
-) -> int:
+) -> Lifted:
     """Have instances of a study used again that a note, or all its notes (`document_uid` None), had rejected.
 
     The study is routed anew, if it is here and routes are asked about it. What notes that are here said of these
-    instances is passed over from now on; a note that comes later rejects them anew. Says of how many instances.
+    instances is passed over from now on; a note that comes later rejects them anew.
 
     Raises
     ------
@@ -82,12 +90,10 @@ def lift(
         )
     # the study first, as whoever enters a rejection does
     study = session.scalar(select(Study).where(Study.study_instance_uid == study_uid).with_for_update())
-    rejected = (Rejection.study_instance_uid == study_uid) & (Rejection.code != LIFTED)
+    rejected = (Rejection.study_instance_uid == study_uid) & Rejection.lifted_at.is_(None)
     if document_uid is not None:
         rejected &= Rejection.document_uid == document_uid
-    count = (
-        session.connection().execute(update(Rejection).where(rejected).values(code=LIFTED, rejected_at=now)).rowcount
-    )
+    count = session.connection().execute(update(Rejection).where(rejected).values(lifted_at=now)).rowcount
     if not count:
         what = "" if document_uid is None else f" by the key object selection {document_uid}"
         raise NotFound(
@@ -102,4 +108,4 @@ def lift(
             becomes = "the study is routed anew"
     words = f"the rejection of {instances_in_words(count)} by {by} was lifted: {reason}; {becomes}"
     events.record(session, now, "warning", "rejection.lifted", words, study=study_uid, actor=actor)
-    return count
+    return Lifted(count, becomes)

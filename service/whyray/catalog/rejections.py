@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, exists, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from whyray.catalog import contents, events, studies
 from whyray.catalog.conflicts import instances_in_words
 from whyray.catalog.database import is_one_of
-from whyray.catalog.rejection_tables import LIFTED, RETENTION_EXPIRED, Rejection
+from whyray.catalog.rejection_tables import RETENTION_EXPIRED, HeededNote, Rejection
 from whyray.catalog.tables import Instance, Series, Study
 
 TITLES: Mapping[str, str] = {
@@ -42,6 +44,11 @@ class RejectionNote:
         """'113037 Rejected for Patient Safety Reasons'."""
         return f"{self.code} {TITLES[self.code]}"
 
+    def rejects(self, instance: Instance) -> bool:
+        """Whether it rejects what is here: what had expired may have been stored anew since."""
+        had_come = self.code != RETENTION_EXPIRED or instance.received_at <= self.came_at
+        return had_come and instance.sop_instance_uid in self.sop_instance_uids
+
 
 def known(session: Session, study_uid: str, note: RejectionNote) -> bool:
     """Whether all that a note rejects is entered as rejected."""
@@ -61,7 +68,7 @@ def enter(session: Session, study_id: int, note: RejectionNote, now: datetime, *
         instance
         for group in studies.routable(session, study_id).values()
         for instance in group
-        if instance.sop_instance_uid in new
+        if instance.sop_instance_uid in new and note.rejects(instance)
     ]
     _put(session, study.study_instance_uid, note, sorted(new))
     used = contents.withdraw(session, study, formers, now, actor, "that are rejected")
@@ -96,15 +103,36 @@ def _put(session: Session, study_uid: str, note: RejectionNote, sop_instance_uid
         )
 
 
-def forget_expired(session: Session, study_uid: str) -> None:
-    """Forget what had only expired of a study that is removed: it may come anew. What was wrong stays known."""
-    session.execute(
-        delete(Rejection).where(Rejection.study_instance_uid == study_uid, Rejection.code == RETENTION_EXPIRED)
+def remember(session: Session, study_uid: str, note: RejectionNote) -> None:
+    """Keep when a note first came, also where all that it rejects is rejected already."""
+    heeded = HeededNote(
+        study_instance_uid=study_uid, document_uid=note.document_uid, code=note.code, first_came_at=note.came_at
     )
+    if not is_remembered(session, study_uid, note):
+        # another process may do so in the meantime
+        with suppress(IntegrityError), session.begin_nested():
+            session.add(heeded)
+
+
+def is_remembered(session: Session, study_uid: str, note: RejectionNote) -> bool:
+    """Whether it is kept when a note first came."""
+    return session.get(HeededNote, (study_uid, note.document_uid)) is not None
+
+
+def forget_expired(session: Session, study_uid: str) -> None:
+    """Forget what had only expired of a study that is removed: it may come anew. What was wrong or lifted stays."""
+    of_study = Rejection.study_instance_uid == study_uid
+    session.execute(
+        delete(Rejection).where(of_study, Rejection.code == RETENTION_EXPIRED, Rejection.lifted_at.is_(None))
+    )
+    if not session.scalar(select(exists().where(of_study, Rejection.lifted_at.is_not(None)))):
+        session.execute(
+            delete(HeededNote).where(HeededNote.study_instance_uid == study_uid, HeededNote.code == RETENTION_EXPIRED)
+        )
 
 
 def came_later(session: Session, study_id: int, note: RejectionNote) -> dict[str, list[Instance]]:
-    """Images that a note rejects and that came with it or after it: nothing of them was compared as it was entered.
+    """What a note rejects and that came with it or after it: nothing of them was compared as it was entered.
 
     By Series Instance UID. Of an instance of which several contents came the first counts, and the one in use is given.
     """
@@ -126,7 +154,7 @@ def came_later(session: Session, study_id: int, note: RejectionNote) -> dict[str
         .join(Instance, Instance.sop_instance_uid == Rejection.sop_instance_uid)
         .join(Series, Series.id == Instance.series_id)
         .where(Study.id == study_id, Series.study_id == study_id)
-        .where(Rejection.document_uid == note.document_uid, Rejection.code != LIFTED)
+        .where(Rejection.document_uid == note.document_uid, studies.STILL_REJECTED)
         .where(Instance.own_result.is_(False), Instance.set_aside.is_(False), ~was_here)
         .order_by(Instance.id)
     )
@@ -138,23 +166,34 @@ def came_later(session: Session, study_id: int, note: RejectionNote) -> dict[str
 
 def withdraw_note(session: Session, study_uid: str, note: RejectionNote) -> int:
     """Reject nothing more by this note, which proved to be about another patient; says of how many instances."""
+    # the study first, as whoever enters or lifts a rejection does: else the two may wait for each other
+    session.execute(select(Study.id).where(Study.study_instance_uid == study_uid).with_for_update())
     gone = delete(Rejection).where(
         Rejection.study_instance_uid == study_uid,
         Rejection.document_uid == note.document_uid,
-        Rejection.code != LIFTED,
+        Rejection.lifted_at.is_(None),
     )
-    return session.connection().execute(gone).rowcount
+    count = session.connection().execute(gone).rowcount
+    session.execute(
+        delete(HeededNote).where(
+            HeededNote.study_instance_uid == study_uid, HeededNote.document_uid == note.document_uid
+        )
+    )
+    return count
 
 
 def _new(session: Session, study_uid: str, note: RejectionNote) -> Collection[str]:
     """What a note rejects and is not rejected already, for good or by an expiry that came with or after this one; nor
     lifted since it came."""
-    entered: ColumnElement[bool] = Rejection.code.not_in((RETENTION_EXPIRED, LIFTED))
-    # the note that was lifted stays so, also where it comes anew with the study
-    entered |= (Rejection.code == LIFTED) & (
-        (Rejection.rejected_at >= note.came_at) | (Rejection.document_uid == note.document_uid)
+    in_force = Rejection.lifted_at.is_(None)
+    entered: ColumnElement[bool] = in_force & (Rejection.code != RETENTION_EXPIRED)
+    # a note that had come as they were lifted stays so, also where it comes anew with the study
+    heeded = session.get(HeededNote, (study_uid, note.document_uid))
+    first_came_at = note.came_at if heeded is None else min(note.came_at, heeded.first_came_at)
+    entered |= (Rejection.lifted_at >= first_came_at) | (
+        Rejection.lifted_at.is_not(None) & (Rejection.document_uid == note.document_uid)
     )
     if note.code == RETENTION_EXPIRED:
-        entered |= Rejection.rejected_at >= note.came_at
+        entered |= in_force & (Rejection.rejected_at >= note.came_at)
     rows = select(Rejection.sop_instance_uid).where(Rejection.study_instance_uid == study_uid, entered)
     return note.sop_instance_uids - set(session.scalars(rows))

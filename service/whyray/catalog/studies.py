@@ -31,7 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from whyray.catalog import conflicts, events, headers
 from whyray.catalog.database import Catalog, is_one_of
 from whyray.catalog.prepared import Prepared
-from whyray.catalog.rejection_tables import LIFTED, RETENTION_EXPIRED, Rejection
+from whyray.catalog.rejection_tables import RETENTION_EXPIRED, Rejection
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
@@ -45,8 +45,8 @@ _FEW_BY_UID = 2000
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
-_STILL_REJECTED = and_(
-    Rejection.code != LIFTED,
+STILL_REJECTED = and_(
+    Rejection.lifted_at.is_(None),
     or_(Rejection.code != RETENTION_EXPIRED, Instance.received_at <= Rejection.rejected_at),
 )
 """What a retention policy has removed may be stored anew (IHE IOCM); what is wrong stays so until somebody lifts it."""
@@ -89,6 +89,7 @@ _HAD_EXPIRED = (
         Rejection.study_instance_uid == bindparam("study_uid"),
         Rejection.sop_instance_uid == _INSTANCES.c.sop_instance_uid,
         Rejection.code == RETENTION_EXPIRED,
+        Rejection.lifted_at.is_(None),
         Rejection.rejected_at >= _INSTANCES.c.received_at,
     )
     .correlate(_INSTANCES)
@@ -272,14 +273,16 @@ def describe(session: Session, study_id: int, note: str) -> None:
     session.execute(update(Study).where(Study.id == study_id, Study.note.is_distinct_from(note)).values(note=note))
 
 
-def routable(session: Session, study_id: int) -> dict[str, list[Instance]]:
+def routable(session: Session, study_id: int, *, but_for: str = "") -> dict[str, list[Instance]]:
     """The instances that routing may use, by Series Instance UID.
 
-    No own results, no contents that are set aside, and none that a key object selection has rejected.
+    No own results, no contents that are set aside, and none that a key object selection has rejected; `but_for` one
+    (its SOP Instance UID) says what there would be without it.
     """
     is_rejected = (
         exists()
-        .where(_of_study(study_id), Rejection.sop_instance_uid == Instance.sop_instance_uid, _STILL_REJECTED)
+        .where(_of_study(study_id), Rejection.sop_instance_uid == Instance.sop_instance_uid, STILL_REJECTED)
+        .where(Rejection.document_uid != but_for)
         .correlate(Instance)
     )
     rows = session.execute(
@@ -303,7 +306,7 @@ def rejected(session: Session, study_id: int) -> set[int]:
         .select_from(Rejection)
         .join(Instance, Instance.sop_instance_uid == Rejection.sop_instance_uid)
         .join(Series, Series.id == Instance.series_id)
-        .where(_of_study(study_id), Series.study_id == study_id, _STILL_REJECTED)
+        .where(_of_study(study_id), Series.study_id == study_id, STILL_REJECTED)
     )
     return set(session.scalars(of_study))
 
@@ -327,7 +330,7 @@ def is_unmatched_only(session: Session, study: Study) -> bool:
     says of images that come yet.
     """
     with_jobs = exists().where(Job.study_id == study.id)
-    rejected = exists().where(Rejection.study_instance_uid == study.study_instance_uid, Rejection.code != LIFTED)
+    rejected = exists().where(Rejection.study_instance_uid == study.study_instance_uid, Rejection.lifted_at.is_(None))
     return not session.scalar(select(with_jobs | rejected))
 
 

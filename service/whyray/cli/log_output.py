@@ -11,7 +11,8 @@ _NOISY = ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn", "onnx
 _REPEATING = ("kombu.transport.redis",)
 """These log the same warning with its stack each second; the worker says once itself why the queue is of no use."""
 _TOLD_ONCE = ("consumer: Cannot connect", "consumer: Connection to broker lost", "Frequent restarts detected")
-"""With a traceback at each attempt by Celery's consumer; the worker says itself when the queue goes, and is back."""
+"""With a traceback at each attempt by Celery's consumer; the worker says once itself why no message comes, and when the
+queue is back."""
 _QUOTING = ("pydicom", "pynetdicom", "highdicom")
 """What these log quotes data elements; what matters of it is told as WhyRay's own errors."""
 

@@ -13,6 +13,7 @@ from whyray.base.shown import shown_path
 from whyray.cli.explain import WITHHELD, Device
 
 if TYPE_CHECKING:
+    from whyray.inference import Model
     from whyray.packages import Package
 
 
@@ -61,12 +62,13 @@ def onboard(
 ) -> None:
     """Measure what a package can give, and how well, on a site's own images.
 
-    Slow, once. Finds tier, feature maps and head, times every method, grades its maps and puts them to the
-    randomisation check; with --truth also how many boxes each method's maps hit, beside the centre of the image and
-    the brightness of the lungs; with --labels the AUC of each finding, and how far probabilities can be believed. Warns
-    of weights that learned nothing, and of methods whose maps don't change with them. Writes onboarding/report.json
-    and report.html into the package. With --keep-images, the default, that folder holds pixels of the images: don't
-    give it away.
+    Slow, once. Finds tier, feature maps and head, times every method, asks whether its maps are faithful to the model
+    and puts them to the randomisation check; with --truth also how many boxes each method's maps hit, beside the centre
+    of the image and the brightness of the lungs; with --labels the AUC of each finding, and how far probabilities can
+    be believed. Warns of weights that learned nothing (of layers of 32,768 weights or more: smaller ones can't be
+    told), of methods whose maps don't change with them, and of what `whyray package check` warns of. Writes
+    onboarding/report.json and report.html into the package. With --keep-images, the default, that folder holds pixels
+    of the images: don't give it away.
 
     Examples:
 
@@ -124,41 +126,54 @@ def onboard(
             seed=seed,
             progress=lambda done, total, words: progress(0.1 + 0.9 * done / max(total, 1), words),
         )
-    _tell(report, model.package, refused)
+    print_report(report, model.package, refused)
+    _tell_check(model)
+    _tell_next(model.package)
     if (report[LEARNED] or {}).get("grade") == "red":
         raise typer.Exit(WITHHELD)
     if refused:
         raise typer.Exit(1)
 
 
-def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> None:
+def print_report(report: Mapping[str, Any], package: Package, refused: list[str]) -> None:
+    """What was measured, as a table and sentences, and what to do next; `refused` says why images were not taken."""
     from rich.console import Console
     from rich.table import Table
 
     from whyray.packages.localisation_report import best_first, localisation_in
-    from whyray.packages.randomisation_report import randomised_maps_in
-    from whyray.packages.report_warnings import DISCRIMINATION, discrimination_words, warnings_in
+    from whyray.packages.randomisation_report import CheckOutcome, check_outcomes
+    from whyray.packages.report_warnings import (
+        DISCRIMINATION,
+        FAITHFULNESS,
+        LEARNED,
+        ONE_QUESTION,
+        discrimination_words,
+        warnings_in,
+    )
+    from whyray.quality import NOT_TOLD
 
     path = package.report
     console = Console(highlight=False)
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
-    for name in ("method", "tier", "seconds", "green", "amber", "red", "randomisation check"):
+    for name in ("method", "tier", "seconds", *FAITHFULNESS.values(), "randomisation check"):
         table.add_column(name, overflow="fold")
-    unchanged = {name for name, maps in randomised_maps_in(report, package).items() if maps.independent}
-
-    table.caption = (
-        "green, amber, red: maps that the quality card graded so. Randomisation check failed: the map hardly changes "
-        "when the network's weights are drawn anew, so it shows the image rather than the model."
-    )
+    outcomes = check_outcomes(report, package)
+    table.caption = ONE_QUESTION
+    if CheckOutcome.FAILED in outcomes.values():
+        table.caption += " Randomisation check failed: by SSIM, which fails a method by a hair and withholds nothing."
+    if CheckOutcome.WITHHELD in outcomes.values():
+        table.caption += (
+            " Maps withheld: they hardly change when the network's weights are shuffled, so they show the image rather "
+            "than the model."
+        )
     for name, entry in report["methods"].items():
         if "refused" in entry:
             table.add_row(name, entry["tier"], *["–"] * 4, f"refused: {entry['refused']}")
             continue
-        grades = [str(entry["grades"][grade]) for grade in ("green", "amber", "red")]
-        passed = "passed" if entry["sanity"]["passed"] else "[red]failed[/]"
-        if name in unchanged:
-            passed = "[red]failed: maps withheld[/]"
-        table.add_row(name, entry["tier"], f"{entry['seconds']:.3g}", *grades, passed)
+        grades = [str(entry["grades"][grade]) for grade in FAITHFULNESS]
+        outcome = outcomes[name]
+        words = f"[red]{outcome}[/]" if outcome is CheckOutcome.WITHHELD else str(outcome)
+        table.add_row(name, entry["tier"], f"{entry['seconds']:.3g}", *grades, words)
     console.print(table)
     measured = localisation_in(report, package)
     for name in best_first(measured) or sorted(measured):
@@ -167,11 +182,33 @@ def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> No
         console.print(discrimination_words(name, entry), markup=False)
     if report["why not higher"]:
         console.print(f"why not a higher tier: {report['why not higher']}", markup=False)
+    if report[LEARNED] is None:
+        console.print(f"note: {NOT_TOLD}", markup=False, style="yellow")
     for words in warnings_in(report, package):
         console.print(f"warning: {words}", markup=False, style="yellow")
     for words in refused:
         console.print(f"refused: {words}", markup=False, style="yellow")
     console.print(f"{shown_path(path)} and {path.with_suffix('.html').name}", markup=False, soft_wrap=True)
+
+
+def _tell_next(package: Package) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
     place = shlex.quote(shown_path(package.folder if "/" in str(package.folder) else f"./{package.folder}"))
     for command in (f"whyray package show {place}", f"whyray explain IMAGE --package {place} --out out/"):
         console.print(f"next: {command}", markup=False, soft_wrap=True)
+
+
+def _tell_check(model: Model) -> None:
+    """What `whyray package check` warns of: nobody who has just onboarded a package asks it by themselves."""
+    from rich.console import Console
+
+    from whyray.onboarding import checked_model
+
+    console = Console(highlight=False)
+    checked = checked_model(model)
+    for finding in checked.findings:
+        console.print(f"{finding.severity}: {finding.message}. {finding.advice}", markup=False, style="yellow")
+    for words in checked.beside:
+        console.print(f"note: {words}", markup=False, style="yellow")

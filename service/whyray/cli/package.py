@@ -114,34 +114,30 @@ def show(
 
 def _tell_measured(console: Console, model: Model, report: Mapping[str, Any]) -> None:
     """What was measured of the weights, at onboarding of the answers and by randomised weights; warnings last."""
+    from whyray.packages.randomisation_report import CheckOutcome, check_outcomes
     from whyray.packages.report_warnings import (
         DISCRIMINATION,
         LEARNED,
         discrimination_words,
         warnings_in,
     )
-    from whyray.quality import learned_weights_entry
+    from whyray.quality import NOT_TOLD, learned_weights_entry
 
     for target, entry in report.get(DISCRIMINATION, {}).items():
         console.print(f"Onboarding: {discrimination_words(target, entry)}", markup=False)
-    # without a map by any of the shuffled networks (one that finds nothing explains nothing) nothing was checked
-    checks = {
-        name: entry["sanity"]["passed"]
-        for name, entry in report.get("methods", {}).items()
-        if any(
-            value is not None
-            for value in entry.get("sanity", {}).get("SSIM by share of weights randomised", {}).values()
-        )
-    }
-    if checks:
-        failed = ", ".join(name for name, passed in checks.items() if not passed)
-        console.print(
-            f"Randomisation check: {sum(checks.values())} of {len(checks)} methods passed"
-            + (f"; failed: {failed}" if failed else ""),
-            markup=False,
-        )
+    outcomes = check_outcomes(report, model.package)
+    of = {outcome: [name for name, one in outcomes.items() if one is outcome] for outcome in CheckOutcome}
+    checked = len(outcomes) - len(of[CheckOutcome.NOT_CHECKED])
+    if checked:
+        others = [outcome for outcome in CheckOutcome if outcome is not CheckOutcome.PASSED and of[outcome]]
+        words = "".join(f"; {outcome}: {', '.join(of[outcome])}" for outcome in others)
+        passed = len(of[CheckOutcome.PASSED])
+        console.print(f"Randomisation check: {passed} of {checked} methods passed{words}", markup=False)
     # of the weights as they are, whether or not somebody onboarded them
-    for words in warnings_in({**report, LEARNED: learned_weights_entry(model)}, model.package):
+    learned = learned_weights_entry(model)
+    if learned is None:
+        console.print(f"Note: {NOT_TOLD}.", markup=False, style="yellow")
+    for words in warnings_in({**report, LEARNED: learned}, model.package):
         console.print(f"Warning: {words}.", markup=False, style="yellow")
 
 

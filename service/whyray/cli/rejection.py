@@ -22,8 +22,8 @@ def list_rejections(
 ) -> None:
     """Show what is rejected of which study, by which key object selection; the newest 1,000 where there are more.
 
-    A line each: since when, how many instances, the document title or `lifted`, the study, and the note's SOP Instance
-    UID, apart by tabs.
+    A line each: since when, how many instances, the document title (with `, lifted` where it was), the study, and the
+    note's SOP Instance UID, apart by tabs.
 
     Examples: `whyray rejection list`, `whyray rejection list --study 1.2.3`.
     Exit code 0: shown, or there is none; 2: the configuration or the catalog can't be read.
@@ -34,7 +34,8 @@ def list_rejections(
         rows = lifted_rejections.listed(session, study_uid=study, limit=_MOST)
     for row in rows:
         since = row.since.strftime("%Y-%m-%d %H:%M:%SZ")
-        typer.echo(f"{since}\t{row.instances}\t{row.title}\t{row.study_instance_uid}\t{row.document_uid}")
+        title = f"{row.title}, lifted" if row.is_lifted else row.title
+        typer.echo(f"{since}\t{row.instances}\t{title}\t{row.study_instance_uid}\t{row.document_uid}")
     if not rows:
         typer.echo("nothing is rejected", err=True)
 
@@ -52,15 +53,16 @@ def lift(
 ) -> None:
     """Use images again that were rejected by mistake; the study is routed anew, and the reason is audited.
 
+    No route is asked about images that were fetched for a workitem alone: order them anew.
     What the notes here said of these images is passed over from now on. A note that comes later rejects them anew.
 
     Example: `whyray rejection lift 1.2.3 --reason "rejected in the wrong study, PACS team, ticket 4711"`.
     Exit code 0: lifted; 2: nothing of the study is rejected, no reason is given, or the catalog can't be written.
     """
-    from whyray.catalog import lifted_rejections
+    from whyray.catalog import conflicts, lifted_rejections
 
     with opened_catalog(config) as catalog, catalog.begin() as session:
-        count = lifted_rejections.lift(
+        lifted = lifted_rejections.lift(
             session,
             study,
             catalog.clock(),
@@ -68,4 +70,4 @@ def lift(
             reason=reason,
             document_uid=note,
         )
-    typer.echo(f"{count} instances are rejected no more")
+    typer.echo(f"{conflicts.instances_in_words(lifted.instances)} rejected no more: {lifted.becomes}")

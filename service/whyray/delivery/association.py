@@ -15,7 +15,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
 from whyray.config import DicomPeer
-from whyray.delivery.connecting import RequestingAE, connection_failure, duration
+from whyray.delivery.connecting import RequestingAE, calling_context, connection_failure, duration
 from whyray.delivery.reactor_pause import ReactorCheckpoint
 from whyray.delivery.statuses import rejection
 
@@ -61,11 +61,12 @@ def association(
     Raises
     ------
     PeerUnreachable
-        If there is no connection, no answer in time, or the peer aborts.
+        If there is no connection, no answer in time, the peer aborts, or a file for TLS can't be used.
     PeerBusy, PeerRefused
         If the peer rejects the association, by its result; PeerRefused too if it accepts none of the contexts.
     """
     ae = RequestingAE(caller.title_for(peer))
+    tls = None if peer.tls is None else ae.by_tls(calling_context(peer.tls.context, address(peer)), peer.host)
     ae.connection_timeout = peer.timeouts.connect.total_seconds()
     ae.acse_timeout = peer.timeouts.acse.total_seconds()
     ae.dimse_timeout = peer.timeouts.dimse.total_seconds()
@@ -91,7 +92,7 @@ def association(
             contexts=list(contexts),
             ae_title=peer.ae_title,
             max_pdu=peer.max_pdu,
-            tls_args=None if peer.tls is None else ae.by_tls(peer.tls.context(), peer.host),
+            tls_args=tls,
             evt_handlers=[(evt.EVT_CONN_OPEN, opened), *(handlers or [])],
         )
     except OSError as error:

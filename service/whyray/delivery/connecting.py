@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
-from whyray.base.errors import PeerUnreachable
+from whyray.base.errors import ConfigError, PeerUnreachable
 
 if TYPE_CHECKING:
     import httpx
@@ -46,6 +46,20 @@ def connection_failure(error: BaseException | None, seconds: float) -> str:
         return f"there is no way to that address ({error.strerror}, {after})"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else None
     return f"the connection failed {after}" + (f" ({reason})" if reason else "")
+
+
+def calling_context(make: Callable[[], ssl.SSLContext], peer: str) -> ssl.SSLContext:
+    """The TLS context to call a peer with; `make` reads its files.
+
+    Raises
+    ------
+    PeerUnreachable
+        If one of them can't be used: it may be so for a moment alone, while a certificate and its key are renewed.
+    """
+    try:
+        return make()
+    except ConfigError as error:
+        raise PeerUnreachable(f"{peer} can't be connected to: {error.message}", advice=error.advice) from error
 
 
 class RequestingAE(AE):  # type: ignore[misc]  # pynetdicom has no types

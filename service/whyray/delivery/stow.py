@@ -62,7 +62,8 @@ def stow(
     Raises
     ------
     PeerUnreachable, PeerBusy, PeerRefused
-        If a request fails as a whole, and not because of what it holds: so fares all that `report` was not told of.
+        If a request fails as a whole, and not because of what it holds, or a file for TLS can't be used: so fares all
+        that `report` was not told of.
     """
     packer = compression or NoCompression()
     with web_client(peer) as client:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.sources import system_clock
-from whyray.base.tls import loaded
+from whyray.base.tls import client_context
 from whyray.config import DicomWebDestination, Worklist
+from whyray.delivery.connecting import calling_context
 
 if TYPE_CHECKING:
     import httpx
@@ -35,7 +37,7 @@ def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
 
     Raises
     ------
-    ConfigError
+    PeerUnreachable
         If the file of the authorities, of the certificate or of its key can't be used.
     """
     import httpx
@@ -46,7 +48,7 @@ def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
         base_url=destination.url.rstrip("/"),
         headers=headers,
         auth=None if login is None else httpx.BasicAuth(login.user, login.password.reveal()),
-        verify=_context(destination),
+        verify=calling_context(partial(_context, destination), destination.url),
         timeout=httpx.Timeout(destination.timeout.total_seconds(), connect=_CONNECT_TIMEOUT),
         trust_env=True,
     )
@@ -54,19 +56,7 @@ def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
 
 def _context(destination: DicomWebDestination | Worklist) -> ssl.SSLContext:
     """Whom to trust: the system's authorities, which httpx would not ask, or those named; and what to show."""
-    authorities, certificate, key = destination.ca_file, destination.certificate, destination.key
-    context = (
-        ssl.create_default_context()
-        if authorities is None
-        else loaded(
-            authorities,
-            lambda: ssl.create_default_context(cafile=authorities),
-            "`ca_file` has to be a PEM file of certificates that this user may read.",
-        )
-    )
-    if certificate is not None:
-        loaded(certificate, lambda: context.load_cert_chain(certificate, key))
-    return context
+    return client_context(authorities=destination.ca_file, certificate=destination.certificate, key=destination.key)
 
 
 def words_of(status: int) -> str:

@@ -7,7 +7,7 @@ against boxes when the package was onboarded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,8 @@ from whyray.explain.explain import why_not
 from whyray.explain.local_evidence import NAME as LOCAL_EVIDENCE
 from whyray.explain.registry import method_named, methods
 from whyray.inference import Model
-from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first
-from whyray.packages.randomisation_report import randomised_maps_in
+from whyray.packages.localisation_report import MethodLocalisation, best_first, why_none_is_best
+from whyray.packages.randomisation_report import independent_of_weights, randomised_maps_in
 
 AUDIENCES: dict[str, tuple[str, ...]] = {
     "radiologist": ("region-shares", "similar-cases", "latent-position", "narrative"),
@@ -80,25 +80,28 @@ def preferred_map(model: Model) -> PreferredMap:
         unknown = "nothing was measured against boxes at onboarding"
     except PackageError as error:
         measured, unknown = {}, f"what was measured can't be read ({error.message})"
-    blind = _independent_of_weights(model)
-    best = next((name for name in best_first(measured) if name not in blind and _able(name, model)), None)
-    if best is not None:
-        return PreferredMap(best, measured[best].parameters, f"{_rank(best, measured)}: {_worth(measured[best])}")
+    independent = _independent_of_weights(model, measured)
+    shown = [name for name in best_first(measured) if name not in independent and _able(name, model)]
+    if shown:
+        best = shown[0]
+        because = f"{_rank(shown, measured, independent)}: {_worth(measured[best])}"
+        return PreferredMap(best, measured[best].parameters, because)
     if measured:
-        most = max(localisation.boxes for localisation in measured.values())
-        unknown = f"{most} boxed findings, fewer than {FEWEST_BOXES}, are too few to tell which map is right"
-    if _able(LOCAL_EVIDENCE, model) and LOCAL_EVIDENCE not in blind:
+        unknown = why_none_is_best(measured, independent)
+    if _able(LOCAL_EVIDENCE, model) and LOCAL_EVIDENCE not in independent:
         return PreferredMap(LOCAL_EVIDENCE, {}, f"{unknown}; this is what the answer is the sum of")
     usual = _usual(model)
-    if _able(usual, model):
-        nobody_knows = f"{unknown}, so that nobody knows whether this map points at the right place"
-        if usual not in blind:
-            return PreferredMap(usual, {}, nobody_knows)
-        unchanged = f"maps by {usual} were nearly the same with the model's weights shuffled"
-        if _able(_INSTEAD, model) and _INSTEAD not in blind:
-            return PreferredMap(_INSTEAD, {}, f"{unchanged}; {nobody_knows}")
-        return PreferredMap(None, {}, f"{unchanged}, and so were those of what could stand in for it")
-    return PreferredMap(None, {}, f"{unknown}, and the package has no feature maps")
+    if not _able(usual, model):
+        return PreferredMap(None, {}, f"{unknown}, and the package has no feature maps")
+    nobody_knows = f"{unknown}, so that nobody knows whether this map points at the right place"
+    if usual not in independent:
+        return PreferredMap(usual, {}, nobody_knows)
+    unchanged = f"maps by {usual} were nearly the same with the model's weights shuffled"
+    if not _able(_INSTEAD, model):
+        return PreferredMap(None, {}, f"{unchanged}, and {_INSTEAD}, which could stand in for it, can't be made here")
+    if _INSTEAD in independent:
+        return PreferredMap(None, {}, f"{unchanged}, and so were those by {_INSTEAD}, which could stand in for it")
+    return PreferredMap(_INSTEAD, {}, f"{unchanged}; {nobody_knows}")
 
 
 def expanded(requests: Mapping[str, Mapping[str, Any]], model: Model) -> dict[str, dict[str, Any]]:
@@ -120,7 +123,8 @@ def expanded(requests: Mapping[str, Mapping[str, Any]], model: Model) -> dict[st
 def _members(group: str, model: Model) -> dict[str, dict[str, Any]]:
     if group == PREFERRED:
         first = preferred_map(model)
-        # a package that can give none is asked for the usual one all the same: its refusal says what is missing
+        # a package that can give none is asked for the usual one all the same: its refusal says what is missing, or its
+        # card that such maps are withheld, and why; a reader would else be told that no explanation was asked for
         return {first.method or _usual(model): dict(first.parameters)}
     able = [method.name for method in methods() if method.deliverable and why_not(method, model) is None]
     if group == ALL:
@@ -148,13 +152,18 @@ def _usual(model: Model) -> str:
     return "seg-grad-cam" if model.task == "segmentation" else "grad-cam"
 
 
-def _independent_of_weights(model: Model) -> frozenset[str]:
-    """Methods whose maps are none of the model's, as onboarding measured it; none where that can't be read."""
+def _independent_of_weights(model: Model, measured: Mapping[str, MethodLocalisation]) -> frozenset[str]:
+    """Methods whose maps are none of the model's, as onboarding measured it; none where that can't be read.
+
+    Of those that `measured` has made of another's, as it made them.
+    """
     try:
         known = randomised_maps_in(model.report(), model.package)
     except PackageError:
         return frozenset()
-    return frozenset(name for name, maps in known.items() if maps.independent)
+    of = {name: measured[name].parameters.get("of") for name in measured}
+    names = {*known, *measured}
+    return frozenset(name for name in names if independent_of_weights(known, name, of.get(name)))
 
 
 def _able(name: str, model: Model) -> bool:
@@ -162,8 +171,16 @@ def _able(name: str, model: Model) -> bool:
     return name in known and method_named(name).deliverable and why_not(method_named(name), model) is None
 
 
-def _rank(best: str, measured: Mapping[str, MethodLocalisation]) -> str:
-    return f"{best} did best of {len(measured)} methods" if len(measured) > 1 else f"only {best} was measured"
+def _rank(shown: Sequence[str], measured: Mapping[str, MethodLocalisation], independent: frozenset[str]) -> str:
+    """What the first of `shown`, the methods that were not passed over, did best of, and what was passed over."""
+    if len(shown) > 1:
+        rank = f"{shown[0]} did best of {len(shown)} methods"
+    elif len(measured) == 1:
+        rank = f"only {shown[0]} was measured"
+    else:
+        rank = f"of {len(measured)} methods that were measured only {shown[0]} counts"
+    passed_over = [name for name in best_first(measured) if name in independent]
+    return rank + (f" (maps by {', '.join(passed_over)} don't depend on the weights)" if passed_over else "")
 
 
 def _worth(localisation: MethodLocalisation) -> str:

@@ -38,7 +38,7 @@ class Lime(AttributionMap):
 
     A ridge regression of the score on which segments are shown. Samples are weighed by exp(-d^2 / (2 width^2)) with d
     the cosine distance to the whole image: the square root of the paper's kernel, as the authors' package has it. Each
-    place gets its segment's coefficient; `fit` is the weighted R^2.
+    place gets its segment's coefficient; `fit` is the weighted R^2, left out where all answers are the same.
     """
 
     name: ClassVar[str] = "lime"
@@ -70,7 +70,10 @@ class Lime(AttributionMap):
         return [
             Attribution(
                 effects[labels].astype(np.float32),
-                evidence={"fit": float(quality), "split_half_dice": top_dice(first_half[labels], second_half[labels])},
+                evidence={
+                    **({} if np.isnan(quality) else {"fit": float(quality)}),
+                    "split_half_dice": top_dice(first_half[labels], second_half[labels]),
+                },
             )
             for effects, quality, first_half, second_half in zip(coefficients, fit, first, second, strict=True)
         ]
@@ -79,7 +82,10 @@ class Lime(AttributionMap):
 def weighted_ridge(
     design: NDArray[np.float64], answers: NDArray[np.float64], weights: NDArray[np.float64], strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(targets, features) coefficients with a free intercept, and (targets,) R^2, of `answers` (n, targets)."""
+    """(targets, features) coefficients with a free intercept, and (targets,) R^2, of `answers` (n, targets).
+
+    R^2 is NaN where answers do not vary, so that there is nothing to explain.
+    """
     share = weights / weights.sum()
     centred = design - share @ design
     mean = share @ answers
@@ -90,7 +96,7 @@ def weighted_ridge(
     explained: NDArray[np.float64] = np.asarray(coefficients.T, np.float64)
     residual = share @ (aim - centred @ coefficients) ** 2
     variance = share @ aim**2
-    return explained, np.asarray(1 - residual / np.where(variance > 0, variance, 1), np.float64)
+    return explained, np.asarray(1 - residual / np.where(variance > 0, variance, np.nan), np.float64)
 
 
 def _kernel(shown: NDArray[np.bool_], width: float) -> NDArray[np.float64]:

@@ -151,8 +151,15 @@ class Instance:
 
 
 def _what_it_may_be(source: Path | Dataset) -> str:
+    from whyray.imaging.nifti import is_nifti  # late: it is made of this module's limits
+    from whyray.imaging.picture import is_picture
+
     with suppress(OSError):
         if isinstance(source, Path):
+            if is_picture(source):
+                return "It is a picture: in Python, `read_images([wrap_picture(path)])` takes it."
+            if is_nifti(source):
+                return 'It is a NIfTI volume: in Python, `read_images(wrap_nifti(path, "CT").instances)` takes it.'
             with source.open("rb") as file:
                 if file.read(len(_ZIP)) == _ZIP:
                     return "It is a ZIP archive: unpack it, and name the folder."

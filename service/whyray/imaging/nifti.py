@@ -53,7 +53,7 @@ _AS_READ = {0: ((1, 1), (2, -1)), 1: ((0, 1), (2, -1)), 2: ((0, 1), (1, 1))}
 
 @dataclass(frozen=True)
 class WrappedVolume:
-    """One instance a slice, in memory; `told` is what a reader of a report has to know of it."""
+    """One instance a slice, in memory; `remarks` are what a reader of a report has to know of it."""
 
     instances: tuple[FileDataset, ...]
     remarks: str

@@ -28,6 +28,8 @@ _ENDS = (
 """Of integer pixels, and of floating point ones."""
 _ROUNDING = 1e-6
 """Share of the larger end's value by which two mappings of one stored value may differ: a table of 32-bit numbers."""
+_STORED, _LARGEST = 2.0**32, float(np.finfo(np.float32).max)
+"""Beyond all stored values of integer pixels, and the largest value that a model can be given."""
 _ADVICE = "Give the image with one usable mapping to this unit, or without any."
 
 
@@ -135,14 +137,25 @@ def _map_of(header: Dataset, item: Dataset) -> RealWorldMap:
         )
         if slope == 0:
             raise _refused(header, f"{attribute_name('RealWorldValueSlope')} other than 0, found 0")
-        return RealWorldMap(first, last, slope, intercept)
+        return _representable(header, RealWorldMap(first, last, slope, intercept))
+    if not (first.is_integer() and last.is_integer()):
+        raise _refused(header, f"whole numbers as ends of a table, found {first:g} and {last:g}")
     entries = tuple(entry for entry in table if entry is not None)
     if len(entries) != len(table) or len(entries) != last - first + 1:
         name = attribute_name("RealWorldValueLUTData")
         raise _refused(header, f"{last - first + 1:g} numbers in {name}, found {len(entries)} of {len(table)}")
     if any(keyword in item for keyword in ("RealWorldValueSlope", "RealWorldValueIntercept")):
         raise _refused(header, "a table or a line, found both")
-    return RealWorldMap(first, last, table=entries)
+    return _representable(header, RealWorldMap(first, last, table=entries))
+
+
+def _representable(header: Dataset, made: RealWorldMap) -> RealWorldMap:
+    """ImageError where stored values that integer pixels may have become more than a 32-bit number holds."""
+    ends = np.clip(np.array([made.first, made.last]), -_STORED, _STORED)
+    values = made.apply(ends) if made.table is None else np.asarray(made.table)
+    if np.abs(values).max() > _LARGEST:
+        raise _refused(header, f"values of up to {_LARGEST:.2g}, found {np.abs(values).max():.2g}")
+    return made
 
 
 def _end(header: Dataset, item: Dataset, whole: str, floating: str) -> float:

@@ -6,7 +6,6 @@ Committee, 2012; attributes: PS3.3 sections C.8.9.1, C.8.9.2 and C.8.9.4.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +15,8 @@ from pydicom import Dataset
 from whyray.base.errors import ImageError
 from whyray.imaging.acquisition import number_in
 from whyray.imaging.attributes import attribute_name, decimal_numbers, written_texts, written_value
+from whyray.imaging.scan_start import acquired, is_dynamic, moment_and_zone, moment_of, scan_start
+from whyray.imaging.uptake_refusals import refusal, refusal_of, refuse_several
 
 LONGEST_DECAY = 10.0
 """Half-lives between injection and scan beyond which a date or a time must be wrong."""
@@ -47,11 +48,8 @@ HALF_LIVES: dict[str, float] = {
 _SAME_HALF_LIFE = 0.03
 """Shares by which evaluations of one half-life differ."""
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
-_DATE_TIME = re.compile(r"(\d{8})(\d{2}|\d{4}|\d{6}(?:\.\d+)?)([+-]\d{4})?")
-"""DT (PS3.5 table 6.2-1) to the hour at least."""
 _PHILIPS = "Philips PET Private Group"
 _TRACER = "RadiopharmaceuticalInformationSequence"
-_ADVICE = "Send PET in SUV (Units GML, or a Real World Value Mapping to it), or with what SUV is computed from."
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,8 @@ class _Uptake:
     weight: float
     dose: float
     half_life: float
-    injected: datetime | None
-    """None where values are decay corrected to the injection."""
+    at_injection: bool
+    """Whether values are decay corrected to the injection, and not to the scan's start."""
 
 
 def uptake_per_value(headers: Mapping[str, Dataset]) -> float:
@@ -74,28 +72,26 @@ def uptake_per_value(headers: Mapping[str, Dataset]) -> float:
     units = written_texts(header, "Units")[0].upper()
     if units == "GML":
         if written_texts(header, "SUVType")[0].upper() not in ("", "BW"):
-            raise _refusal(header, "SUV by body weight", "SUVType")
+            raise refusal(header, "SUV by body weight", "SUVType")
         return 1.0
     if units == "CNTS":
         factors = {_philips_factor(of_slice) for of_slice in headers.values()}
-        _refuse_several(header, "SUV scale factor (7053,xx00)", len(factors))
+        refuse_several(header, "SUV scale factor (7053,xx00)", len(factors))
         return factors.pop()
     if units != "BQML":
-        raise _refusal(header, "SUV, or values that it can be computed from", "Units")
-    scanned = _scan_start(headers)
-    uptakes = {_uptake(of_slice, scanned) for of_slice in headers.values()}
-    _refuse_several(header, "weight, dose and injection", len(uptakes))
-    (uptake,) = uptakes
-    if uptake.injected is None:
+        raise refusal(header, "SUV, or values that it can be computed from", "Units")
+    uptake = _uptake(headers)
+    if uptake.at_injection:
         return uptake.weight / uptake.dose
-    halvings = (scanned - uptake.injected).total_seconds() / uptake.half_life
-    ahead = _STARTED_AHEAD.total_seconds() / uptake.half_life if _is_dynamic(headers) else 0.0
+    scanned = scan_start(headers, uptake.half_life)
+    halvings = (scanned - _injection(headers, scanned, uptake.half_life)).total_seconds() / uptake.half_life
+    ahead = _STARTED_AHEAD.total_seconds() / uptake.half_life if is_dynamic(headers) else 0.0
     if not -ahead <= halvings <= LONGEST_DECAY:
         hours = halvings * uptake.half_life / 3600
-        raise ImageError(
-            f"{_series(header)}: expected a scan up to {LONGEST_DECAY:g} half-lives after the injection, found one "
-            f"{abs(hours):.3g} h {'after' if hours > 0 else 'before'} it: SUV can't be computed",
-            advice=_ADVICE,
+        raise refusal_of(
+            header,
+            f"a scan up to {LONGEST_DECAY:g} half-lives after the injection",
+            f"one {abs(hours):.3g} h {'after' if hours > 0 else 'before'} it",
         )
     return float(uptake.weight / (uptake.dose * 2.0**-halvings))
 
@@ -103,63 +99,63 @@ def uptake_per_value(headers: Mapping[str, Dataset]) -> float:
 def is_before_uptake(headers: Mapping[str, Dataset]) -> bool:
     """Whether PET in Bq/ml is a frame of a dynamic series from before the tracer can be seen to have come.
 
-    By Frame Reference Time (PS3.3 section C.8.9.4), which counts from the series' start, and Decay Correction START.
-    ImageError as of `uptake_per_value`.
+    By the middle of its acquisition (Acquisition Time, Actual Frame Duration) and the time of injection, whichever of
+    both its values are corrected to. Nothing of it is known where one of these is not told.
     """
-    if not _is_dynamic(headers):
+    if not is_dynamic(headers):
         return False
-    scanned = _scan_start(headers)
     for header in headers.values():
-        injected, offset = _uptake(header, scanned).injected, decimal_numbers(header, "FrameReferenceTime")
-        if injected is None or len(offset) != 1 or offset[0] is None:
+        began, durations = acquired(header), decimal_numbers(header, "ActualFrameDuration")
+        if began is None or len(durations) != 1 or durations[0] is None:
             return False
-        if offset[0] / 1000 > (injected + _ARRIVED - scanned).total_seconds():
+        try:
+            injected = _injected(header, _tracer(header), began, _uptake_of(header).half_life)
+        except ImageError:
+            return False
+        if durations[0] / 2000 > (injected + _ARRIVED - began).total_seconds():
             return False
     return True
-
-
-def _is_dynamic(headers: Mapping[str, Dataset]) -> bool:
-    return all(written_texts(header, "SeriesType")[0].upper() == "DYNAMIC" for header in headers.values())
 
 
 def refuse_uncorrected(header: Dataset) -> None:
     """ImageError where a PET says that it is not corrected for attenuation or decay, whatever else it says of SUV."""
     corrected = [value.upper() for value in written_texts(header, "CorrectedImage")]
     if any(corrected) and not {"ATTN", "DECY"} <= set(corrected):
-        raise _refusal(header, "images corrected for attenuation (ATTN) and decay (DECY)", "CorrectedImage")
+        raise refusal(header, "images corrected for attenuation (ATTN) and decay (DECY)", "CorrectedImage")
     for keyword in ("AttenuationCorrected", "DecayCorrected"):
         if written_texts(header, keyword)[0].upper() == "NO":
-            raise _refusal(header, "images corrected for attenuation and decay", keyword)
+            raise refusal(header, "images corrected for attenuation and decay", keyword)
 
 
-def _uptake(header: Dataset, scanned: datetime) -> _Uptake:
+def _uptake(headers: Mapping[str, Dataset]) -> _Uptake:
+    uptakes = {_uptake_of(header) for header in headers.values()}
+    refuse_several(next(iter(headers.values())), "weight, dose and half-life", len(uptakes))
+    return uptakes.pop()
+
+
+def _uptake_of(header: Dataset) -> _Uptake:
     if not any(written_texts(header, "CorrectedImage")):
-        raise _refusal(header, "images corrected for attenuation (ATTN) and decay (DECY)", "CorrectedImage")
+        raise refusal(header, "images corrected for attenuation (ATTN) and decay (DECY)", "CorrectedImage")
     refuse_uncorrected(header)
-    tracers = header.get(_TRACER) or []
-    if len(tracers) != 1:
-        raise ImageError(
-            f"{_series(header)}: expected one item in {attribute_name(_TRACER)}, found {len(tracers)}: SUV can't be "
-            "computed",
-            advice=_ADVICE,
-        )
+    tracer = _tracer(header)
     correction = written_texts(header, "DecayCorrection")[0].upper()
     if correction not in ("START", "ADMIN"):
-        raise _refusal(
-            header, "decay corrected to the start of the scan (START) or to the injection", "DecayCorrection"
-        )
-    half_life = _half_life(header, tracers[0])
+        raise refusal(header, "decay corrected to the start of the scan (START) or to the injection", "DecayCorrection")
+    half_life = _half_life(header, tracer)
     weight = _number(header, header, "PatientWeight", "a weight in kg", WEIGHTS)
-    dose = _number(header, tracers[0], "RadionuclideTotalDose", "a dose in Bq", _DOSES)
+    dose = _number(header, tracer, "RadionuclideTotalDose", "a dose in Bq", _DOSES)
     if not _DOSES_PER_WEIGHT[0] <= dose / weight <= _DOSES_PER_WEIGHT[1]:
         expected = f"a dose in Bq, of {_DOSES_PER_WEIGHT[0]:g} to {_DOSES_PER_WEIGHT[1]:g} for each kg of the patient"
-        raise _refusal(header, expected, "RadionuclideTotalDose", holder=tracers[0])
-    return _Uptake(
-        1000 * weight,
-        dose,
-        half_life,
-        _injected(header, tracers[0], scanned, half_life) if correction == "START" else None,
-    )
+        raise refusal(header, expected, "RadionuclideTotalDose", holder=tracer)
+    return _Uptake(1000 * weight, dose, half_life, correction == "ADMIN")
+
+
+def _tracer(header: Dataset) -> Dataset:
+    tracers = header.get(_TRACER) or []
+    if len(tracers) != 1:
+        raise refusal_of(header, f"one item in {attribute_name(_TRACER)}", str(len(tracers)))
+    tracer: Dataset = tracers[0]
+    return tracer
 
 
 def _half_life(header: Dataset, tracer: Dataset) -> float:
@@ -169,8 +165,14 @@ def _half_life(header: Dataset, tracer: Dataset) -> float:
     known = next((HALF_LIVES[code] for item in codes if (code := written_texts(item, "CodeValue")[0]) in HALF_LIVES), 0)
     if known and abs(half_life / known - 1) > _SAME_HALF_LIFE:
         nuclide = written_value(codes[0], "CodeMeaning")
-        raise _refusal(header, f"the {known:g} s of {nuclide}", "RadionuclideHalfLife", holder=tracer)
+        raise refusal(header, f"the {known:g} s of {nuclide}", "RadionuclideHalfLife", holder=tracer)
     return half_life
+
+
+def _injection(headers: Mapping[str, Dataset], scanned: datetime, half_life: float) -> datetime:
+    moments = {_injected(header, _tracer(header), scanned, half_life) for header in headers.values()}
+    refuse_several(next(iter(headers.values())), "time of injection", len(moments))
+    return moments.pop()
 
 
 def _injected(header: Dataset, tracer: Dataset, scanned: datetime, half_life: float) -> datetime:
@@ -184,65 +186,31 @@ def _injected(header: Dataset, tracer: Dataset, scanned: datetime, half_life: fl
         for keyword in ("RadiopharmaceuticalStartDateTime", "RadiopharmaceuticalStartTime")
     }
     exact, of_day = written.values()
-    at = _moment(f"{scanned:%Y%m%d}", of_day)
+    at = moment_of(f"{scanned:%Y%m%d}", of_day)
     if exact:
-        parts = _DATE_TIME.fullmatch(exact)
-        moment = None if parts is None else _moment(parts[1], parts[2])
-        zone = None if parts is None else parts[3]
+        moment, zone = moment_and_zone(exact)
         of_scan = written_texts(header, "TimezoneOffsetFromUTC")[0]
         zones = {zone for zone in (zone, of_scan) if zone}
         at_another_time = moment is not None and at is not None and abs(_of_day(moment) - _of_day(at)) >= _SECOND
         if moment is None or at_another_time or len(zones) > 1:
-            raise _refusal(header, "one time of injection", *written, holder=tracer)
+            raise refusal(header, "one time of injection", *written, holder=tracer)
         if zone and at is None and not of_scan:
             # the scan's times are local ones, of a zone that nothing tells
             expected = f"{attribute_name('TimezoneOffsetFromUTC')} of the scan's times beside {zone} of the injection's"
-            raise _refusal(header, expected, *written, holder=tracer)
+            raise refusal(header, expected, *written, holder=tracer)
         return moment
     if at is None:
-        raise _refusal(header, "a time of injection", *written, holder=tracer)
+        raise refusal(header, "a time of injection", *written, holder=tracer)
     longest = LONGEST_DECAY * half_life
     if longest > (_DAY - _EARLY).total_seconds():
         expected = f"the date of injection beside its time, for a half-life of {half_life / 3600:.3g} h"
-        raise _refusal(header, expected, "RadiopharmaceuticalStartDateTime", holder=tracer)
+        raise refusal(header, expected, "RadiopharmaceuticalStartDateTime", holder=tracer)
     day_before = at - _DAY
     return day_before if at > scanned and (scanned - day_before).total_seconds() <= longest else at
 
 
 def _of_day(moment: datetime) -> timedelta:
     return moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _scan_start(headers: Mapping[str, Dataset]) -> datetime:
-    """The series' reference time, unless it was made later than its images: then when the first was acquired."""
-    first = next(iter(headers.values()))
-    series = [_moment_of(header, "SeriesDate", "SeriesTime") for header in headers.values()]
-    acquired = [_moment_of(header, "AcquisitionDate", "AcquisitionTime") for header in headers.values()]
-    earliest = min((moment for moment in acquired if moment is not None), default=None)
-    reference = series[0]
-    if reference is not None and (earliest is None or reference <= earliest):
-        return reference
-    if earliest is None or None in acquired:
-        raise _refusal(first, "a time of the scan", "SeriesTime", "AcquisitionTime")
-    return earliest
-
-
-def _moment_of(header: Dataset, date: str, time: str) -> datetime | None:
-    return _moment(written_texts(header, date)[0], written_texts(header, time)[0])
-
-
-def _moment(date: str, time: str) -> datetime | None:
-    """A date (DA) and a time (TM, from hours on) as one; None where they are none."""
-    whole, _, fraction = time.replace(":", "").partition(".")
-    day = date.replace(".", "")
-    if not (day.isdigit() and len(day) == 8 and whole.isdigit() and len(whole) in (2, 4, 6)):
-        return None
-    if fraction and not fraction.isdigit():
-        return None
-    try:
-        return datetime.strptime(f"{day}{whole:0<6}{fraction[:6]:0<6}", "%Y%m%d%H%M%S%f")
-    except ValueError:
-        return None
 
 
 def _philips_factor(header: Dataset) -> float:
@@ -253,7 +221,7 @@ def _philips_factor(header: Dataset) -> float:
     except KeyError:
         factor = None
     if factor is None or factor <= 0:
-        raise _refusal(header, "SUV, or counts with Philips' SUV scale factor (7053,xx00)", "Units")
+        raise refusal(header, "SUV, or counts with Philips' SUV scale factor (7053,xx00)", "Units")
     return factor
 
 
@@ -262,30 +230,7 @@ def _number(
 ) -> float:
     (value,) = values if len(values := decimal_numbers(holder, keyword)) == 1 else (None,)
     if value is None or value <= 0:
-        raise _refusal(header, expected, keyword, holder=holder)
+        raise refusal(header, expected, keyword, holder=holder)
     if within is not None and not within[0] <= value <= within[1]:
-        raise _refusal(header, f"{expected} from {within[0]:g} to {within[1]:g}", keyword, holder=holder)
+        raise refusal(header, f"{expected} from {within[0]:g} to {within[1]:g}", keyword, holder=holder)
     return value
-
-
-def _refuse_several(header: Dataset, what: str, count: int) -> None:
-    if count != 1:
-        raise ImageError(
-            f"{_series(header)}: expected one {what} in all slices, found {count}: SUV can't be computed",
-            advice=_ADVICE,
-        )
-
-
-def _refusal(header: Dataset, expected: str, *keywords: str, holder: Dataset | None = None) -> ImageError:
-    given = " and ".join(
-        f"{attribute_name(keyword)} {written_value(header if holder is None else holder, keyword)}"
-        for keyword in keywords
-    )
-    return ImageError(
-        f"{_series(header)}: expected {expected}, found {given}: SUV can't be computed",
-        advice=_ADVICE,
-    )
-
-
-def _series(header: Dataset) -> str:
-    return f"series {header.get('SeriesInstanceUID')}"

@@ -6,12 +6,11 @@ from whyray.intake.multipart import MalformedBody, MultipartReader
 from whyray.intake.process_messages import NotReady
 from whyray.intake.receiving_process import ListeningProcess, serve_connections_of
 from whyray.intake.receiving_processes import StartProcess
-from whyray.intake.request_body import Body, SinglePart
+from whyray.intake.request_body import SinglePart
 from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 
 __all__ = [
     "MEDIA_TYPE",
-    "Body",
     "ListeningProcess",
     "MalformedBody",
     "MultipartReader",

@@ -60,6 +60,11 @@ class MultipartReader:
         while self._step():
             pass
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the closing boundary has come: nothing that follows matters."""
+        return self._step == self._epilogue
+
     def close(self) -> None:
         """The body has ended.
 
@@ -68,7 +73,7 @@ class MultipartReader:
         MalformedBody
             If its closing boundary did not come.
         """
-        if self._step != self._epilogue:
+        if not self.has_ended:
             raise MalformedBody("the closing boundary is missing")
 
     def _preamble(self) -> bool:

@@ -33,6 +33,9 @@ class SinglePart:
         parts.begin({})
         self._empty = True
 
+    has_ended = False
+    """Nothing in the body itself says so."""
+
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
         self._empty = self._empty and not piece

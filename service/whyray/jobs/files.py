@@ -19,7 +19,7 @@ from whyray.jobs.answering import answer_images
 from whyray.jobs.explanation_request import ExplanationRequest, Progress, reading_progress
 from whyray.jobs.file_report import Report, file_report, write_report
 from whyray.jobs.input_files import read_input, sorted_files
-from whyray.jobs.results_folder import REPORT, ResultsFolder, results_folder
+from whyray.jobs.results_folder import ResultsFolder, results_folder
 from whyray.results import (
     Result,
     Templates,
@@ -99,8 +99,8 @@ def explain_files(
 
 
 def _earlier_results(paths: Iterable[Path], folder: ResultsFolder) -> set[Path]:
-    """What an earlier run left in the folder, and its report, as resolved paths; ConfigError if one is an input."""
-    earlier = {path.resolve() for path in (*folder.earlier, folder.place / REPORT)}
+    """What an earlier run left in the folder, as resolved paths; ConfigError if one is an input."""
+    earlier = {path.resolve() for path in folder.earlier}
     if named := [path for path in paths if path.resolve() in earlier]:
         raise ConfigError(
             f"{shown_path(named[0])} is a result of the earlier run that would be overwritten",

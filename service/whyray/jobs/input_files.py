@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from whyray.imaging import (
     wrap_picture,
 )
 from whyray.jobs.own_results import RESULT, is_own_page, listed_as_results
+from whyray.jobs.results_folder import UNFINISHED
 
 _PREAMBLE = 128
 _FIRST_TAGS = tuple(
@@ -56,7 +58,12 @@ def instance_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("._")]
+    """The files in a folder to the bottom, sorted; none that a run of `whyray explain` is still making, or left so."""
+    found: list[Path] = []
+    for inside, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != UNFINISHED]
+        found += [Path(inside, name) for name in names if not name.startswith("._")]
+    return [path for path in sorted(found) if path.is_file()]
 
 
 def _claims_to_be_dicom(path: Path) -> bool:

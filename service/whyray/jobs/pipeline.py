@@ -18,7 +18,7 @@ from queue import SimpleQueue
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from whyray.base.errors import ResourceExhausted, WhyRayError
+from whyray.base.errors import NotFound, ResourceExhausted, WhyRayError
 from whyray.base.outage_log import OutageLog
 from whyray.catalog import Catalog, Job, job_queue, jobs
 from whyray.jobs.attempt import Work
@@ -92,16 +92,19 @@ class Pipeline:
         """
         if stopping():
             return False
-        if self._retiring is not None:
-            self._retiring.cancel()
         self.failure, self._alone = None, False
         try:
             with self.catalog.read() as session:
                 job = jobs.get(session, job_id)
-            self._begin(self._lane_for(job), job)
+        except NotFound:  # a message may come late: the job's study has been deleted
+            _log.debug("job %s is gone", job_id)
+            return not self._beginning.lasts
         except (WhyRayError, SQLAlchemyError) as error:
             self._not_begun(job_id, error)
             return False
+        if self._retiring is not None:
+            self._retiring.cancel()
+        self._begin(self._lane_for(job), job)
         stops = False
         try:
             while self._in_hand():
@@ -147,10 +150,20 @@ class Pipeline:
         )
 
     def _do(self, lane: Lane, job_id: str) -> None:
+        was_begun = False
+
+        def work(claimed_id: str, owner: str, progress: Progress) -> None:
+            nonlocal was_begun
+            was_begun = True
+            self._begun()
+            self._work(lane, claimed_id, owner, progress)
+
         try:
             if self._is_ready(lane):
                 lane.claim()
-                self.attempt(job_id, partial(self._work, lane))
+                self.attempt(job_id, work)
+                if not was_begun:  # it is another's, or done; since one was begun the catalog may have gone
+                    self._begun()
         except HandedBack as reason:
             _log.debug("job %s was not begun, for %s", job_id, reason)
         except Exception as error:  # whatever it is, one job that trips it must not end the worker
@@ -167,7 +180,7 @@ class Pipeline:
 
     def _begun(self) -> None:
         self._beginning.well()
-        self._begin_wait = _AFTER_FAILURE
+        self._begin_after, self._begin_wait = 0.0, _AFTER_FAILURE
 
     def _is_ready(self, lane: Lane) -> bool:
         """Whether its process can work. Where the first can't, the worker can't; without the second, it reads nothing
@@ -184,13 +197,12 @@ class Pipeline:
         return True
 
     def _work(self, lane: Lane, job_id: str, owner: str, progress: Progress) -> None:
-        """What `attempt` calls to have the work done."""
+        """Have the work done on a job that was claimed."""
 
         def told(done: float, words: str) -> None:
             lane.check()
             progress(done, words)
 
-        self._begun()
         lane.check()
         if len(self._lanes) > 1 and (pid := lane.process.pid) is not None:
             go_first(pid, BEFORE_ALL)

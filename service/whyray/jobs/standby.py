@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from whyray.base.errors import WhyRayError
 from whyray.base.outage_log import OutageLog
 from whyray.catalog import Catalog, job_queue
 
@@ -29,8 +30,8 @@ class Standby:
     ----------
     listening
         Whether this worker is connected to the queue.
-    answers
-        Whether the queue answers.
+    hindrance
+        Why the queue is of no use now; None if it answers, and takes what is written.
     run
         Makes one attempt at a job; says whether jobs can be begun.
     turn
@@ -39,28 +40,52 @@ class Standby:
 
     catalog: Catalog
     listening: Callable[[], bool]
-    answers: Callable[[], bool]
+    hindrance: Callable[[], WhyRayError | None]
     run: Callable[[str], bool]
     turn: threading.Lock
-    _cut_off: bool = field(default=False)
+    _told: set[str] = field(default_factory=set)
+    """Why no message comes, as it was told of the outage that lasts."""
+    _may_connect: bool = True
+    """Whether Celery may only be about to connect, as it is when the worker starts."""
 
     def step(self, stop: threading.Event) -> bool:
         """Run one job, if there is one that no message brings; says whether there was and it was begun."""
-        if self._next() is None:
+        cut_off = self._is_cut_off()
+        if self._next(cut_off) is None:
             return False
         with self.turn:  # waits for the job in hand: where messages keep a worker busy, one that was lost gets its turn
-            job_id = None if stop.is_set() else self._next()
+            job_id = None if stop.is_set() else self._next(cut_off)
             if job_id is None:
                 return False
             return self.run(job_id)
 
-    def _next(self) -> str | None:
-        cut_off = not (self.listening() and self.answers())
-        if cut_off is not self._cut_off:
-            self._cut_off = cut_off
-            _log.warning("the queue %s", "does not answer: jobs are taken from the catalog" if cut_off else "is back")
+    def _next(self, cut_off: bool) -> str | None:
         with self.catalog.read() as session:
             return job_queue.next_claimable(session, self.catalog.clock(), waiting_for=None if cut_off else LOST_AFTER)
+
+    def _is_cut_off(self) -> bool:
+        """Whether no message can come. Each reason is told once in an outage, and then that the queue is back: what
+        Celery says of it at each of its attempts is not shown."""
+        hindrance = self.hindrance()
+        if hindrance is not None:
+            self._tell(f"{hindrance.message}. {hindrance.advice}")
+            self._may_connect = True
+            return True
+        if not self.listening():
+            if not (self._may_connect or self._told):
+                self._tell("this worker is not connected to the queue: jobs are taken from the catalog")
+            self._may_connect = False
+            return True
+        self._may_connect = True
+        if self._told:
+            self._told.clear()
+            _log.warning("the queue is back")
+        return False
+
+    def _tell(self, why: str) -> None:
+        if why not in self._told:
+            self._told.add(why)
+            _log.warning("%s", why)
 
     def run_until(self, stop: threading.Event) -> None:
         """Step until told to stop; an outage of the catalog is waited out."""

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, ImageError
-from whyray.base.finding_record import finding_records
+from whyray.base.finding_record import FindingRecord, finding_records
 from whyray.base.stages import StageObserver, Stages, measured_stages, stage, stages_in_words
 from whyray.catalog import (
     Catalog,
@@ -24,7 +27,7 @@ from whyray.catalog import (
     jobs,
     revisions,
 )
-from whyray.config import DEFAULT_KINDS, Config
+from whyray.config import DEFAULT_KINDS, Config, ResultKind, Route
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, sop_class_of
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
@@ -83,6 +86,37 @@ class _Order:
     device_uid: str
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One run of a job: what it is to do, with which package, by which settings."""
+
+    context: JobContext
+    config: Config
+    order: _Order
+    route: Route
+    model: Model
+    progress: Progress
+
+    @property
+    def kinds(self) -> Sequence[ResultKind]:
+        return self.route.send.kinds if self.route.send else DEFAULT_KINDS
+
+    @property
+    def destinations(self) -> Sequence[str]:
+        return () if self.route.send is None or self.route.dry_run else self.route.send.to
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What is entered of a job that is done; `replaced` are the SOP Instance UIDs of what gives way to its results."""
+
+    answers: Sequence[Answer]
+    stored: list[NewResult]
+    replaced: tuple[str, ...]
+    findings: list[dict[str, Any]]
+    records: Sequence[FindingRecord]
+
+
 def run_job(job_id: str, owner: str, context: JobContext) -> JobState | None:
     """As `attempt`, with the work in this process: for who can be ended himself."""
     return attempt(job_id, owner, context.catalog, context.config, context.rng, partial(work_on, context))
@@ -102,26 +136,47 @@ def _work_on(
     context: JobContext, job_id: str, owner: str, progress: Progress, device: Device, files: ExitStack, stages: Stages
 ) -> None:
     """What is read stays open in `files`, for images give their pixels when asked for."""
+    run = _begin(context, job_id, progress)
+    study = _read(run, files)
+    templates = context.templates()
+    answers = _answer(run, study, templates, device, files)
+    progress(0.92, "making the results")
+    storing = files.enter_context(ResultStore(context.storage))
+    outcome = _store(run, answers, templates, storing)
+    progress(0.99, "entering the results")
+    with stage("catalog"), context.catalog.begin() as session:
+        storing.keep()  # whether a commit was made may be in doubt
+        _enter_as_done(session, run, owner, outcome, stages)
+
+
+def _begin(context: JobContext, job_id: str, progress: Progress) -> _Run:
+    """What is to be done, where there is room for its results and anything to be answered about."""
     config = context.config()
     check_room(context.storage, config.listener.limits.min_free_disk)
     order = _order(job_id, context)
-    route = route_of(config, order.job.route)
-    model = context.model(order.job.package)
+    run = _Run(context, config, order, route_of(config, order.job.route), context.model(order.job.package), progress)
     if not order.image_keys:
         raise ImageError(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
-    on_reading = reading_progress(progress)
-    studies = context.studies
+    return run
+
+
+def _read(run: _Run, files: ExitStack) -> StudyImages:
+    on_reading = reading_progress(run.progress)
+    studies = run.context.studies
     if studies is None:
-        studies = KeptStudy(context.storage)
+        studies = KeptStudy(run.context.storage)
         files.callback(studies.drop)
     with stage("reading"):
-        study = files.enter_context(studies.images(order.image_keys, on_reading))
-    templates = context.templates()
-    kinds = route.send.kinds if route.send else DEFAULT_KINDS
-    name_refusals = cache(partial(_note_refusals, context.catalog, order, study))
+        return files.enter_context(studies.images(run.order.image_keys, on_reading))
+
+
+def _answer(run: _Run, study: StudyImages, templates: Templates, device: Device, files: ExitStack) -> Sequence[Answer]:
+    """What can't be used of the study is named once, whether there is an answer or none."""
+    order, route = run.order, run.route
+    name_refusals = cache(partial(_note_refusals, run.context.catalog, order, study))
 
     @contextmanager
     def device_then_refusals() -> Iterator[None]:
@@ -130,63 +185,76 @@ def _work_on(
             yield
 
     try:
-        segmentations = [files.enter_context(context.storage.local_file(key)) for key in order.segmentation_keys]
-        answers = answer_images(
+        segmentations = [files.enter_context(run.context.storage.local_file(key)) for key in order.segmentation_keys]
+        return answer_images(
             study.of_one_patient(segmentations).or_raise(),
-            model,
-            request_of(route, config.templates.folder),
+            run.model,
+            request_of(route, run.config.templates.folder),
             route=route.name,
             at=order.job.created_at,
             revision=order.job.revision,
             replaces=order.in_force,
             segmentations=segmentations,
             device_uid=order.device_uid,
-            progress=lambda done, words: progress(0.9 * done, words),
+            progress=lambda done, words: run.progress(0.9 * done, words),
             device=device_then_refusals,
-            beside=shown_ahead(templates.layout, kinds, route.reader),
+            beside=shown_ahead(templates.layout, run.kinds, route.reader),
         )
     except (Cancelled, HandedBack):
         raise
     except Exception:
         name_refusals()
         raise
-    progress(0.92, "making the results")
-    storing = files.enter_context(ResultStore(context.storage))
-    is_first_run = not order.before.in_force  # of a later one the results may be made once more
+
+
+def _store(run: _Run, answers: Sequence[Answer], templates: Templates, storing: ResultStore) -> _Outcome:
+    """Make the results, store them while others are made, and describe what was found."""
+    is_first_run = not run.order.before.in_force  # of a later one the results may be made once more
 
     def make(answers: Sequence[Answer], replaced: Sequence[EarlierResult]) -> Groups:
         return list(
             grouped_results(
                 answers,
-                kinds,
+                run.kinds,
                 templates,
-                language=route.language,
-                uid_root=config.uid_root,
+                language=run.route.language,
+                uid_root=run.config.uid_root,
                 previous=replaced,
-                audience=route.reader,
+                audience=run.route.reader,
                 drawn=storing.begin,
                 finished=storing.begin_result if is_first_run else lambda _: None,
             )
         )
 
-    made, replaced = results_of_run(answers, order.previous, order.before, make)
-    destinations = () if route.send is None or route.dry_run else route.send.to
-    stored = _stored([result for _, results in made for result in results], destinations, storing)
+    made, replaced = results_of_run(answers, run.order.previous, run.order.before, make)
+    stored = _stored([result for _, results in made for result in results], run.destinations, storing)
     with stage("describing"):
         findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
-        records = finding_records(findings, of=f"job {job_id}")
-    progress(0.99, "entering the results")
-    with stage("catalog"), context.catalog.begin() as session:
-        unanswered = [silent for answer in answers if (silent := describe_no_statement(answer)) is not None]
-        unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
-        now = context.catalog.clock()
-        jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered, replaced=replaced)
-        for silent in unanswered:
-            words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
-            events.record(session, now, "warning", "job.no-statement", words, study=order.study_uid, job=job_id)
-        words = f"done in {stages_in_words(stages.times())}"
-        events.record(session, now, "info", "job.done", words, study=order.study_uid, job=job_id)
-        drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, records))
+        records = finding_records(findings, of=f"job {run.order.job.id}")
+    return _Outcome(answers, stored, replaced, findings, records)
+
+
+def _enter_as_done(session: Session, run: _Run, owner: str, outcome: _Outcome, stages: Stages) -> None:
+    """Close the job, with its results, and say what else is to be known of it. Raises as `jobs.finish`."""
+    job, study_uid, now = run.order.job, run.order.study_uid, run.context.catalog.clock()
+    unanswered = [silent for answer in outcome.answers if (silent := describe_no_statement(answer)) is not None]
+    unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
+    jobs.finish(
+        session,
+        job.id,
+        owner,
+        outcome.stored,
+        outcome.findings,
+        now,
+        no_statement=unanswered,
+        replaced=outcome.replaced,
+    )
+    for silent in unanswered:
+        words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
+        events.record(session, now, "warning", "job.no-statement", words, study=study_uid, job=job.id)
+    words = f"done in {stages_in_words(stages.times())}"
+    events.record(session, now, "info", "job.done", words, study=study_uid, job=job.id)
+    drift.record_drift(session, drift.AnswerFacts(job.id, job.package, now, outcome.records))
 
 
 def _note_refusals(catalog: Catalog, order: _Order, study: StudyImages) -> None:

@@ -1,7 +1,7 @@
 """What is checked, measured or fitted once for a package, before any study is answered with it."""
 
 from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximise
-from whyray.onboarding.check import Finding, PackageCheck, check_package, checked_package
+from whyray.onboarding.check import Finding, PackageCheck, check_package, checked_model, checked_package
 from whyray.onboarding.concept_fitting import FEWEST_MEASURED, ConceptRecipe, Examples, fit_bank, too_few
 from whyray.onboarding.latent_space_fitting import (
     FEWEST,
@@ -14,7 +14,8 @@ from whyray.onboarding.latent_space_fitting import (
     without_repeats,
 )
 from whyray.onboarding.network_dissection import LEAST_IOU, Dissection, dissect, thresholds
-from whyray.onboarding.onboard import OnboardingImage, onboard
+from whyray.onboarding.onboard import onboard
+from whyray.onboarding.questions import OnboardingImage
 from whyray.onboarding.unit_survey import UnitImage, UnitSurvey, UnitSurveyOptions, survey_units
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "UnitSurveyOptions",
     "as_bytes",
     "check_package",
+    "checked_model",
     "checked_package",
     "dissect",
     "embed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,11 +46,18 @@ def check_package(folder: Path, options: RuntimeOptions | None = None, search: I
 
 def checked_package(folder: Path, options: RuntimeOptions | None = None, search: Iterable[Path] = ()) -> PackageCheck:
     """As `check_package`, with the tensors that explanations are made of, and what could stand beside the package."""
-    findings: list[Finding] = []
     try:
         options, search = options or RuntimeOptions(), tuple(search)
         beside = partial(load_package, search=search, options=options)
-        model = Model(read_package(folder), options, beside)
+        return checked_model(Model(read_package(folder), options, beside))
+    except WhyRayError as error:
+        return _ended_by(error, [])
+
+
+def checked_model(model: Model) -> PackageCheck:
+    """As `checked_package`, of a package that is loaded."""
+    findings: list[Finding] = []
+    try:
         findings += _about_the_folder(model)
         findings += _about_companions(model)
         x = np.random.default_rng(0).uniform(0, 1, model.network.input_shape).astype(np.float32)
@@ -69,8 +76,12 @@ def checked_package(folder: Path, options: RuntimeOptions | None = None, search:
             )
         return PackageCheck(tuple(findings), tuple(_explained(model)), tuple(unnamed_companions(model)))
     except WhyRayError as error:
-        own = error.advice if error.advice != error.default_advice else _WHAT_TO_DO
-        return PackageCheck((*findings, Finding("error", str(error), own)), ())
+        return _ended_by(error, findings)
+
+
+def _ended_by(error: WhyRayError, findings: Sequence[Finding]) -> PackageCheck:
+    own = error.advice if error.advice != error.default_advice else _WHAT_TO_DO
+    return PackageCheck((*findings, Finding("error", str(error), own)), ())
 
 
 _APART = 0.2

@@ -34,8 +34,8 @@ ROLES: Mapping[CompanionRole, _Role] = {
         "of your own, and what lies far from them gets no statement",
     ),
     "anatomy": _Role(
-        "nothing checks whether a map lies where such a finding can lie: without boxes at onboarding its maps are "
-        "doubtful at best, and none is told by anatomy",
+        "nothing checks whether a map lies where such a finding can lie: without boxes at onboarding its maps are to "
+        "be used with caution at best, and none is told by anatomy",
         "nothing checks whether a map lies where such a finding can lie, and no map is told by anatomy",
         _CHEST % "anatomy: cxr-anatomy@1" + "; `{anatomy: study}` where your studies bring their own segmentations",
     ),

@@ -34,7 +34,11 @@ def discrimination(
         known = np.flatnonzero(np.isfinite(labels[:, number]))
         if not known.size:
             continue
-        said, true, whose = probabilities[known, number].astype(np.float64), labels[known, number] > 0.5, owners[known]
+        answers, true, whose = (
+            probabilities[known, number].astype(np.float64),
+            labels[known, number] > 0.5,
+            owners[known],
+        )
         entry: dict[str, Any] = {
             "positive": int(true.sum()),
             "negative": int((~true).sum()),
@@ -42,7 +46,7 @@ def discrimination(
             "images of unknown patients": sum(not patients[int(row)] for row in known),
         }
         if true.any() and not true.all():
-            value = auc(true.astype(np.float64), said)
+            value = auc(true.astype(np.float64), answers)
             ends = auc_interval(value, effective_count(whose[true]), effective_count(whose[~true]))
             entry |= {"AUC": round(value, 4), "interval": [round(end, 4) for end in ends], "method": METHOD}
         report[target] = entry

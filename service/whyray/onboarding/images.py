@@ -17,7 +17,7 @@ from whyray.base.errors import ConfigError, ImageError, WhyRayError
 from whyray.base.shown import shown_path
 from whyray.base.statistics import evenly_spread
 from whyray.imaging import ModelGrid, is_picture, read_images, to_model, wrap_picture
-from whyray.onboarding.onboard import OnboardingImage
+from whyray.onboarding.questions import OnboardingImage
 from whyray.packages import Manifest
 
 Box = tuple[float, float, float, float]

@@ -41,6 +41,8 @@ class MarkedFindings:
         self.measured: dict[str, MethodLocalisation] = {}
         self.maps: Mapping[tuple[int, str], Heatmap] = {}
         """Maps of the method measured last, by image number and target."""
+        self.passed_over: set[str] = set()
+        """Methods whose maps don't depend on the weights: nothing is made of them, however well they did."""
 
         self._just_measured: (
             tuple[str, dict[str, Any], MethodLocalisation, Mapping[tuple[int, str], Heatmap]] | None
@@ -89,12 +91,13 @@ class MarkedFindings:
 
     @property
     def best(self) -> str | None:
-        """The method that did best so far; None where too few findings are marked to tell."""
-        return next(iter(best_first(self.measured)), None)
+        """The method that did best so far, of those not passed over; None where too few findings are marked to tell."""
+        return next((name for name in best_first(self.measured) if name not in self.passed_over), None)
 
     def best_source(self, method: Method, sources: Sequence[str], parameters: Mapping[str, Any]) -> str | None:
         """The method whose maps `method` is best made of, by hits, then AUPRC; None where too few findings tell."""
         by_source = {}
+        sources = [source for source in sources if source not in self.passed_over]
         for source in sources if len(self) >= FEWEST_BOXES else ():
             figures = self.measure(method, {**parameters, "of": source}, {})
             if figures is not None:

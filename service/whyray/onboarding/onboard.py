@@ -3,100 +3,45 @@
 from __future__ import annotations
 
 import json
-import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.base.statistics import evenly_spread
 from whyray.explain import (
     NORMAL_CONTRAST,
     NORMAL_MAPS,
-    Heatmap,
     Method,
     Progress,
-    explainable,
-    explained_image,
     heatmap_methods,
-    heatmaps,
     preferred_map,
-    why_not,
 )
-from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.onboarding.calibration import calibration
-from whyray.onboarding.compared_maps import ComparedMaps
 from whyray.onboarding.discrimination import discrimination
 from whyray.onboarding.engine_measuring import about_model, measured_engines
 from whyray.onboarding.localisation import MarkedFinding
 from whyray.onboarding.marked_findings import MOST_FORWARDS, MarkedFindings
+from whyray.onboarding.method_measuring import MethodMeasuring, made_of_another
 from whyray.onboarding.normal_maps import keep_normal_maps
-from whyray.onboarding.onboarding_page import page, picture
-from whyray.onboarding.randomisation_check import randomisation_check
-from whyray.packages import find_artefact, write_artefact
-from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, warnings_in
+from whyray.onboarding.onboarding_page import page
+from whyray.onboarding.questions import OnboardingImage, questions_of, spread
+from whyray.packages import write_artefact
+from whyray.packages.report_warnings import DISCRIMINATION, LEARNED
 from whyray.quality import (
-    Budget,
-    Grade,
-    assess,
     known_answers,
     learned_weights_entry,
     measured_space,
-    randomised,
 )
 
-QUICK: Mapping[str, Mapping[str, Any]] = {
-    "rise": {"masks": 256},
-    "lime": {"samples": 256},
-    "kernel-shap": {"samples": 256},
-    "score-cam": {"channels": 32},
-    "smooth-grad": {"samples": 16},
-    "extremal-perturbation": {"areas": (0.1, 0.2), "rounds": 5, "population": 24},
-    "expected-gradients": {"samples": 32},
-}
-"""Parameters that bound a method's cost here; the report names them."""
-_log = logging.getLogger(__name__)
 REFERENCES = 16
 """Images that are kept for expected-gradients."""
-
-
-@dataclass(frozen=True)
-class _Question:
-    """One target of one image (by number) that every method explains."""
-
-    image: int
-    x: FloatArray
-    target: str
-
-
-@dataclass(frozen=True)
-class OnboardingImage:
-    """One image to onboard on.
-
-    Attributes
-    ----------
-    x
-        The model's input in the layout of the manifest, (1, ...).
-    truth
-        By target: where readers marked it, bool in the spatial shape of the input. Targets without a mark are left out.
-    labels
-        By target: whether the finding is there. Targets that nobody looked for are left out.
-    patient
-        Tells which images belong together; empty where nobody knows. It is not kept.
-    """
-
-    x: FloatArray
-    truth: Mapping[str, BoolArray] = field(default_factory=dict)
-    labels: Mapping[str, bool] = field(default_factory=dict)
-    patient: str = ""
 
 
 def onboard(
@@ -133,7 +78,47 @@ def onboard(
     others says nothing of their machines.
     Raises PackageError where the package does not run, or no image is given.
     """
+    given = _checked_images(model, images)
+    evidence = _local_evidence(model, given)
+    chosen = [method for method in heatmap_methods() if not only or method.name in only]
+    folder = _without_earlier_results(model)
+    x = model.network.checked_input(given[0].x)
+    model.gradients.prove_on(x)
+    report = about_model(model, x, len(given)) | (measured_engines(model, x, chosen) if this_machine else {})
     made = made or date.today()
+    report |= evidence | _about_images(model, given, made, seed, keep_images)
+    steps = _Steps(progress, len(chosen))
+    marks = _marked(given, localised, held_out)
+    findings = MarkedFindings(model, marks, seed, steps, held_out=held_out, forwards=forwards)
+    asked = questions_of(model, given, explained)
+    measuring = MethodMeasuring(model, asked, findings, folder, seed=seed, keep_images=keep_images, progress=steps)
+    entries = {}
+    # Maps that are made of another method's come last: they are made of the one that points best.
+    for method in sorted(chosen, key=made_of_another):
+        if method.name == NORMAL_CONTRAST:
+            report |= _normal_maps(model, given, chosen, contrasted, made, steps)
+        entries[method.name] = measuring.entry(method)
+        steps.done += 1
+    proofs = [dict(proof) for proof in model.gradients.proofs]
+    report |= {"methods": entries, "proofs": proofs, **measuring.agreement()}
+    steps("done")
+    return _written(report, model)
+
+
+class _Steps:
+    """Progress in methods: how many are done, and in words what is being done now."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self.done = 0
+
+    def __call__(self, words: str) -> None:
+        if self._progress is not None:
+            self._progress(self.done, self._total, words)
+
+
+def _checked_images(model: Model, images: Sequence[OnboardingImage | FloatArray]) -> list[OnboardingImage]:
     given = [image if isinstance(image, OnboardingImage) else OnboardingImage(image) for image in images]
     if not given:
         raise PackageError(f"{model.identity}: onboarding needs an image", advice="Name a folder with --images.")
@@ -144,76 +129,69 @@ def onboard(
         )
     _ = model.network.graph  # a graph that contradicts its manifest is refused before anything is written
     _refuse_what_does_not_fit(model, given)
-    evidence_gap = refuse_false_evidence(model, (model.network.checked_input(image.x) for image in given))
-    chosen = [method for method in heatmap_methods() if not only or method.name in only]
-    folder = model.package.report.parent
+    return given
+
+
+def _local_evidence(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
+    """What the report says of the package's own evidence, if it gives any; refused where that isn't the answer's."""
+    gap = refuse_false_evidence(model, (model.network.checked_input(image.x) for image in images))
+    return {} if gap is None else {"local evidence": {"largest gap of a sum": gap}}
+
+
+def _without_earlier_results(model: Model) -> Path:
+    """The folder that results go into; an earlier report would be believed, or refused, meanwhile."""
+    package = model.package
+    folder = package.report.parent
     folder.mkdir(exist_ok=True)
-    normal = folder / f"{NORMAL_MAPS}.npz"
-    for stale in (
-        model.package.report,
-        model.package.references,
-        model.package.embeddings,
-        normal,
-        *folder.glob("*.png"),
-    ):
-        stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
-    model.gradients.prove_on(model.network.checked_input(given[0].x))
-    x = model.network.checked_input(given[0].x)
-    report = about_model(model, x, len(given)) | (measured_engines(model, x, chosen) if this_machine else {})
-    if evidence_gap is not None:
-        report["local evidence"] = {"largest gap of a sum": evidence_gap}
+    earlier = (package.report, package.references, package.embeddings, folder / f"{NORMAL_MAPS}.npz")
+    for path in (*earlier, *folder.glob("*.png")):
+        path.unlink(missing_ok=True)
+    return folder
+
+
+def _about_images(
+    model: Model, images: Sequence[OnboardingImage], made: date, seed: int, keep_images: bool
+) -> dict[str, Any]:
+    """What the report says of embeddings, weights and answers; writes what is kept of the images."""
+    report: dict[str, Any] = {}
     if keep_images:
-        kept = [image.x for image in _spread(given, REFERENCES)]
+        kept = [image.x for image in spread(images, REFERENCES)]
         np.save(model.package.references, np.concatenate([x.reshape(model.network.input_shape) for x in kept]))
-    space = measured_space(model, [image.x for image in given])
+    space = measured_space(model, [image.x for image in images])
     if space is not None:
         np.save(model.package.embeddings, space[0])
         report["case space"] = space[1]
     report[LEARNED] = learned_weights_entry(model)
-    report["known answers"] = _written_down(model, folder, made)
-    if any(image.labels for image in given):
-        report |= _against_labels(model, given, seed)
-    report["methods"] = {}
-    asked = _asked(model, given, explained)
-    step = 0
+    report["known answers"] = _written_down(model, model.package.report.parent, made)
+    if any(image.labels for image in images):
+        report |= _against_labels(model, images, seed)
+    return report
 
-    def tell(words: str) -> None:
-        if progress is not None:
-            progress(step, len(chosen), words)
 
-    compared = ComparedMaps(model)
-    findings = MarkedFindings(
-        model, _marked(given, localised, held_out), seed, tell, held_out=held_out, forwards=forwards
-    )
-    # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
-    changed = tuple(randomised(model, np.random.default_rng(seed)))
-    # Maps that are made of another method's come last: they are made of the one that points best.
-    sources = [method for method in chosen if not _made_of_another(method)]
-    for number, method in enumerate(sorted(chosen, key=_made_of_another)):
-        step = number
-        if method.name == NORMAL_CONTRAST:
-            normals = [image.x for image in given if image.labels and not any(image.labels.values())]
-            known = sources or [source for source in heatmap_methods() if source.name == preferred_map(model).of]
-            known = [source for source in known if not contrasted or source.name in contrasted]
-            kept_maps = keep_normal_maps(model, normals, known, made, tell)
-            report |= {"normal maps": list(kept_maps)} if kept_maps else {}
-        tell(method.name)
-        refusal = why_not(method, model)
-        if refusal is not None:
-            entry: dict[str, Any] = {"refused": refusal.message}
-        else:
-            entry = _method(model, method, asked, changed, findings, compared, seed, folder, keep_images, tell)
-        report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
-    agreed = compared.measured(seed)
-    report |= {} if agreed is None else {"agreement": agreed}
-    report["proofs"] = [dict(proof) for proof in model.gradients.proofs]
-    if progress is not None:
-        progress(len(chosen), len(chosen), "done")
-    (folder / "report.html").write_text(page(report, warnings_in(report, model.package)), encoding="utf-8")
+def _normal_maps(
+    model: Model,
+    images: Sequence[OnboardingImage],
+    chosen: Sequence[Method],
+    contrasted: Sequence[str],
+    made: date,
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write the artefact `normal-maps`, where images without findings are enough; what the report says of it."""
+    normals = [image.x for image in images if image.labels and not any(image.labels.values())]
+    sources = [method for method in chosen if not made_of_another(method)]
+    sources = sources or [source for source in heatmap_methods() if source.name == preferred_map(model).of]
+    sources = [source for source in sources if not contrasted or source.name in contrasted]
+    kept = keep_normal_maps(model, normals, sources, made, progress)
+    return {"normal maps": list(kept)} if kept else {}
 
-    part = folder / ".report.json.part"  # a report is there whole, or the package has not been onboarded
+
+def _written(report: dict[str, Any], model: Model) -> dict[str, Any]:
+    """The report, once it and its page are in the package."""
+    path = model.package.report
+    path.with_suffix(".html").write_text(page(report, model.package), encoding="utf-8")
+    part = path.with_name(".report.json.part")  # a report is there whole, or the package has not been onboarded
     part.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(model.package.report)
+    part.replace(path)
     return report
 
 
@@ -242,11 +220,6 @@ def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -
                 )
 
 
-def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImage]:
-    """At most so many, evenly from first to last."""
-    return [images[index] for index in evenly_spread(len(images), most)]
-
-
 def _marked(images: Sequence[OnboardingImage], most: int, held_out: Mapping[str, Model] | None) -> list[MarkedFinding]:
     marked = [
         (number, image)
@@ -257,22 +230,6 @@ def _marked(images: Sequence[OnboardingImage], most: int, held_out: Mapping[str,
         MarkedFinding(image.patient or f"image {number}", number, image.x, target, truth)
         for number, image in (marked[place] for place in evenly_spread(len(marked), most))
         for target, truth in image.truth.items()
-    ]
-
-
-def _made_of_another(method: Method) -> bool:
-    return "of" in method.Parameters.model_fields
-
-
-def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
-    numbers = {id(image): number for number, image in enumerate(images)}
-    marked = _spread([image for image in images if image.truth], most)
-    others = [image for image in images if not image.truth]
-    rest = _spread(others, most - len(marked))
-    return [
-        _Question(numbers[id(image)], image.x, target)
-        for image in [*marked, *rest]
-        for target in (image.truth or (_strongest(model, image.x),))
     ]
 
 
@@ -288,77 +245,3 @@ def _against_labels(model: Model, images: Sequence[OnboardingImage], seed: int) 
         "calibration": calibration(model.targets, answers, labels, seed),
         DISCRIMINATION: discrimination(model.targets, answers, labels, [image.patient for image in images]),
     }
-
-
-def _method(
-    model: Model,
-    method: Method,
-    asked: Sequence[_Question],
-    changed: Sequence[tuple[str, Model]],
-    findings: MarkedFindings,
-    compared: ComparedMaps,
-    seed: int,
-    folder: Path,
-    keep_images: bool,
-    tell: Callable[[str], None],
-) -> dict[str, Any]:
-    name = method.name
-    parameters = {**QUICK.get(name, {}), **model.manifest.methods.get(name, {})}
-    if _made_of_another(method) and "of" not in parameters:
-        known = find_artefact(model, NORMAL_MAPS) if name == NORMAL_CONTRAST else None
-        of = (
-            findings.best
-            if known is None
-            else findings.best_source(method, [*known.facts.details["methods"]], parameters)
-        )
-        parameters |= {} if of is None else {"of": of}
-    maps: list[Heatmap] = []
-    grades: dict[str, int] = {"green": 0, "amber": 0, "red": 0}
-    spent: list[float] = []
-    cost: list[int] = []
-    refusals: list[str] = []
-    answered: list[_Question] = []
-    for number, question in enumerate(asked, start=1):
-        tell(f"{name}: map {number} of {len(asked)}")
-        image = explained_image(model, question.x)
-        before, started = model.session.forwards, time.perf_counter()
-        try:
-            heatmap = heatmaps(model, image, target=[question.target], method=name, **parameters)[0]
-            seconds, forwards = time.perf_counter() - started, model.session.forwards - before
-            # whether such maps lie right is what is found out here: the card is asked whether they are faithful
-            card = assess(model, image, heatmap, budget=Budget(repeats=False), seed=seed)
-            grade = card.answers.get("model", Grade.RED)
-        except Exception as error:  # of this method alone: the others are measured
-            if ends_all(error):
-                raise
-            refusals.append(refusal_of(_log, error, name).message)
-            continue
-        spent.append(seconds)
-        cost.append(forwards)
-        maps.append(heatmap)
-        answered.append(question)
-        grades[grade.value] += 1
-    if not maps:
-        return {"refused": refusals[0]}
-    tell(f"{name}: randomisation check")
-    shown = model.network.checked_input(answered[0].x) if keep_images else None
-    (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
-    made = {(question.image, question.target): heatmap for question, heatmap in zip(answered, maps, strict=True)}
-    located = findings.measure(method, parameters, made)
-    if method.kind == "attribution map" and method.deliverable:
-        compared.add(findings.maps if findings.by_held_out else made)
-    return {
-        "parameters": dict(maps[0].parameters),
-        "seconds": round(float(np.median(spent)), 5),
-        "forward passes": int(np.median(cost)),
-        "grades": grades,
-        "refusals": refusals,
-        "sanity": randomisation_check(name, [question.x for question in answered], maps, changed, parameters, seed),
-        **({} if located is None else {"localisation": located.model_dump(mode="json")}),
-    }
-
-
-def _strongest(model: Model, x: FloatArray) -> str:
-    image = explained_image(model, x)
-    answer = model.answer(image.run.logits)[0].reshape(len(model.targets), -1).mean(axis=1)
-    return max(explainable(image), key=lambda name: answer[model.target_index(name)])

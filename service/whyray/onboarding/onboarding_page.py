@@ -11,55 +11,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain import Heatmap
-from whyray.packages.localisation_report import FEWEST_BOXES, Figure, MethodLocalisation, best_first
-from whyray.packages.randomisation_report import ORDER_KEPT
-from whyray.packages.report_warnings import DISCRIMINATION, LEARNED, discrimination_words
+from whyray.packages import Package
+from whyray.packages.localisation_report import Figure, MethodLocalisation, best_first, why_none_is_best
+from whyray.packages.randomisation_report import ORDER_KEPT, SIMILARITY, CheckOutcome, check_outcomes
+from whyray.packages.report_warnings import (
+    DISCRIMINATION,
+    FAITHFULNESS,
+    LEARNED,
+    ONE_QUESTION,
+    discrimination_words,
+    warnings_in,
+)
+from whyray.quality import NOT_TOLD
 
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.3rem .7rem;border-bottom:1px solid #ccc;text-align:left}
 img{max-width:26rem}.no{color:#a33}.yes{color:#262}"""
 
 
-def page(report: Mapping[str, Any], warnings: Sequence[str] = ()) -> str:
-    """The report as HTML, what it warns of first; pictures are files beside it, named by method."""
+def page(report: Mapping[str, Any], package: Package) -> str:
+    """The report of a package as HTML, what it warns of first; pictures are files beside it, named by method."""
+    outcomes = check_outcomes(report, package)
     facts = "".join(
         f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
         for key, value in report.items()
         if key not in ("methods", "calibration", DISCRIMINATION, LEARNED, "batch", "compiled", "agreement")
     )
-    rows = "".join(_row(name, entry) for name, entry in report["methods"].items())
+    rows = "".join(
+        _refused_row(name, entry) if "refused" in entry else _row(name, entry, outcomes[name])
+        for name, entry in report["methods"].items()
+    )
     title = f"Onboarding of {report['package']} {report['version']}"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{escape(title)}</h1>{_warnings(warnings)}<table>{facts}{_learned(report.get(LEARNED))}</table>{_engines(report)}<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
-        f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table>"
+        f"<h1>{escape(title)}</h1>{_warnings(warnings_in(report, package))}"
+        f"<table>{facts}{_learned(report.get(LEARNED))}</table>{_engines(report)}"
+        "<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
+        f"<th>forward passes<th>maps<th>randomisation check<th>example (image, map)</tr>{rows}</table>"
+        f"<p>{escape(ONE_QUESTION, quote=False)}</p>"
         f"{_agreement(report.get('agreement'))}"
-        f"{_localisation(report['methods'])}{_discrimination(report.get(DISCRIMINATION, {}))}"
+        f"{_localisation(report['methods'], outcomes)}{_discrimination(report.get(DISCRIMINATION, {}))}"
         f"{_calibration(report.get('calibration', {}))}</html>\n"
     )
 
 
 def _warnings(warnings: Sequence[str]) -> str:
-    told = "".join(f"<li>{escape(words)}.</li>" for words in warnings)
-    return f"<h2 class=no>Warnings</h2><ul class=no>{told}</ul>" if told else ""
+    items = "".join(f"<li>{escape(words)}.</li>" for words in warnings)
+    return f"<h2 class=no>Warnings</h2><ul class=no>{items}</ul>" if items else ""
 
 
 def _learned(entry: Mapping[str, Any] | None) -> str:
-    words = (
-        "no layer is large enough to be told"
-        if entry is None
-        else f"{entry['grade']}: {entry['share']:.0%}, {entry['rule']}"
-    )
+    words = NOT_TOLD if entry is None else f"{entry['grade']}: {entry['share']:.0%}, {entry['rule']}"
     return f"<tr><th>weights that learned nothing</th><td>{escape(words)}</td></tr>"
 
 
 def _discrimination(targets: Mapping[str, Any]) -> str:
-    told = "".join(f"<li>{escape(discrimination_words(name, entry))}.</li>" for name, entry in targets.items())
+    items = "".join(f"<li>{escape(discrimination_words(name, entry))}.</li>" for name, entry in targets.items())
     method = next((entry["method"] for entry in targets.values() if "method" in entry), None)
     unknown = max((entry["images of unknown patients"] for entry in targets.values()), default=0)
     by = "" if method is None else f"<p>Intervals by {escape(method)}.</p>"
     by += f"<p>{unknown} images count as a patient each, since nobody said whose they are.</p>" if unknown else ""
-    return f"<h2>Discrimination</h2><ul>{told}</ul>{by}" if told else ""
+    return f"<h2>Discrimination</h2><ul>{items}</ul>{by}" if items else ""
 
 
 def _engines(report: Mapping[str, Any]) -> str:
@@ -92,7 +104,7 @@ def _agreement(agreement: Mapping[str, Any] | None) -> str:
     return f"<h2>Agreement</h2><p>{escape(words)}</p>"
 
 
-def _localisation(methods: Mapping[str, Any]) -> str:
+def _localisation(methods: Mapping[str, Any], outcomes: Mapping[str, CheckOutcome]) -> str:
     measured = {
         name: MethodLocalisation.model_validate(entry["localisation"])
         for name, entry in methods.items()
@@ -111,11 +123,12 @@ def _localisation(methods: Mapping[str, Any]) -> str:
         rows += f"<tr><td>{escape(name)}<td>maps above the best of these<td>{leads}</tr>"
     if not rows:
         return ""
-    best = next(iter(best_first(measured)), None)
+    independent = [name for name, outcome in outcomes.items() if outcome is CheckOutcome.WITHHELD]
+    best = next((name for name in best_first(measured) if name not in independent), None)
     words = (
         f"<p>{escape(best)}: {escape(measured[best].words)}.</p>"
         if best is not None
-        else f"<p>No method is preferred: fewer than {FEWEST_BOXES} findings are boxed.</p>"
+        else f"<p>No method is preferred: {escape(why_none_is_best(measured, independent))}.</p>"
     )
     head = "<tr><th>method<th>what<th>hits<th>hit rate<th>IoU<th>AUPRC</tr>"
     about = "<p>Against what readers marked, without tolerance; 95 % bootstrap intervals over patients.</p>"
@@ -166,20 +179,28 @@ def picture(x: NDArray[np.float32] | None, heatmap: Heatmap) -> bytes:
     return file.getvalue()
 
 
-def _row(name: str, entry: Mapping[str, Any]) -> str:
-    start = f"<tr><td>{escape(name)}<td>{entry['tier']}"
-    if "refused" in entry:
-        return f"{start}<td colspan=5 class=no>{escape(entry['refused'])}</tr>"
-    sanity = entry["sanity"]
-    passed = "yes" if sanity["passed"] else "no"
+def _refused_row(name: str, entry: Mapping[str, Any]) -> str:
+    return f"<tr><td>{escape(name)}<td>{entry['tier']}<td colspan=5 class=no>{escape(entry['refused'])}</tr>"
+
+
+def _row(name: str, entry: Mapping[str, Any], outcome: CheckOutcome) -> str:
+    grades = ", ".join(
+        f"{entry['grades'][grade]} {words}" for grade, words in FAITHFULNESS.items() if entry["grades"][grade]
+    )
+    return (
+        f"<tr><td>{escape(name)}<td>{entry['tier']}<td>{entry['seconds']:.3g}<td>{entry['forward passes']}<td>{grades}"
+        f"{_check(entry['sanity'], outcome)}<td><img src={escape(name)}.png alt=''></tr>"
+    )
+
+
+def _check(sanity: Mapping[str, Any], outcome: CheckOutcome) -> str:
+    """The cell of the randomisation check: what it says, and what it was told by."""
+    colour = {CheckOutcome.PASSED: " class=yes", CheckOutcome.WITHHELD: " class=no"}.get(outcome, "")
     order = sanity.get(ORDER_KEPT, {})
     stages = "<br>".join(
-        f"{escape(stage)}: SSIM {value}, rank correlation {order.get(stage, '–')}"
-        for stage, value in sanity["SSIM by share of weights randomised"].items()
+        f"{escape(stage)}: no map by these weights"
+        if value is None
+        else f"{escape(stage)}: SSIM {value}, rank correlation {order.get(stage, '–')}"
+        for stage, value in sanity[SIMILARITY].items()
     )
-    grades = ", ".join(f"{count} {grade}" for grade, count in entry["grades"].items() if count)
-    return (
-        f"{start}<td>{entry['seconds']:.3g}<td>{entry['forward passes']}<td>{grades}<td class={passed}>"
-        f"passed: {passed}<br>{stages}<br>"
-        f"unrelated maps: {sanity['SSIM of unrelated maps']}<td><img src={escape(name)}.png alt=''></tr>"
-    )
+    return f"<td{colour}>{outcome}<br>{stages}<br>SSIM of unrelated maps: {sanity['SSIM of unrelated maps']}"

@@ -22,6 +22,26 @@ _SPACING = {
     ],
 }
 """A network of patches gives an answer all the same where its spacing is left out: so the draft names the key."""
+_OF_A_TARGET = [
+    "    # threshold: 0.5         # of each target: the probability (or value) from which on it is reported",
+    "    # code: {value: , scheme: SCT, meaning: }  # what the finding is called everywhere; else by a code of our own",
+]
+_SCOPE = [
+    "# scope:                     # of other images nothing is said; left out, it answers about any, a leg too",
+    "#   body_parts: [CHEST]      # words of Body Part Examined",
+]
+_LEFT_OUT = {
+    "planar": [
+        "# companions:                # packages that stand beside it; these are for frontal chest radiographs",
+        "#   scope: cxr-scope@1       # tells images that the model was not made for; left out, none is told",
+        "#   anatomy: cxr-anatomy@1   # tells places where the finding can't lie, and names them",
+        *_SCOPE,
+        "#   views: [PA, AP]          # of View Position",
+    ],
+    "volume": _SCOPE,
+}
+"""Keys without which a package works, and is believed less: in comments, for they differ by what images are of."""
+_CARD = "# card: MODEL_CARD.md        # a file beside this one: what the model was trained and measured on"
 _ACTIVATIONS = frozenset({"Sigmoid", "Softmax", "LogSoftmax"})
 
 
@@ -64,6 +84,9 @@ def draft_manifest(graph: Path) -> str:
             *_output(proto, output),
             "targets:                     # in the order of the output's channels",
             *_targets(output, len(shape)),
+            "# What follows may be left out: `whyray package check` says what that means.",
+            _CARD,
+            *_LEFT_OUT[_LAYOUTS[len(shape)][0]],
             "",
         ]
     )
@@ -145,4 +168,4 @@ def _targets(output: Any, rank: int) -> list[str]:
     names = [f"  - name:                    # what channel {number} says" for number in range(count)]
     if len(shape) == rank:
         names[0] += "; where it is what belongs to no segment, add background: true"
-    return names
+    return [names[0], *_OF_A_TARGET, *names[1:]]

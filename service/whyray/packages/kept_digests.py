@@ -18,9 +18,12 @@ within one step a file may change without another time."""
 
 @dataclass(frozen=True)
 class _State:
-    """What changes with any change of a file: the kernel sets `changed`, and nobody else can."""
+    """What changes with any change of a file: the kernel sets `changed`, and nobody else can.
 
-    path: str
+    `name` is the path below the package's folder.
+    """
+
+    name: str
     device: int
     inode: int
     size: int
@@ -28,7 +31,10 @@ class _State:
     changed: int
 
 
+MOST_KEPT = 256
+"""Packages whose digests are kept, those that were looked up last: more than a site has, and no more than fit."""
 _kept: dict[Path, tuple[tuple[_State, ...], str]] = {}
+"""By resolved folder, the one looked up last at the end."""
 
 
 def digest_of_files(folder: Path, files: Sequence[Path]) -> str:
@@ -48,22 +54,24 @@ def kept_digest(folder: Path, files: Sequence[Path], *, now: int | None = None) 
 
     `now` in nanoseconds since 1970, by the clock that counts the files' times.
     """
-    now, before = time.time_ns() if now is None else now, _states(files)
-    known = _kept.get(folder)
+    now, before = time.time_ns() if now is None else now, _states(folder, files)
+    place = folder.resolve()
+    known = _kept.pop(place, None)
     if known is not None and known[0] == before:
+        _kept[place] = known
         return known[1]
     digest = digest_of_files(folder, files)
     last_change = max((max(state.written, state.changed) for state in before), default=0)
-    if last_change + _STILL < now and _states(files) == before:
-        _kept[folder] = before, digest
-    else:
-        _kept.pop(folder, None)
+    if last_change + _STILL < now and _states(folder, files) == before:
+        _kept[place] = before, digest
+        for oldest in list(_kept)[:-MOST_KEPT]:
+            _kept.pop(oldest, None)  # another thread may have been faster
     return digest
 
 
-def _states(files: Sequence[Path]) -> tuple[_State, ...]:
-    found = [(str(path), path.stat()) for path in files]
+def _states(folder: Path, files: Sequence[Path]) -> tuple[_State, ...]:
+    found = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
     return tuple(
-        _State(path, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-        for path, state in found
+        _State(name, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        for name, state in found
     )

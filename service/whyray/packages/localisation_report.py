@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -197,3 +197,19 @@ def best_first(measured: Mapping[str, MethodLocalisation]) -> list[str]:
         if localisation.complete and localisation.boxes >= FEWEST_BOXES
     }
     return sorted(fit, key=lambda name: (-fit[name].hits, -fit[name].maps.auprc.value, name))
+
+
+def why_none_is_best(measured: Mapping[str, MethodLocalisation], independent: Collection[str]) -> str:
+    """Why no method of some that were measured is preferred by what its maps reach.
+
+    `independent`: methods that are passed over, since their maps don't depend on the weights.
+    """
+    most = max(localisation.boxes for localisation in measured.values())
+    complete = best_first(measured)
+    if most < FEWEST_BOXES:
+        return f"{most} boxed findings, fewer than {FEWEST_BOXES}, are too few to tell which map is right"
+    if not complete:
+        return f"no method was measured on all of the boxed findings, {most} at most"
+    if all(name in independent for name in complete):
+        return f"{most} boxed findings, but the methods that were measured don't depend on the weights"
+    return f"{most} boxed findings, but no method that was measured can be given and depends on the weights"

@@ -21,16 +21,16 @@ def manifest_problems(text: str, error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False):
         place: Place = problem["loc"]
         line, whole = _nearest(lines, place)
-        said = problem["msg"].removeprefix("Value error, ")
+        fault = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "missing":
-            said = "is missing"
+            fault = "is missing"
         elif problem["type"] == "extra_forbidden":
-            said = "is not a key that belongs here"
+            fault = "is not a key that belongs here"
         elif problem["input"] is None and whole:
             comment = written[line - 1].partition(" #")[2].strip() if line else ""
-            said = "is empty" + (f" ({comment})" if comment else "")
+            fault = "is empty" + (f" ({comment})" if comment else "")
         where = f"line {line}: " if line else ""
-        problems.append((line or 0, f"{where}{'.'.join(map(str, place)) or 'model.yaml'}: {said}"))
+        problems.append((line or 0, f"{where}{'.'.join(map(str, place)) or 'model.yaml'}: {fault}"))
     return [words for _, words in sorted(problems, key=lambda one: one[0])]
 
 

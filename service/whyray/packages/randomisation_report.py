@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from whyray.base.errors import PackageError
 from whyray.packages.package import Package
 
-ORDER_KEPT = "rank correlation by share of weights randomised"
-"""In a method's entry `sanity`: by stage, how far the order of the map's places stays; with `IMAGES`."""
+ORDER_KEPT = "rank correlation over the image by share of weights randomised"
+"""In a method's entry `sanity`: by stage, how far the order of the map's places stays; with `IMAGES`. Another name with
+every change of how it is measured: what was measured otherwise, under another, is not believed."""
 IMAGES = "images"
+SIMILARITY = "SSIM by share of weights randomised"
+"""In the same entry: by stage, the mean SSIM with the model's own maps, None where no shuffled network gave one."""
 HALF, ALL = "50% of the weights", "100% of the weights"
 """The stages that tell: with other weights in half of the layers, or in all of them, nothing that was learned is left
 of the way from the features to the answer."""
@@ -47,6 +51,56 @@ class RandomisedMaps:
         return self.kept > SAME
 
 
+class CheckOutcome(StrEnum):
+    """What the randomisation check says of a method.
+
+    WITHHELD is told by rank correlations (`RandomisedMaps.independent`). FAILED by SSIM alone, as the check was
+    published: it says nothing of whether the maps show the model, since it fails methods by a hair, and it withholds
+    nothing. NOT_CHECKED: no shuffled network gave a map.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_CHECKED = "not checked"
+    WITHHELD = "maps withheld"
+
+
+def check_outcomes(report: Mapping[str, Any], package: Package) -> dict[str, CheckOutcome]:
+    """By method, what the randomisation check of an onboarding report says; methods that it was not put to are left
+    out.
+
+    Raises PackageError where the report is not as this version writes it.
+    """
+    known = randomised_maps_in(report, package)
+    outcomes = {}
+    for method, entry in report.get("methods", {}).items():
+        sanity = entry.get("sanity")
+        if sanity is None:
+            continue
+        if method in known and known[method].independent:
+            outcomes[method] = CheckOutcome.WITHHELD
+        elif all(value is None for value in sanity.get(SIMILARITY, {}).values()):
+            outcomes[method] = CheckOutcome.NOT_CHECKED
+        else:
+            outcomes[method] = CheckOutcome.PASSED if sanity["passed"] else CheckOutcome.FAILED
+    return outcomes
+
+
+def randomised_maps_of(entry: Mapping[str, Any]) -> RandomisedMaps | None:
+    """What a method's entry in a report says of its maps with other weights; None where of too few images.
+
+    Raises KeyError, TypeError or ValueError where the entry holds something else there.
+    """
+    sanity = entry.get("sanity", {})
+    if ORDER_KEPT not in sanity:
+        return None
+    stages = [sanity[ORDER_KEPT][stage] for stage in (HALF, ALL)]
+    images, of = int(sanity[IMAGES]), entry["parameters"].get("of")
+    if None in stages or images < FEWEST_IMAGES:
+        return None
+    return RandomisedMaps(min(map(float, stages)), images, of)
+
+
 def randomised_maps_in(report: Mapping[str, Any] | None, package: Package) -> dict[str, RandomisedMaps]:
     """By method, what an onboarding report says of its maps with other weights; those of too few images are left out.
 
@@ -54,17 +108,25 @@ def randomised_maps_in(report: Mapping[str, Any] | None, package: Package) -> di
     """
     measured = {}
     for method, entry in {} if report is None else report.get("methods", {}).items():
-        sanity = entry.get("sanity", {})
-        if ORDER_KEPT not in sanity:
-            continue
         try:
-            stages = [sanity[ORDER_KEPT][stage] for stage in (HALF, ALL)]
-            images, of = int(sanity[IMAGES]), entry["parameters"].get("of")
-            if None not in stages and images >= FEWEST_IMAGES:
-                measured[method] = RandomisedMaps(min(map(float, stages)), images, of)
+            maps = randomised_maps_of(entry)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PackageError(
                 f"{package.report}: the randomisation check of {method} is not as this version writes it: {error!r}",
                 advice="Onboard the package again.",
             ) from error
+        if maps is not None:
+            measured[method] = maps
     return measured
+
+
+def independent_of_weights(known: Mapping[str, RandomisedMaps], method: str, of: object = None) -> bool:
+    """Whether maps by `method`, made of maps by `of` where they are made of another, explain no model.
+
+    By their own figure; where such maps were not measured, as the maps are that they are made of: a part of a map that
+    shows the image, or its difference from others, shows no more than it does.
+    """
+    own = known.get(method)
+    if own is not None and own.of == of:
+        return own.independent
+    return isinstance(of, str) and of in known and known[of].independent

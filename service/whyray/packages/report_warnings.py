@@ -10,6 +10,13 @@ from whyray.packages.randomisation_report import randomised_maps_in
 
 LEARNED = "learned weights"
 """The part of the report that says whether the weights hold anything learned: `share`, `grade` and `rule`."""
+FAITHFULNESS = {"green": "faithful", "amber": "doubtful", "red": "not faithful"}
+"""What the grades of a method's maps in a report are called: not green, which a page is by other questions too."""
+ONE_QUESTION = (
+    "faithful, doubtful, not faithful: whether maps follow the model, which is only one question. Pages also ask "
+    "whether the image is one that the model was made for, and whether such maps met radiologists' marks: without "
+    "boxes and a scope, explanations are to be used with caution at best."
+)
 DISCRIMINATION = "discrimination"
 """The part that says by target how well answers tell images with a finding from those without."""
 
@@ -37,20 +44,20 @@ def warnings_in(report: Mapping[str, Any], package: Package) -> tuple[str, ...]:
     """
     learned = learned_weights_warning(report.get(LEARNED))
     unchanged = sorted(name for name, maps in randomised_maps_in(report, package).items() if maps.independent)
-    told = [] if learned is None else [learned]
-    told += [
+    warnings = [] if learned is None else [learned]
+    warnings += [
         f"maps by {name} are nearly the same when the model's weights are shuffled: they show the image, not what the "
         "model learned, and are withheld"
         for name in unchanged
     ]
-    told += [
+    warnings += [
         f"{target}: answers are the wrong way round, AUC {entry['AUC']:.2f} ({_interval(entry)}): look whether 1 and 0 "
         "of the labels, the order of targets in model.yaml, and black and white of the image (input.intensity) are as "
         "in training"
         for target, entry in report.get(DISCRIMINATION, {}).items()
         if "AUC" in entry and entry["interval"][1] < 0.5
     ]
-    return tuple(told)
+    return tuple(warnings)
 
 
 def discrimination_words(target: str, entry: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from whyray.quality.budget import Budget
 from whyray.quality.card import QUESTIONS, Aspect, Grade, Measurement, QualityCard, worst_of
 from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
-from whyray.quality.learned_weights import learned_weights_entry, weights_that_learned
-from whyray.quality.randomisation import alike, order_kept, random_pair_similarity, randomised
+from whyray.quality.learned_weights import NOT_TOLD, learned_weights_entry, weights_that_learned
+from whyray.quality.randomisation import alike, order_kept, random_pair_similarity, randomised, silent_places
 from whyray.quality.record import NO_RECORD, RECORD
 from whyray.quality.region import salient_from, salient_region
 from whyray.quality.scope import SCOPE, check_scope, odds_against
@@ -18,6 +18,7 @@ ASSESSORS = (anatomy, cases, concepts, counterfactual, language, latent, units)
 
 __all__ = [
     "NEIGHBOURS",
+    "NOT_TOLD",
     "NO_RECORD",
     "QUESTIONS",
     "RECORD",
@@ -54,6 +55,7 @@ __all__ = [
     "randomised",
     "salient_from",
     "salient_region",
+    "silent_places",
     "units",
     "weights_that_learned",
     "worst_of",

@@ -29,7 +29,7 @@ from whyray.explain import (
 )
 from whyray.explain.anatomy import LEAST_INSIDE, attention, map_of, partition, speaks_for
 from whyray.quality.answer import answer_against_threshold
-from whyray.quality.card import Grade, Measurement, largest_gap
+from whyray.quality.card import Grade, Measurement, largest_or_nan
 from whyray.quality.fidelity import fidelity
 from whyray.quality.randomised_maps import maps_without_training
 from whyray.quality.record import record_of
@@ -293,7 +293,7 @@ def _strongest_place(weight: FloatArray, allowed: BoolArray, valid: BoolArray | 
 
 
 def _inside(share: float, area: float) -> Measurement:
-    sure, least = largest_gap([SURELY_INSIDE, area]), largest_gap([LEAST_INSIDE, area])
+    sure, least = largest_or_nan([SURELY_INSIDE, area]), largest_or_nan([LEAST_INSIDE, area])
     grade = Grade.GREEN if share >= sure else Grade.AMBER if share >= least else Grade.RED
     rule = f"green from {sure:.0%}, red below {least:.0%}: looked for where it may not be"
     return Measurement("share inside anatomy", "anatomy", share, area, grade, rule, _BATTERY)

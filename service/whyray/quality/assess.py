@@ -14,7 +14,7 @@ from whyray.inference import Model
 from whyray.quality.anatomy import inside_anatomy
 from whyray.quality.answer import answer_against_threshold
 from whyray.quality.budget import Budget
-from whyray.quality.card import Grade, Measurement, QualityCard, largest_gap
+from whyray.quality.card import Grade, Measurement, QualityCard, largest_or_nan
 from whyray.quality.case_space import case_distance
 from whyray.quality.complexity import complexity
 from whyray.quality.fidelity import completeness, fidelity
@@ -113,7 +113,7 @@ def map_health(values: FloatArray, valid: BoolArray | None = None) -> Measuremen
 
 def engine(heatmap: Heatmap, batch_gap: float) -> list[Measurement]:
     """Whether what was explained is what answered: the method's engine and batches against the graph's single run."""
-    gap = largest_gap([heatmap.evidence.get("engine_parity", 0.0), batch_gap])
+    gap = largest_or_nan([heatmap.evidence.get("engine_parity", 0.0), batch_gap])
     grade = Grade.GREEN if gap <= PARITY_GREEN else Grade.AMBER if gap <= PARITY_RED else Grade.RED
     rule = f"largest difference of logits; green up to {PARITY_GREEN:g} of the largest, red above {PARITY_RED:g}"
     return [Measurement("engine parity", "engine", gap, 0.0, grade, rule, "WhyRay: ONNX Runtime on the same input")]

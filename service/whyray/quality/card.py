@@ -66,13 +66,13 @@ class Measurement:
             object.__setattr__(self, "rule", f"red: the value is no number; {self.rule}")
 
 
-def largest_gap(gaps: Iterable[float]) -> float:
-    """The largest of what should all be 0; NaN where one of them is, or where there are none.
+def largest_or_nan(numbers: Iterable[float]) -> float:
+    """The largest of some numbers; NaN where one of them is, or where there are none.
 
     Python's `max` passes over a NaN that does not come first, and so a gap that nobody knows would be none.
     """
-    known = list(gaps)
-    return math.nan if not known or any(math.isnan(gap) for gap in known) else float(max(known))
+    known = list(numbers)
+    return math.nan if not known or any(math.isnan(number) for number in known) else float(max(known))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from whyray.explain.cases import (
 )
 from whyray.explain.latent import ReferenceIndex, index_of, required_embedding
 from whyray.inference import Model
-from whyray.quality.card import Grade, Measurement, largest_gap
+from whyray.quality.card import Grade, Measurement, largest_or_nan
 from whyray.quality.case_space import NEIGHBOURS, correlation
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 from whyray.quality.typed import Question, assesses, recomputed
@@ -101,7 +101,7 @@ def _apart(explanation: CaseMatches, question: Question) -> float:
     said, now = ((*shown.matches, *shown.contrasts) for shown in (explanation, again))
     if len(explanation.matches) != len(again.matches) or [one.label for one in said] != [one.label for one in now]:
         return 1.0
-    return largest_gap(abs(one.similarity - other.similarity) for one, other in zip(said, now, strict=True))
+    return largest_or_nan(abs(one.similarity - other.similarity) for one, other in zip(said, now, strict=True))
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _recomputed(explanation: CaseMatches, case: Case) -> Measurement:
         for match in explanation.matches
     ]
     scale = 1 + float(np.abs(terms).max())
-    return _gap("contributions told again", largest_gap(gaps) / scale, "weight × similarity of another pass")
+    return _gap("contributions told again", largest_or_nan(gaps) / scale, "weight × similarity of another pass")
 
 
 def _hidden(explanation: CaseMatches, question: Question) -> Iterator[Measurement]:

@@ -22,7 +22,7 @@ from whyray.explain.concepts import (
     surrogate_of,
 )
 from whyray.inference import parity_gap
-from whyray.quality.card import Grade, Measurement, largest_gap
+from whyray.quality.card import Grade, Measurement, largest_or_nan
 from whyray.quality.typed import Question, assesses
 
 PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
@@ -153,7 +153,7 @@ def assess_directions(explanation: ConceptScores, question: Question) -> Iterabl
     target, layer = model.target_index(explanation.target), directions.tensor
     behind = layer_to_logits(model, layer)
     activations = model.session.tapped(case.x, [layer])[layer]
-    gap = largest_gap(
+    gap = largest_or_nan(
         [
             parity_gap(behind.logits(activations), case.run.logits),
             float(explanation.evidence.get("engine_parity", np.inf)),
@@ -216,7 +216,7 @@ def _additivity(explanation: ConceptScores, wanted: float) -> Measurement:
         concept.score for concept in explanation.concepts
     )
     stated = explanation.total if explanation.total is not None else np.nan
-    gap = largest_gap([abs(total - wanted), abs(stated - wanted)]) / max(1.0, abs(wanted))
+    gap = largest_or_nan([abs(total - wanted), abs(stated - wanted)]) / max(1.0, abs(wanted))
     return Measurement(
         "additivity gap",
         "fidelity",

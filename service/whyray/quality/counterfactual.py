@@ -14,7 +14,7 @@ from whyray.explain.anatomy import allowed_in
 from whyray.explain.counterfactual import LatentSpace, region_labels, space_of, with_regions_replaced
 from whyray.inference import target_spec
 from whyray.quality.anatomy import changed_inside
-from whyray.quality.card import Grade, Measurement, largest_gap
+from whyray.quality.card import Grade, Measurement, largest_or_nan
 from whyray.quality.case_space import case_distance
 from whyray.quality.similarity import structural_similarity
 from whyray.quality.typed import Question, assesses
@@ -137,7 +137,7 @@ def _engine(seen: _Seen) -> Measurement:
         (explanation.answers[explanation.start], seen.start),
         (explanation.answers[explanation.end], seen.end),
     )
-    gap = largest_gap(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
+    gap = largest_or_nan(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
     grade = Grade.GREEN if gap <= PARITY_GREEN else Grade.AMBER if gap <= PARITY_RED else Grade.RED
     rule = f"largest difference to the answers given again; green up to {PARITY_GREEN:g}, red above {PARITY_RED:g}"
     return Measurement("answers re-derived", "engine", gap, 0.0, grade, rule, "WhyRay", 2)

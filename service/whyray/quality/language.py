@@ -23,7 +23,7 @@ from whyray.explain.language import (
     sentences,
     written,
 )
-from whyray.quality.card import Grade, Measurement, largest_gap
+from whyray.quality.card import Grade, Measurement, largest_or_nan
 from whyray.quality.typed import Question, assesses
 
 _ALL = "green: all of them; else red"
@@ -100,7 +100,7 @@ def beside_others(facts: Facts) -> Measurement:
 
 def rests_on(facts: Facts) -> Measurement:
     """Text is no better than what it retells."""
-    worst = largest_gap(facts.numbers[f"{explained}.grade"] for explained in facts.shown)
+    worst = largest_or_nan(facts.numbers[f"{explained}.grade"] for explained in facts.shown)
     grade = Grade.GREEN if worst == 0 else Grade.AMBER
     rule = "worst grade of the explanations that it retells: 0 green, 1 amber; amber where one of them is"
     if not facts.shown:

@@ -23,6 +23,8 @@ from whyray.quality.weight_matrices import weight_matrices
 NAME = "weights that learned nothing"
 LEAST_WEIGHTS = 1 << 15
 """Weights of a layer from which on it can be told: smaller layers of networks that learned for minutes were not."""
+NOT_TOLD = f"whether the weights learned anything can't be told: no layer has {LEAST_WEIGHTS:,} weights or more"
+"""What is said where `learned_weights_entry` gives None."""
 CHANCE = 5.0
 """Standard deviations. Layers of networks that learned in earnest lay 8 or more from chance, and shuffled ones within
 5; of networks that learned for a hundred steps some, or all, lie within 3 (docs/trust.md)."""
@@ -54,15 +56,15 @@ def learned_weights_entry(model: Model) -> dict[str, Any] | None:
 
 def _measured(model: Model) -> list[Measurement]:
     matrices = weight_matrices(model.network.graph.proto.graph, model.network.logits_name, LEAST_WEIGHTS)
-    told = [(weights.size, apart) for weights in matrices if (apart := apart_from_chance(weights)) is not None]
-    if not told:
+    judged = [(weights.size, apart) for weights in matrices if (apart := apart_from_chance(weights)) is not None]
+    if not judged:
         return []
-    random = [size for size, apart in told if abs(apart) < CHANCE]
-    share = sum(random) / sum(size for size, _ in told)
+    random = [size for size, apart in judged if abs(apart) < CHANCE]
+    share = sum(random) / sum(size for size, _ in judged)
     grade = Grade.GREEN if share == 0 else Grade.AMBER if share <= MOST_RANDOM else Grade.RED
     rule = (
-        f"share of weights in {len(random)} of {len(told)} layers of {LEAST_WEIGHTS} weights or more whose rows are no "
-        f"more alike than if they were shuffled; green of none, red above {MOST_RANDOM:.0%}"
+        f"share of weights in {len(random)} of {len(judged)} layers of {LEAST_WEIGHTS} weights or more whose rows are "
+        f"no more alike than if they were shuffled; green of none, red above {MOST_RANDOM:.0%}"
     )
     return [Measurement(NAME, "engine", share, 1.0, grade, rule, _SOURCE)]
 

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
+from scipy import ndimage
 
-from whyray.base.arrays import FloatArray
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.inference import Model
 from whyray.packages import reads
 from whyray.quality.similarity import rank_correlation, structural_similarity
 
 STAGES = (0.0, 0.25, 0.5, 1.0)
 """Shares of the weight tensors, from the logits back, that are randomised; 0 stands for the last layer alone."""
+STEPS = 1000
+"""Parts of a map's largest magnitude: values that differ by less look the same, so that neither is before the other."""
 
 
 def randomised(model: Model, rng: np.random.Generator) -> Iterator[tuple[str, Model]]:
@@ -48,13 +51,34 @@ def alike(first: FloatArray, second: FloatArray) -> float:
     return structural_similarity(*(heatmap.astype(np.float32) for heatmap in scaled))
 
 
-def order_kept(first: FloatArray, second: FloatArray) -> float:
-    """Spearman's rank correlation of two maps, -1..1, over the places where one of them says something.
+def order_kept(first: FloatArray, second: FloatArray, silent: BoolArray | None = None) -> float:
+    """Spearman's rank correlation of two maps (*spatial), -1..1: how far they order the places of the image alike.
 
-    Places where both are zero are left out: outside the body, or the anatomy, they are so by any weights.
+    `silent` (*spatial) is where such a map is 0 whatever the model: there, places where both are 0 are left out. All
+    others count, those where both are 0 too: which places a map leaves empty is part of what it says, and places that
+    two maps leave empty by chance correlate as little as those that they fill. 1 of two maps that order nothing, 0
+    where one does.
     """
-    said = (first != 0) | (second != 0)
-    return rank_correlation(first[said], second[said]) if np.count_nonzero(said) > 1 else 0.0
+    compared = np.ones(first.shape, bool) if silent is None else ~(silent & (first == 0) & (second == 0))
+    one, other = (_in_steps(heatmap)[compared] for heatmap in (first, second))
+    if not one.size or (np.ptp(one) == 0 and np.ptp(other) == 0):
+        return 1.0
+    return rank_correlation(one, other)
+
+
+def _in_steps(heatmap: FloatArray) -> FloatArray:
+    peak = float(np.abs(heatmap).max())
+    return np.round(heatmap * (STEPS / peak)).astype(np.float32) if peak > 0 else heatmap
+
+
+def silent_places(x: FloatArray) -> BoolArray:
+    """(*spatial): where an image (1, C, *spatial) is the same all around: padding, and the black beside the body.
+
+    There is nothing there to explain, so that the maps of many methods are 0 there with any weights.
+    """
+    around = (1, *[3] * (x.ndim - 2))
+    flat = ndimage.maximum_filter(x[0], around) == ndimage.minimum_filter(x[0], around)
+    return np.asarray(flat.all(axis=0))
 
 
 def random_pair_similarity(maps: list[FloatArray], rng: np.random.Generator, pairs: int = 50) -> float:
@@ -62,8 +86,6 @@ def random_pair_similarity(maps: list[FloatArray], rng: np.random.Generator, pai
 
     With fewer than three maps, pairs of smooth random maps stand in for them.
     """
-    from scipy import ndimage
-
     if len(maps) < 3:
         shape = maps[0].shape
         sigma = [size / 16 for size in shape]

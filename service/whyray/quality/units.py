@@ -11,7 +11,7 @@ from whyray.base.arrays import FloatArray
 from whyray.explain import Case, ExplainedImage, UnitReport
 from whyray.explain.units import ablated, ablated_together, contributions, head_gap, layer_named, read_units, strongest
 from whyray.inference import Model
-from whyray.quality.card import Grade, Measurement, largest_gap
+from whyray.quality.card import Grade, Measurement, largest_or_nan
 from whyray.quality.randomisation import randomised
 from whyray.quality.typed import Question, assesses
 
@@ -32,7 +32,7 @@ def unit_report(explanation: UnitReport, question: Question) -> Iterator[Measure
     layer = layer_named(model, _layer(explanation))
     means = read_units(model, layer, method=explanation.method).mean
     picked = [unit.unit for unit in explanation.units]
-    yield _engine(largest_gap([explanation.evidence.get("engine_parity", math.nan), head_gap(case, layer)]))
+    yield _engine(largest_or_nan([explanation.evidence.get("engine_parity", math.nan), head_gap(case, layer)]))
     yield from _sum(explanation)
     contributed = contributions(case, layer, means).values[0]
     wanted = [float(contributed[unit]) for unit in picked]
@@ -77,7 +77,7 @@ def _agreement(explanation: UnitReport, wanted: Sequence[float], changes: FloatA
     said = [(unit.contribution, unit.ablation) for unit in explanation.units]
     again = list(zip(wanted, changes.tolist(), strict=True))
     gaps = (abs(a - b) for one, two in zip(said, again, strict=True) for a, b in zip(one, two, strict=True))
-    gap = largest_gap(gaps) / scale
+    gap = largest_or_nan(gaps) / scale
     grade = Grade.GREEN if gap <= SUM_GREEN else Grade.RED
     rule = f"largest difference to the same computed again, of the logit; red above {SUM_GREEN:g}"
     return Measurement("numbers re-derived", "fidelity", gap, 0.0, grade, rule, "WhyRay")
@@ -100,9 +100,10 @@ def _necessary(
     baseline = float(changes[1:].mean())
     enough = len(others) >= len(side) > 0
     grade = Grade.GREEN if rank == 0 and enough else Grade.AMBER if rank <= RANDOM_GROUPS // 2 else Grade.RED
+    too_few = "; amber: there are not so many others" if grade is Grade.AMBER and not enough else ""
     rule = (
         f"change of the logit without the units of one sign; green above all of {RANDOM_GROUPS} random groups of as "
-        f"many other units, red below half of them{'' if enough else '; amber: there are not so many others'}"
+        f"many other units, red below half of them{too_few}"
     )
     source = "Morcos et al. 2018, section 3.1"
     return Measurement("units needed", "fidelity", float(changes[0]), baseline, grade, rule, source)

@@ -7,55 +7,67 @@ from copy import deepcopy
 from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 
-from whyray.base.coded_concept import CodedConcept
-from whyray.imaging import SourceImage
+from whyray.imaging import SourceImage, group_item
+from whyray.results.body_parts import REGIONS, is_unpaired
+from whyray.results.carried import copy_valid, valid_text
 from whyray.results.coding import item
-from whyray.results.header import UNPAIRED
+from whyray.results.header import stated_sides
 from whyray.results.side import side_of
 
-_REGIONS = {
-    body_part: CodedConcept(value=value, scheme="SCT", meaning=meaning)
-    for body_part, value, meaning in (
-        ("ABDOMEN", "818981001", "Abdomen"),
-        ("ABDOMENPELVIS", "818982008", "Abdomen and Pelvis"),
-        ("BRAIN", "12738006", "Brain"),
-        ("BREAST", "76752008", "Breast"),
-        ("CHEST", "816094009", "Chest"),
-        ("CHESTABDOMEN", "416550000", "Chest and Abdomen"),
-        ("CHESTABDPELVIS", "416775004", "Chest, Abdomen and Pelvis"),
-        ("CSPINE", "122494005", "Cervical spine"),
-        ("HEAD", "69536005", "Head"),
-        ("HEADNECK", "774007", "Head and Neck"),
-        ("HEART", "80891009", "Heart"),
-        ("LSPINE", "122496007", "Lumbar spine"),
-        ("MEDIASTINUM", "72410000", "Mediastinum"),
-        ("NECK", "45048000", "Neck"),
-        ("NECKCHEST", "417437006", "Neck and Chest"),
-        ("NECKCHESTABDOMEN", "416152001", "Neck, Chest and Abdomen"),
-        ("NECKCHESTABDPELV", "416319003", "Neck, Chest, Abdomen and Pelvis"),
-        ("PELVIS", "816092008", "Pelvis"),
-        ("PROSTATE", "41216001", "Prostate"),
-        ("SKULL", "89546000", "Skull"),
-        ("TSPINE", "122495006", "Thoracic spine"),
-        ("WHOLEBODY", "38266002", "Entire body"),
-    )
-}
-"""Anatomic Region by Body Part Examined: PS3.16 CID 4031."""
+_LATERALITIES = ("R", "L", "U", "B")
 
 
 def add_frame_anatomy(made: Dataset, shared: Dataset, image: SourceImage) -> None:
-    """Say in the groups that all frames share what the object says of its images, where region and side are known.
+    """Say in the groups that all frames share which part they show, where region and side are known.
 
-    Both are needed (type 1): where one is not known, nothing is said. dcmqi, by which 3D Slicer reads Parametric Maps,
-    can't open one that says nothing.
+    As the source's own groups say it, where all of its frames that the image has agree; else as the object says it of
+    its images. Both are needed (type 1): where one is not known, nothing is said. dcmqi, by which 3D Slicer reads
+    Parametric Maps, can't open one that says nothing.
     """
-    body_part = str(made.get("BodyPartExamined") or "")
-    laterality = side_of(image) or ("U" if body_part in UNPAIRED else "")
-    regions = made.get("AnatomicRegionSequence")
-    region = deepcopy(regions[0]) if regions else item(_REGIONS[body_part]) if body_part in _REGIONS else None
-    if laterality and region is not None:
-        group = Dataset()
-        group.FrameLaterality, group.AnatomicRegionSequence = laterality, Items([region])
+    group = _of_source(image) or _of_object(made, image)
+    if group is not None:
         shared.FrameAnatomySequence = Items([group])
         if "Laterality" in made:  # 2C of General Series: not beside Frame Laterality
             del made.Laterality
+
+
+def _of_source(image: SourceImage) -> Dataset | None:
+    """Frame Anatomy of all frames, without private parts; None where they differ, or the object says another side."""
+    stated: dict[int, Dataset | None] = {}
+    for frame in image.frames:
+        own = group_item(image.headers[frame.sop_instance_uid], frame.frame_number, "FrameAnatomySequence")
+        stated.setdefault(id(own), own)
+    group: Dataset | None = None
+    for own in stated.values():
+        valid = None if own is None else _complete(own)
+        if valid is None or (group is not None and valid != group):
+            return None
+        group = valid
+    sides = set()
+    for header in image.headers.values():
+        of_object = stated_sides(header)
+        of_object.pop("FrameLaterality", None)
+        sides |= set(of_object.values())
+    return group if group is not None and sides <= {group.FrameLaterality} else None
+
+
+def _complete(group: Dataset) -> Dataset | None:
+    made = Dataset()
+    copy_valid(made, group, "AnatomicRegionSequence")
+    laterality = valid_text(group, "FrameLaterality")
+    if "AnatomicRegionSequence" not in made or laterality not in _LATERALITIES:
+        return None
+    made.FrameLaterality = laterality
+    copy_valid(made, group, "PrimaryAnatomicStructureSequence")
+    return made
+
+
+def _of_object(made: Dataset, image: SourceImage) -> Dataset | None:
+    regions, body_part = made.get("AnatomicRegionSequence"), str(made.get("BodyPartExamined") or "")
+    laterality = side_of(image) or ("U" if is_unpaired(made) else "")
+    region = deepcopy(regions[0]) if regions else item(REGIONS[body_part]) if body_part in REGIONS else None
+    if not laterality or region is None:
+        return None
+    group = Dataset()
+    group.FrameLaterality, group.AnatomicRegionSequence = laterality, Items([region])
+    return group

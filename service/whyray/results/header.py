@@ -27,6 +27,7 @@ from whyray.base.identity import (
 from whyray.config import ResultKind
 from whyray.imaging import Note, NoteKind, attribute_name, quiet, written_value
 from whyray.results.answer import Answer
+from whyray.results.body_parts import is_unpaired
 from whyray.results.carried import copy_valid, identity, valid_element, written_text, zone_of
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
 from whyray.results.elements import SharedElement, shared_items
@@ -149,18 +150,18 @@ def add_body_part(made: Dataset, source: Dataset) -> None:
     neither side nor pairing is known.
     """
     copy_valid(made, source, "BodyPartExamined")
-    if str(made.get("BodyPartExamined") or "") not in UNPAIRED:
+    if not is_unpaired(source):
         made.Laterality = laterality(source)
 
 
 def laterality(source: Dataset) -> str:
     """R, L, or empty where the source doesn't say, contradicts itself, or shows both sides or an unpaired part."""
-    sides = set(_stated_sides(source).values())
+    sides = set(stated_sides(source).values())
     side = sides.pop() if len(sides) == 1 else ""
     return side if side in _SIDES else ""
 
 
-def _stated_sides(source: Dataset) -> dict[str, str]:
+def stated_sides(source: Dataset) -> dict[str, str]:
     """What the source says of the side it shows, by the attribute that says it: R, L, B or U.
 
     Frames that differ show both.
@@ -187,15 +188,6 @@ def add_lossy(made: Dataset, answer: Answer, *, required: bool) -> None:
 
 
 _SIDES = ("R", "L")
-# Body parts of PS3.16 annex L that are not one of a pair.
-UNPAIRED = frozenset(
-    {"ABDOMEN", "ABDOMENPELVIS", "AORTA", "BLADDER", "BRAIN", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "COCCYX"}
-    | {"COLON", "CSPINE", "CTSPINE", "DUODENUM", "ESOPHAGUS", "GALLBLADDER", "HEAD", "HEADNECK", "HEART", "JAW"}
-    | {"LARYNX", "LIVER", "LSPINE", "LSSPINE", "MEDIASTINUM", "NECK", "NECKCHEST", "NECKCHESTABDOMEN"}
-    | {"NECKCHESTABDPELV", "PANCREAS", "PELVIS", "PROSTATE", "RECTUM", "SKULL", "SPINE", "SPLEEN", "SSPINE"}
-    | {"STERNUM", "STOMACH", "THYMUS", "THYROID", "TLSPINE", "TRACHEA", "TSPINE", "UTERUS", "WHOLEBODY"}
-)
-"""Body parts that are not one of a pair, as Body Part Examined names them (PS3.16 annex L)."""
 _FACES = re.compile(r"HEAD|FACE|SKULL|BRAIN|NECK|SINUS|ORBIT|JAW|EAR|EYE|NOSE|IAC|MAXILLA|MANDIBLE", re.IGNORECASE)
 
 
@@ -253,7 +245,7 @@ def invalid_attributes(header: Dataset) -> tuple[Note, ...]:
             f"{attribute_name('PatientName')} holds what {attribute_name('SpecificCharacterSet')} "
             f"{written_value(header, 'SpecificCharacterSet')} can't: written with replacement characters"
         )
-    sides = _stated_sides(header)
+    sides = stated_sides(header)
     values = set(sides.values())
     if len(values) > 1 and values & set(_SIDES):
         said = " and ".join(f"{attribute_name(keyword)} {side}" for keyword, side in sides.items())

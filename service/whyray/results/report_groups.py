@@ -162,21 +162,21 @@ class _Writer:
         region = sr.outline(largest_outline(heatmap.region, index), header, frames)
         rule = self.wording.region_rules.get(heatmap.region_rule, heatmap.region_rule)
         head = self._head(finding, "finding") if first else self._head(finding, map_key(heatmap), of=heatmap.method)
-        said = sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {rule}")
-        return sr.container(_GROUP, [*head, region, said], template=_PLANAR)
+        rule_item = sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {rule}")
+        return sr.container(_GROUP, [*head, region, rule_item], template=_PLANAR)
 
     def typed(self, finding: Finding, shown: ShownTyped) -> list[Dataset]:
         """The groups of an explanation that is not a heatmap: as a whole, then one for each of its structures."""
         graded, key, names = shown.graded, typed_key(shown.graded), self.wording.regions.names
         groups = []
         for structure, rows in by_structure(shown.portrayal.rows).items():
-            said = shown.portrayal.headline if structure is None else names.get(structure, structure)
-            items = [sr.text("CONTAINS", _COMMENT, f"{graded.method}: {said}"), *(row_item(row) for row in rows)]
+            about = shown.portrayal.headline if structure is None else names.get(structure, structure)
+            items = [sr.text("CONTAINS", _COMMENT, f"{graded.method}: {about}"), *(row_item(row) for row in rows)]
             if structure is None:
                 items += [self._result(_VISUAL_EXPLANATION, page, self._method(graded)) for page in shown.pages]
                 groups.append(self._group(finding, key, [*items, *self._quality(graded)], of=graded.method))
             else:
-                region, of = (shown.segments or {}).get(structure), f"{graded.method}, {said}"
+                region, of = (shown.segments or {}).get(structure), f"{graded.method}, {about}"
                 groups.append(self._group(finding, f"{key}/{structure}", items, region, of=of))
         return groups
 
@@ -246,18 +246,22 @@ class _Writer:
             threshold.append(sr.number("HAS PROPERTIES", concepts.threshold, 100 * target.threshold, PERCENT))
             words = prevalence_words(self.answer, finding, self.wording)
             if finding.prevalence is not None and words is not None:
-                said = [sr.text("HAS PROPERTIES", _COMMENT, words)]
-                made.append(sr.number("CONTAINS", concepts.prevalence, 100 * finding.prevalence.value, PERCENT, said))
+                comments = [sr.text("HAS PROPERTIES", _COMMENT, words)]
+                made.append(
+                    sr.number("CONTAINS", concepts.prevalence, 100 * finding.prevalence.value, PERCENT, comments)
+                )
         if finding.value is not None:
             unit = value_unit(self.answer, finding)
             caveat = area_caveat(self.answer, finding, self.wording)
-            said = [sr.text("HAS PROPERTIES", _COMMENT, caveat)] if caveat else []
-            made.append(sr.number("CONTAINS", value_concept(self.answer, finding, concepts), finding.value, unit, said))
+            comments = [sr.text("HAS PROPERTIES", _COMMENT, caveat)] if caveat else []
+            made.append(
+                sr.number("CONTAINS", value_concept(self.answer, finding, concepts), finding.value, unit, comments)
+            )
             if finding.probability is None and finding.mask is None and finding.decided:
                 threshold.append(sr.number("HAS PROPERTIES", concepts.threshold, target.threshold, unit))
         if finding.agreement is not None:
-            said = [sr.text("HAS PROPERTIES", _COMMENT, agreement_in(finding.agreement, self.wording))]
-            made.append(sr.number("CONTAINS", concepts.agreement, 100 * finding.agreement.value, PERCENT, said))
+            comments = [sr.text("HAS PROPERTIES", _COMMENT, agreement_in(finding.agreement, self.wording))]
+            made.append(sr.number("CONTAINS", concepts.agreement, 100 * finding.agreement.value, PERCENT, comments))
         if finding.verdict is not None:
             verdict = concepts.present if finding.verdict else concepts.absent
             made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict, threshold))
@@ -280,10 +284,10 @@ class _Writer:
         grade = getattr(self.concepts.grades, graded.card.grade.value)
         measured = [self._measurement(one, graded.method) for one in graded.card.measurements]
         trust = trust_in(graded.card, self.wording)
-        said = [trust.sentence or trust.badge, *([trust.record] if trust.record else [])]
+        sentences = [trust.sentence or trust.badge, *([trust.record] if trust.record else [])]
         return [
             sr.code("CONTAINS", self.concepts.quality_grade, grade, [*self._method(graded), *measured]),
-            *(sr.text("CONTAINS", self.concepts.trust, sentence) for sentence in dict.fromkeys(said)),
+            *(sr.text("CONTAINS", self.concepts.trust, sentence) for sentence in dict.fromkeys(sentences)),
         ]
 
     def _measurement(self, one: Measurement, method: str) -> Dataset:
@@ -317,8 +321,8 @@ class _Writer:
         for method, refusal in finding.refused.items():
             reason, title = self.wording.refusals.clause(refusal), method_title_in(method, self.wording)
             why = self.wording.refused_because.format(method=title, reason=reason)
-            said = [sr.text("HAS PROPERTIES", _COMMENT, f"{method}: {refusal.words}")]
-            made.append(sr.text("CONTAINS", self.concepts.refused, why, said))
+            comments = [sr.text("HAS PROPERTIES", _COMMENT, f"{method}: {refusal.words}")]
+            made.append(sr.text("CONTAINS", self.concepts.refused, why, comments))
         if notice is not None:
             made.append(self._result(self.concepts.withheld, notice))
         return made
@@ -329,8 +333,10 @@ class _Writer:
             if isinstance(graded, MapInSource)
             else (None, graded.explanation.parameters)
         )
-        said = [f"{name}={value}" for name, value in sorted(parameters.items())]
-        return algorithm(graded.method, whyray.__version__, said if layer is None else [f"layer={layer}", *said])
+        settings = [f"{name}={value}" for name, value in sorted(parameters.items())]
+        return algorithm(
+            graded.method, whyray.__version__, settings if layer is None else [f"layer={layer}", *settings]
+        )
 
 
 def algorithm(name: str, version: str, parameters: Sequence[str]) -> list[Dataset]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from whyray.explain import CHANCE, Agreement, method_title
+from whyray.explain import Agreement, method_title
 from whyray.quality import NO_RECORD, QUESTIONS, RECORD, Grade, QualityCard
 from whyray.results.trust_words import TrustWords
 from whyray.results.wording import Wording
@@ -24,6 +24,9 @@ class TrustLevel(StrEnum):
     NOT_SHOWN = "not_shown"
 
 
+SAME_PLACES, PARTLY_SAME = 0.5, 0.25
+"""Mean overlaps of the strongest tenths of maps from which on they point at the same places, or partly the same; by
+chance it is 0.1. Ours: no study gives them, and nothing is decided by them."""
 _LEVELS = {Grade.GREEN: TrustLevel.RELIABLE, Grade.AMBER: TrustLevel.CAUTION, Grade.RED: TrustLevel.NOT_SHOWN}
 
 
@@ -88,12 +91,16 @@ def trust_of(grade: str, measurements: Sequence[Measured], words: TrustWords) ->
 
 
 def agreement_in(agreement: Agreement, wording: Wording) -> str:
-    """How far the maps of one finding point at the same places, in a sentence."""
-    return wording.trust.agreement.format(
-        value=wording.numbers.whole_percent(agreement.value),
-        chance=wording.numbers.whole_percent(CHANCE),
-        methods=wording.listed(method_title_in(method, wording) for method in agreement.methods),
+    """Whether the maps of one finding point at the same places, in a sentence; the number stands beside it."""
+    words = wording.trust.agreement
+    sentence = (
+        words.same
+        if agreement.value >= SAME_PLACES
+        else words.partly
+        if agreement.value >= PARTLY_SAME
+        else words.different
     )
+    return sentence.format(methods=wording.listed(method_title_in(method, wording) for method in agreement.methods))
 
 
 def method_title_in(method: str, wording: Wording) -> str:
@@ -189,10 +196,10 @@ REASONS: Mapping[str, Reason] = {
     "answers as when it was onboarded": "model_changed",
     "answers that differ between images": "answers_all_alike",
     "weights that learned nothing": "weights_random",
-    "changes with the weights": "same_without_training",
-    "map with randomised weights": "same_without_training",
-    "neighbours with randomised weights": "same_without_training",
-    "neighbours with the head's weights shuffled": "same_without_training",
+    "changes with the weights": ("partly_same_without_training", "same_without_training"),
+    "map with randomised weights": ("partly_same_without_training", "same_without_training"),
+    "neighbours with randomised weights": ("partly_same_without_training", "same_without_training"),
+    "neighbours with the head's weights shuffled": ("partly_same_without_training", "same_without_training"),
     "target-swap similarity": "same_for_another",
     "made again": "not_reproduced",
     "passes to make it again": "not_repeated",

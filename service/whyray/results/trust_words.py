@@ -46,6 +46,7 @@ class TrustReasons(Strict):
     model_changed: Plain = "the model no longer answers as it did when it was installed"
     answers_all_alike: Plain = "the model answers nearly the same whatever the image shows"
     weights_random: Plain = "a part of the model is as random as if it had learned nothing"
+    partly_same_without_training: Plain = "it would look partly the same if the model had learned nothing"
     same_without_training: Plain = "it would look nearly the same if the model had learned nothing"
     same_for_another: Plain = "the explanation of another finding looks nearly the same"
     not_reproduced: Plain = "it could not be reproduced from this image"
@@ -75,13 +76,20 @@ class TrustReasons(Strict):
     units_unknown: Plain = "it is not known what most of the named parts of the model detect"
 
 
+class AgreementWords(Strict):
+    """Sentences on whether several maps of one finding (`methods`) point at the same places."""
+
+    same: Annotated[str, with_fields("methods")] = "The maps by {methods} point at the same places."
+    partly: Annotated[str, with_fields("methods")] = "The maps by {methods} point at partly the same places."
+    different: Annotated[str, with_fields("methods")] = "The maps by {methods} point at different places."
+
+
 class TrustWords(Strict):
     """Words for how far an explanation can be trusted.
 
     `badge` names the level of an explanation, never of a finding; `sentence` gives level and reason; `record` says how
     many (`hits`) of the places that radiologists had marked (`marks`) such maps of the package hit, and the best guess
-    that knows nothing of the image (`guess`); `agreement` how far several maps of one finding point at the same places
-    (`value`, by chance `chance`).
+    that knows nothing of the image (`guess`); `agreement` whether several maps of one finding point at the same places.
     """
 
     levels: TrustLevelNames = TrustLevelNames()
@@ -90,7 +98,5 @@ class TrustWords(Strict):
     record: Annotated[str, with_fields("hits", "marks", "guess")] = (
         "Such maps of this package hit {hits} of {marks} places that radiologists had marked; a guess hits {guess}."
     )
-    agreement: Annotated[str, with_fields("value", "chance", "methods")] = (
-        "The strongest places of {methods} overlap by {value}; by chance {chance}."
-    )
+    agreement: AgreementWords = AgreementWords()
     because: TrustReasons = TrustReasons()

@@ -226,7 +226,7 @@ class YesNo(Strict):
     no: Plain = "no"
     unsure: Plain = "not sure"
 
-    def said(self, value: bool) -> str:
+    def word_of(self, value: bool) -> str:
         """Yes, or no."""
         return self.yes if value else self.no
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from email.message import Message
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from whyray.base.errors import ImageError, PeerBusy, PeerUnreachable, ResourceExhausted, StorageUnavailable, WhyRayError
 from whyray.config import DicomWebDestination
 from whyray.delivery import asked_wait, error_of_response, unanswered, web_client
-from whyray.intake import MEDIA_TYPE, Body, MalformedBody, MultipartReader, SinglePart, StoreRequest
+from whyray.intake import MEDIA_TYPE, MalformedBody, MultipartReader, SinglePart, StoreRequest
 from whyray.worklist.workitem import Input
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ Keep = Callable[[str, str], StoreRequest]
 _ACCEPT = f'multipart/related; type="{MEDIA_TYPE}"; transfer-syntax=*'
 _LEAST = 4096
 """Bytes a second that an answer has to bring: below it, a study of gigabytes would take days, and others wait."""
+_SLOW_SPANS = 2
 _TOO_LARGE = 0xA702
 """Of intake's own, among PS3.4's A7xx (out of resources): larger than `max_instance_size`, at the next try too."""
 _NO_STORAGE = 0xA700
@@ -44,7 +45,8 @@ def fetch(
     Raises
     ------
     PeerUnreachable, PeerBusy, PeerRefused
-        If the service does not give them, or gives less than 4 KiB a second throughout its `timeout`.
+        If the service does not give them, or has begun to and then gives less than 4 KiB a second throughout twice its
+        `timeout`.
     StorageUnavailable, ResourceExhausted
         If they can't be kept for now.
     ImageError
@@ -61,21 +63,32 @@ def fetch(
 
 
 class _Pace:
-    """Looks whether enough comes in each span of `within` seconds: a time-out alone is reset by every byte."""
+    """Looks whether enough comes in each `within` seconds of waiting: a time-out alone is reset by every byte.
+
+    How long the answer takes to begin is the time-out's matter, and how long we take to store a piece is ours: neither
+    counts.
+    """
 
     def __init__(self, within: float, clock: Callable[[], float]) -> None:
         self._within, self._clock = within, clock
-        self._since, self._came = clock(), 0
+        self._waited, self._came, self._slow_spans = 0.0, 0, 0
 
-    def came(self, size: int) -> bool:
-        """So many bytes came; whether that goes on fast enough."""
-        self._came += size
-        passed = self._clock() - self._since
-        if passed < self._within:
-            return True
-        enough = self._came >= _LEAST * passed
-        self._since, self._came = self._clock(), 0
-        return enough
+    def timed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The pieces as they come."""
+        waits_since: float | None = None
+        for piece in pieces:
+            if waits_since is not None:
+                self._waited += self._clock() - waits_since
+            self._came += len(piece)
+            yield piece
+            waits_since = self._clock()
+
+    def is_too_slow(self) -> bool:
+        """Whether too little came in two spans running: one may be a halt of somebody who then gives all the rest."""
+        if self._waited >= self._within:
+            self._slow_spans = self._slow_spans + 1 if self._came < _LEAST * self._waited else 0
+            self._waited, self._came = 0.0, 0
+        return self._slow_spans >= _SLOW_SPANS
 
 
 def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest, pace: _Pace) -> set[str]:
@@ -89,10 +102,10 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest, pace
             if answer.status_code == HTTPStatus.NO_CONTENT:
                 return set()
             reader = _reader(answer, name, store)
-            for piece in answer.iter_bytes():
-                if not pace.came(len(piece)):
-                    raise PeerUnreachable(f"{name} gives {path} slower than {_LEAST} bytes a second")
+            for piece in pace.timed(answer.iter_bytes()):
                 reader.feed(piece)
+                if pace.is_too_slow() and not _is_whole(answer, reader):
+                    raise PeerUnreachable(f"{name} gives {path} slower than {_LEAST} bytes a second")
             reader.close()
             # PS3.18 section 10.4.3.1: the others can't be given now
             if answer.status_code == HTTPStatus.PARTIAL_CONTENT:
@@ -121,7 +134,12 @@ def _not_kept(status: int, words: str) -> WhyRayError:
     return ResourceExhausted(words) if status & 0xFF00 == 0xA700 else ImageError(words)
 
 
-def _reader(answer: httpx.Response, name: str, store: StoreRequest) -> Body:
+def _is_whole(answer: httpx.Response, reader: MultipartReader | SinglePart) -> bool:
+    """Whether all has come, so that it need not be refused: by the closing boundary, or by the length that was told."""
+    return reader.has_ended or str(answer.num_bytes_downloaded) == answer.headers.get("content-length")
+
+
+def _reader(answer: httpx.Response, name: str, store: StoreRequest) -> MultipartReader | SinglePart:
     """What takes the body: parts, or the one instance that some services give without."""
     message = Message()
     message["content-type"] = answer.headers.get("content-type", "")

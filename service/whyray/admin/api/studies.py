@@ -147,15 +147,15 @@ def lift_rejections(
         str | None, Query(description="Only what this note rejects (its SOP Instance UID).", max_length=64)
     ] = None,
 ) -> RejectionsLifted:
-    """For images that were rejected by mistake: they are used again, and the study is routed anew.
+    """For images rejected by mistake: they are used again, and routes that are asked about the study run anew.
 
     What notes said until now is passed over for these images; one that comes later rejects them anew. Studies that are
     not here any more can be named too: their images are used where they come again. 404 where nothing is rejected.
     """
     with backend.catalog.begin() as session:
         now = backend.catalog.clock()
-        count = lifted_rejections.lift(session, study_instance_uid, now, actor=actor, reason=reason, document_uid=note)
-        return RejectionsLifted(instances=count)
+        lifted = lifted_rejections.lift(session, study_instance_uid, now, actor=actor, reason=reason, document_uid=note)
+        return RejectionsLifted(instances=lifted.instances, becomes=lifted.becomes)
 
 
 def _newer(session: Session, study_id: int, waiting: Sequence[Conflict]) -> NewerContentOut | None:

@@ -145,7 +145,7 @@ def _rows(region: RegionShare, look: Look) -> tuple[Row, ...]:
     if region.effect is not None:
         rows.append(Row(look.own("Effect on the logit"), region.effect, NO_UNITS, structure=name))
     if region.structure.allowed is not None:
-        said = look.wording.yes_no.said(region.structure.allowed)
+        said = look.wording.yes_no.word_of(region.structure.allowed)
         rows.append(Row(look.own("Finding may be looked for here"), said, structure=name))
     return tuple(rows)
 

@@ -156,7 +156,7 @@ def _rows(explanation: Counterfactual, look: Look) -> tuple[Row, ...]:
         Row(look.own("Answer about the image"), explanation.answer_before, unit),
         Row(look.own("Answer before the change"), explanation.answers[start], unit),
         Row(look.own("Answer after the change"), explanation.answers[end], unit),
-        Row(look.own("Answer crosses the threshold"), look.wording.yes_no.said(explanation.flipped)),
+        Row(look.own("Answer crosses the threshold"), look.wording.yes_no.word_of(explanation.flipped)),
         Row(look.own("Mean change of the displayed range"), change, NO_UNITS),
         *parts,
     ]
