@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,9 +19,19 @@ _ELSEWHERE = ("condition",)
 
 
 def reference_markdown() -> str:
-    """One table of keys for each section, in the order of the file."""
+    """One table of keys for each section, in the order of the file; equal ones once, and where that is."""
     schema = config_schema()
-    return "\n\n".join(_table(path, node, schema) for path, node in _sections("", schema, schema, {})) + "\n"
+    parts: list[str] = []
+    first_at: dict[str, str] = {}
+    told: set[tuple[str, str]] = set()
+    for path, node in _sections("", schema, schema, {}):
+        body = _table(node, schema)
+        if (path, body) in told:  # of two kinds of one section, both of which have it
+            continue
+        told.add((path, body))
+        first = first_at.setdefault(body, path)
+        parts.append(f"{_heading(path, node)}\n\n{body if first == path else f'As [`{first}`](#{_anchor(first)}).'}")
+    return "\n\n".join(parts) + "\n"
 
 
 def with_reference(page: str) -> str:
@@ -76,18 +87,26 @@ def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
     return {**below, "title": name} if name in _ELSEWHERE else below
 
 
-def _table(path: str, node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+def _heading(path: str, node: Mapping[str, Any]) -> str:
+    kind = str(node.get("title", ""))
+    return (f"### `{path}`" if path else "### The whole file") + (f" ({kind})" if kind.startswith("by ") else "")
+
+
+def _anchor(path: str) -> str:
+    """Of a section's heading, as GitHub makes it."""
+    return re.sub(r"[^\w-]", "", path).lower()
+
+
+def _table(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """A section's own words, and its keys."""
     required = node.get("required", ())
     rows = [
         f"| `{key}` | {_kind(child, schema)} | {'**needed**' if key in required else _default(child)} "
         f"| {_meaning(child, schema)} |"
         for key, child in node["properties"].items()
     ]
-    title = f"### `{path}`" if path else "### The whole file"
-    kind = str(node.get("title", ""))
-    title += f" ({kind})" if kind.startswith("by ") else ""
     described = _one_line(str(node.get("description", "")))
-    return "\n".join([title, "", described, "", *_HEADER, *rows])
+    return "\n".join([described, "", *_HEADER, *rows])
 
 
 def _meaning(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The table of events in docs/operate.md, made from the catalog's kinds of events."""
+"""The table of events in docs/states-events-metrics.md, made from the catalog's kinds of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of states in docs/operate.md, made from the catalog's transition tables."""
+"""The tables of states in docs/states-events-metrics.md, made from the catalog's transition tables."""
 
 from __future__ import annotations
 

@@ -237,6 +237,9 @@ def test_a_token_is_good_until_its_end_or_until_it_is_revoked_and_its_acts_name_
     site.now += timedelta(days=1)
     assert client.get("/api/v1/jobs", headers=bearer(brief)).status_code == 401
     assert client.get("/api/v1/jobs", headers=bearer(text)).status_code == 200
+    with site.catalog.read() as session:
+        used = {token.name: token.last_used_at for token in api_tokens.every(session)}
+    assert used == {"robot": site.now, "brief": None}
     with site.catalog.begin() as session:
         api_tokens.revoke(session, "robot", site.now, actor="test")
     assert client.get("/api/v1/jobs", headers=bearer(text)).status_code == 401

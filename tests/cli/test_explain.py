@@ -393,6 +393,8 @@ def test_an_explanation_that_fails_its_measurements_is_withheld_and_said_to_be(
 
 REFUSALS = {
     "unknown method": (("-m", "grad-cma"), ("ConfigError", "grad-cma", "Did you mean 'grad-cam'?")),
+    "method like no other": (("-m", "nope"), ("ConfigError", "nope", "`whyray package methods` shows")),
+    "unknown kind of result": (("--as", "sgg"), ("sgg", "seg")),
     "unknown target": (("-t", "Mass"), ("ModelOutputError", "Mass", BRIGHT)),
     "unknown parameter": (("-m", "rise", "--param", "rise.mask=4"), ("ConfigError", "mask", "masks")),
     "wrong value": (("-m", "rise", "--param", "rise.masks=many"), ("ConfigError", "masks")),
@@ -410,7 +412,9 @@ def test_a_wish_that_cannot_be_met_is_refused_in_two_lines_and_nothing_is_writte
     options: tuple[tuple[str, ...], tuple[str, ...]], cli: Cli, planted: Path, film: Path, tmp_path: Path
 ) -> None:
     wish, words = options
-    cli("explain", film, "-p", planted, "-o", "out", *wish).refused(*words)
+    said = cli("explain", film, "-p", planted, "-o", "out", *wish)
+    said.refused(*words)
+    assert "line named" not in said.err, "there is no file, and no line"
     assert not (tmp_path / "out").exists()
 
 

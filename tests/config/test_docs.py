@@ -27,6 +27,15 @@ def test_the_reference_is_the_one_that_the_models_give() -> None:
     assert page == with_reference(page)
 
 
+def test_what_several_sections_have_alike_is_told_once() -> None:
+    page = PAGE.read_text("utf-8")
+    tables = re.findall(r"^\| key \|.*?(?=\n\n)", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(tables) == len(set(tables))
+    headings = re.findall(r"^### .*", page, flags=re.MULTILINE)
+    assert len(headings) == len(set(headings))
+    assert "As [`destinations.NAME.timeouts`](#destinationsnametimeouts)." in page
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_each_example_can_be_obeyed(example: str, tmp_path: Path) -> None:
     (tmp_path / "admin-password").write_text("secret")

@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer.main
 import yaml
 
+from certificates import Authority
 from whyray.app.checked_config import load_checked_config
 from whyray.cli.main import app
 from whyray.config import example_config, load_config
@@ -45,6 +47,40 @@ def test_the_compose_files_configuration_can_be_obeyed() -> None:
     assert f"{config.listener.port}:{config.listener.port}" in compose["services"]["intake"]["ports"]
     for destination in config.destinations.values():
         assert destination.host in compose["services"]
+
+
+def _switched_on(file: str) -> str:
+    """A file of deploy/ with what it offers in comments: lines whose comment is YAML."""
+    offered = re.compile(r"^( *)# ( *(?:- \S|[a-z_]+:(?: |$)))", re.MULTILINE)
+    return offered.sub(r"\1\2", (DEPLOY / file).read_text())
+
+
+def test_what_the_compose_file_offers_in_comments_is_what_its_configuration_offers_in_comments(tmp_path: Path) -> None:
+    """It mounted no certificate, published neither port of TLS and STOW-RS, and had no place for packages of a site."""
+    compose = yaml.safe_load(_switched_on("compose.yaml"))
+    certificate, key = Authority(tmp_path / "tls", "hospital").signs("whyray")
+    mounts = dict(mount.split(":")[:2][::-1] for mount in compose["services"]["intake"]["volumes"])
+    text = _switched_on("site/whyray.yaml")
+    for file, there in (("whyray.crt", certificate), ("whyray.key", key)):
+        assert mounts["/etc/whyray/tls"] == "./site/tls"
+        text = text.replace(f"/etc/whyray/tls/{file}", str(there))
+    for folder in ("packages", "templates"):
+        assert mounts[f"/etc/whyray/{folder}"] == f"./site/{folder}"
+        assert f"/etc/whyray/{folder}" in text
+        (tmp_path / folder).mkdir()
+        text = text.replace(f"/etc/whyray/{folder}", str(tmp_path / folder))
+    written = tmp_path / "whyray.yaml"
+    written.write_text(text)
+    config = load_checked_config(written, read_secrets=False)
+    assert config.listener.tls is not None
+    assert config.listener.dicomweb is not None
+    assert config.listener.dicomweb.tls is not None
+    assert config.admin.tls is not None
+    ports = compose["services"]["intake"]["ports"]
+    for port in (config.listener.port, config.listener.tls.port, config.listener.dicomweb.port):
+        assert f"{port}:{port}" in ports
+    worker = compose["services"]["worker"]["volumes"]
+    assert worker == compose["services"]["intake"]["volumes"], "a package is computed by the worker"
 
 
 def test_the_example_is_what_the_command_prints_and_can_be_obeyed() -> None:
@@ -107,3 +143,9 @@ def test_the_wheel_carries_packages_templates_and_pages(tmp_path: Path) -> None:
     assert "listener" in run("config", "example")
     assert (target / "whyray" / "admin" / "templates").is_dir()
     assert (target / "whyray" / "admin" / "static").is_dir()
+
+
+def test_every_extra_stands_in_the_table_of_extras() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    told = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "install.md").read_text(), flags=re.MULTILINE)
+    assert sorted(told) == sorted(extras)

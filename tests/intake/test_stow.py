@@ -217,6 +217,8 @@ def test_an_api_token_with_the_scope_stow_sends_under_its_name_until_it_is_revok
     assert any(f"token robot {row.id}" in event.message for event in running.events("intake.rejected"))
     assert post(running, body, token=sends).status_code == 200
     assert [instance.calling_ae for instance in running.instances()] == ["CT_ROOM_1"]
+    with running.catalog.read() as session:
+        assert all(token.last_used_at is not None for token in api_tokens.every(session))
     with running.catalog.begin() as session:
         api_tokens.revoke(session, "CT_ROOM_1", now, actor="test")
     assert post(running, body, token=sends).status_code == 401

@@ -45,7 +45,8 @@ def answered(site: Site, *instances: Dataset) -> Job:
 
 def attentions(site: Site) -> tuple[Attention, ...]:
     with site.catalog.read() as session:
-        return attention(session, site.clock(), destinations=("pacs", "archive"), disks=Disks())
+        told = attention(session, site.clock(), destinations=("pacs", "archive"), disks=Disks())
+    return tuple(item for item in told if item.kind not in ("jobs.no-worker", "deliveries.no-role"))
 
 
 def results_of(site: Site, job: Job) -> list[ResultRow]:

@@ -40,4 +40,5 @@ class ApiTokenOut(BaseModel):
     created_by: str
     expires_at: datetime
     revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To a day; null where it has not let anybody in yet.")
     in_force: bool

@@ -22,6 +22,12 @@ _VIEWS = {
     "instance.rejected": "events?kind=instance.rejected",
     "rejection.refused": "events?kind=rejection.refused",
     "job.no-statement": "events?kind=job.no-statement",
+    "intake.rejected": "events?kind=intake.rejected",
+    "token.ending": "accounts",
+    "token.ended": "accounts",
+    "jobs.no-worker": "jobs?state=queued",
+    "jobs.late": "jobs?state=queued",
+    "deliveries.no-role": "deliveries?state=queued",
     "announcements.failed": "events?kind=announcement.failed",
     "announcements.waiting": "destinations",
 }

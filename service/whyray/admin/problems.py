@@ -38,7 +38,9 @@ class Problem(BaseModel):
     status: int = Field(examples=[409])
     code: str = Field(description="The error's class, as in docs/operate.md.", examples=["TransitionError"])
     message: str = Field(description="What was expected and what was found.", examples=["a job that is done cannot …"])
-    advice: str = Field(description="What to do.", examples=["docs/operate.md lists which state can become which."])
+    advice: str = Field(
+        description="What to do.", examples=["docs/states-events-metrics.md lists which state can become which."]
+    )
 
 
 def problem(status: int, code: str, message: str, advice: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -87,13 +87,18 @@ class RetriableError(WhyRayError):
 
 # --- configuration -----------------------------------------------------------------------------------------------
 class ConfigError(PermanentError):
-    """A configuration or template file can't be obeyed; `line` (1-based) where known."""
+    """An option, or a configuration or template file, can't be obeyed; `line` (1-based) where it is of a file's."""
 
     correctable = True
-    default_advice = "Correct the file at the line named; `whyray config check` tells whether it is right."
+    default_advice = "Correct what is named."
+    advice_of_file: ClassVar[str] = (
+        "Correct the file at the line named; `whyray config check` tells whether it is right."
+    )
 
     def __init__(self, message: str, *, line: int | None = None, advice: str | None = None) -> None:
-        super().__init__(message if line is None else f"line {line}: {message}", advice=advice)
+        if line is not None:
+            message, advice = f"line {line}: {message}", advice or self.advice_of_file
+        super().__init__(message, advice=advice)
         self.line = line
 
 
@@ -112,8 +117,7 @@ class CatalogDamaged(PermanentError):  # noqa: N818
 
     correctable = True
     default_advice = (
-        "Stop WhyRay, keep the damaged file for whoever looks into it, and restore the last backup "
-        "(docs/operate.md, Back up)."
+        "Stop WhyRay, keep the damaged file for whoever looks into it, and restore the last backup (docs/backup.md)."
     )
 
 
@@ -319,7 +323,7 @@ class AccessRefused(PermanentError):  # noqa: N818
 class TransitionError(PermanentError):
     """A state change that the transition table doesn't allow."""
 
-    default_advice = "docs/operate.md lists which state can become which."
+    default_advice = "docs/states-events-metrics.md lists which state can become which."
 
 
 # --- by name -----------------------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ class ApiToken(Base):
     created_by: Mapped[str] = mapped_column(String(64))
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it last let somebody in, to a day; None where it never did since this is noted."""
 
 
 class EntryLink(Base):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from whyray.base.api_tokens import digest_of, id_of, new_token
 from whyray.base.errors import ConfigError, NotFound
+from whyray.base.failures import logged
 from whyray.base.roles import SCOPES, Scope
 from whyray.catalog import events
 from whyray.catalog.account_tables import ApiToken
 
+if TYPE_CHECKING:
+    from whyray.catalog.database import Catalog
+
+_log = logging.getLogger(__name__)
+_NOTED_EACH = timedelta(days=1)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,15}")
 
 
@@ -52,6 +61,20 @@ def add(
     words = f"{name} {token_id}: {', '.join(row.scopes)}, until {expires_at:%Y-%m-%d}"
     events.record(session, now, "info", "account.token-added", words, actor=actor)
     return row, text
+
+
+def admitted(catalog: Catalog, text: str) -> ApiToken | None:
+    """The token whose text this is, if it is in force; None otherwise. That it was used is noted, once a day."""
+    now = catalog.clock()
+    with catalog.read() as session:
+        row = holder(session, text, now)
+    if row is not None and (row.last_used_at is None or now - row.last_used_at >= _NOTED_EACH):
+        try:
+            with catalog.begin() as session:
+                session.execute(update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=now))
+        except SQLAlchemyError as error:  # a catalog that takes nothing now keeps nobody out
+            logged(_log, error, f"the use of the {actor_of(row)} could not be entered")
+    return row
 
 
 def holder(session: Session, text: str, now: datetime) -> ApiToken | None:

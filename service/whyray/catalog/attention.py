@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -11,12 +11,15 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import conflicts, deliveries, processes, stuck
-from whyray.catalog.attention_item import Attention, Work
+from whyray.catalog.attention_item import Attention, Work, number_of
 from whyray.catalog.delivery_tables import SENT_AND_ASKED, Delivery
+from whyray.catalog.ending_tokens import ending_tokens
 from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.shortages import Disks, shortages
 from whyray.catalog.states import DeliveryState, JobState
 from whyray.catalog.tables import Event, Process, Study
+from whyray.catalog.turned_away import turned_away
+from whyray.catalog.unserved import unserved
 
 LATE_COMMITMENT = timedelta(hours=6)
 LONG_OPEN = timedelta(hours=3)
@@ -46,13 +49,18 @@ def attention(
     """
     stuck_groups = stuck.everything(session) if stuck_work is None else stuck_work
     processes_seen = processes.all_processes(session)
+    alive = {row.role for row in processes_seen if processes.is_alive(row, now)}
+    named = set(destinations)
     attentions = [
         *shortages(session, now, disks),
-        *_ended(processes_seen, now),
+        *unserved(session, now, alive=alive, destinations=named),
+        *_ended(processes_seen, alive, now),
         *_hindered(processes_seen, now),
         *_refused_configurations(processes_seen),
+        *turned_away(session, now),
+        *ending_tokens(session, now),
         *(item for what in _STUCK for item in _stuck(what, stuck_groups[what.of, what.state])),
-        *_unknown_destinations(session, set(destinations), stuck_groups["deliveries", DeliveryState.WAITING]),
+        *_unknown_destinations(session, named, stuck_groups["deliveries", DeliveryState.WAITING]),
         *_uncommitted(session, now),
         *_open_studies(session, now),
         *_corrected(session, now),
@@ -64,8 +72,7 @@ def attention(
     return tuple(sorted(attentions, key=lambda item: item.severity))
 
 
-def _ended(rows: Sequence[Process], now: datetime) -> list[Attention]:
-    alive = {row.role for row in rows if processes.is_alive(row, now)}
+def _ended(rows: Sequence[Process], alive: Collection[str], now: datetime) -> list[Attention]:
     ended = [(row, error) for row in rows if (error := processes.why_ended(row)) is not None]
     return [
         Attention(
@@ -161,7 +168,7 @@ def _stuck(what: _Stuck, groups: Iterable[stuck.Stuck]) -> list[Attention]:
         Attention(
             severity=what.severity,
             kind=f"{what.of}.{what.state.value}",
-            title=what.title.format(number=_number(group.count, _NOUNS[what.of]), place=group.place)
+            title=what.title.format(number=number_of(group.count, _NOUNS[what.of]), place=group.place)
             + f": {group.error_code}",
             message=group.message,
             advice=group.advice,
@@ -190,7 +197,7 @@ def _unknown_destinations(session: Session, known: set[str], waiting: Iterable[s
         Attention(
             severity="error",
             kind="destination.unknown",
-            title=f"{_number(count, 'result')} wait for “{name}”, which the configuration does not name",
+            title=f"{number_of(count, 'result')} wait for “{name}”, which the configuration does not name",
             message="Nothing sends them: the destination was renamed or removed.",
             advice="Name the destination in the configuration again, or cancel these deliveries.",
             count=count,
@@ -212,7 +219,7 @@ def _uncommitted(session: Session, now: datetime) -> list[Attention]:
         Attention(
             severity="warning",
             kind="commitment.late",
-            title=f"{name} has not said whether it keeps {_number(count, 'result')}",
+            title=f"{name} has not said whether it keeps {number_of(count, 'result')}",
             message="They were sent more than 6 hours ago; storage commitment was asked for, and no report came.",
             advice="Check that the PACS offers storage commitment, and that it knows WhyRay's AE title, host and port, "
             "to which it sends the report.",
@@ -236,7 +243,7 @@ def _open_studies(session: Session, now: datetime) -> list[Attention]:
         Attention(
             severity="warning",
             kind="studies.open",
-            title=f"{_number(count, 'study', 'studies')} waited for completion for more than 3 hours",
+            title=f"{number_of(count, 'study', 'studies')} waited for completion for more than 3 hours",
             message="The note of each study says what routing waits for.",
             advice="Check the route's `complete` rules (at_most), and that the intake process runs.",
             count=count,
@@ -269,7 +276,7 @@ def _corrected(session: Session, now: datetime) -> list[Attention]:
             Attention(
                 severity="error",
                 kind="content.identification",
-                title=f"{_number(len(more), 'more study', 'more studies')} may be under the wrong patient",
+                title=f"{number_of(len(more), 'more study', 'more studies')} may be under the wrong patient",
                 message="They came again with another identification of patient or order, too.",
                 advice="Where this is how two senders write the same patients, let one of them send here.",
                 count=sum(study.instances for study in more),
@@ -281,7 +288,7 @@ def _corrected(session: Session, now: datetime) -> list[Attention]:
         now,
         "warning",
         "content.used",
-        title=lambda count: f"Of {_number(count, 'study', 'studies')} a corrected content was taken into use today",
+        title=lambda count: f"Of {number_of(count, 'study', 'studies')} a corrected content was taken into use today",
         message="What was made of the former content and not sent is cancelled; an archive keeps what it has.",
         advice="See on each study's page what had been sent, and have the PACS administrator correct or remove it, if "
         "the PACS has not moved it with the study.",
@@ -301,7 +308,7 @@ def _rejected(session: Session, now: datetime) -> list[Attention]:
         Attention(
             severity="warning",
             kind="instance.rejected",
-            title=f"{_number(studies_told, 'study', 'studies')} had images rejected after results of them were sent",
+            title=f"{number_of(studies_told, 'study', 'studies')} had images rejected after results of them were sent",
             message="What was not sent is cancelled; an archive keeps what it has.",
             advice="See on each study's page what had been sent, and have the PACS administrator reject it too, if it "
             "did not go with the images.",
@@ -317,7 +324,7 @@ def _refused_rejections(session: Session, now: datetime) -> list[Attention]:
         now,
         "error",
         "rejection.refused",
-        title=lambda count: f"{_number(count, 'rejection note')} not obeyed today",
+        title=lambda count: f"{number_of(count, 'rejection note')} not obeyed today",
         message="The images that they reject are still explained; the events say why.",
         advice="Have the PACS administrator compare note and study, correct what is wrong, and send it anew.",
     )
@@ -329,7 +336,7 @@ def _conflicts(session: Session, now: datetime) -> list[Attention]:
         now,
         "warning",
         "instance.conflict",
-        title=lambda count: f"{_number(count, 'instance')} came again with other content today",
+        title=lambda count: f"{number_of(count, 'instance')} came again with other content today",
         message="The former content stays in use unless a corrected one was taken; the events say how they differ.",
         advice="Ask the sender why one SOP Instance UID names two contents. A study's page can use the newest.",
     )
@@ -341,7 +348,7 @@ def _no_statements(session: Session, now: datetime) -> list[Attention]:
         now,
         "warning",
         "job.no-statement",
-        title=lambda count: f"Of {_number(count, 'image')} nothing was said today",
+        title=lambda count: f"Of {number_of(count, 'image')} nothing was said today",
         message="They are unlike those that the package was made for: neither finding nor map was given.",
         advice="Look at the images of these jobs: those wrongly turned or exposed are the sender's to mend; other "
         "kinds of images don't belong to the route, whose conditions can leave them out.",
@@ -369,7 +376,3 @@ def _of_events_today(
             severity=severity, kind=kind, title=title(count), message=message, advice=advice, count=count, since=since
         )
     ]
-
-
-def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one}" if count == 1 else f"{count:,} {many or one + 's'}"

@@ -37,3 +37,8 @@ class Attention:
     work: Work | None = None
     study: str | None = None
     """The Study Instance UID of the one that is concerned."""
+
+
+def number_of(count: int, one: str, many: str | None = None) -> str:
+    """'1 job', '2 jobs', '1,000 jobs'; `many` is the plural where no s makes it."""
+    return f"{count} {one}" if count == 1 else f"{count:,} {many or one + 's'}"

@@ -1,4 +1,4 @@
-"""The kinds of events that WhyRay writes, and when it writes each; the table in docs/operate.md is made from here."""
+"""The kinds of events that WhyRay writes, and when: docs/states-events-metrics.md has its table from here."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def record(
     Parameters
     ----------
     kind
-        One of those that docs/operate.md lists.
+        One of those that docs/states-events-metrics.md lists.
     actor
         Who did it: 'whyray', or the administrator's log-in name.
     """

@@ -1,4 +1,7 @@
-"""States of jobs and deliveries as one table: who moves what, from where to where. docs/operate.md shows it."""
+"""States of jobs and deliveries as one table: who moves what, from where to where.
+
+docs/states-events-metrics.md shows it.
+"""
 
 from __future__ import annotations
 

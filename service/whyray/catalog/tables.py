@@ -1,7 +1,7 @@
 """The catalog's tables. The catalog is the truth: what is not in here did not happen.
 
-It holds UIDs, states and figures. Who the patient is stands in `KeptHeader` alone, which routing reads and nobody
-shows.
+It holds UIDs, states and figures. Who the patient is stands in `KeptHeader`, which routing reads and nobody shows, and
+in the audit trail's Patient IDs.
 """
 
 from __future__ import annotations

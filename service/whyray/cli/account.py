@@ -148,6 +148,9 @@ def add_token(
 ) -> None:
     """Make an API token. It is shown now, on the standard output alone, and never again: only its digest is kept.
 
+    When it ends, who comes with it is refused: a sender's STOW-RS, or what Prometheus asks. "Needs attention" (`whyray
+    status`) says so from 14 days before.
+
     The name stands as calling AE of what it sends by STOW-RS, where `listener.dicomweb.api_tokens` lets it send.
 
     Example: `whyray account token add prometheus --scope read --days 365 > prometheus.token`.
@@ -172,13 +175,14 @@ def list_tokens(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.catalog import api_tokens
 
-    table = _table("id", "name", "scopes", "made", "by", "good until", "state")
+    table = _table("id", "name", "scopes", "made", "by", "good until", "last used", "state")
     with _opened(config) as (catalog, _), catalog.read() as session:
         now = catalog.clock()
         for row in api_tokens.every(session):
             state = "revoked" if row.revoked_at is not None else "in force" if api_tokens.in_force(row, now) else "over"
             made, until = f"{row.created_at:%Y-%m-%d}", f"{row.expires_at:%Y-%m-%d}"
-            table.add_row(row.id, row.name, ", ".join(row.scopes), made, row.created_by, until, state)
+            used = "–" if row.last_used_at is None else f"{row.last_used_at:%Y-%m-%d}"
+            table.add_row(row.id, row.name, ", ".join(row.scopes), made, row.created_by, until, used, state)
     _print(table, "no token: `whyray account token add NAME --scope read` makes one")
 
 

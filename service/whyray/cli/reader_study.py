@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from whyray.storage import Storage
 
 app = typer.Typer(
-    no_args_is_help=True, help="Reader studies: does an explanation help people? Export, read on the page, analyse."
+    no_args_is_help=True,
+    help="Reader studies (for one study of a PACS: `whyray status --study UID`). Does an explanation help people? "
+    "Export, read on the page, analyse.",
 )
 _ACTOR = "command line"
 Name = Annotated[str, typer.Argument(help="Name of the study.")]

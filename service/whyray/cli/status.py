@@ -3,72 +3,115 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from whyray.base.errors import PeerUnreachable
+from whyray.base.errors import NotFound, PeerUnreachable
 from whyray.base.failures import trouble_of_catalog
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from sqlalchemy.orm import Session
 
     from whyray.catalog import Catalog
     from whyray.catalog.overview import Overview, RoleState
     from whyray.catalog.shortages import Disks
     from whyray.config import Config
 
+_Told = TypeVar("_Told")
+
 
 def status(
     config: ConfigFile = DEFAULT_CONFIG,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; for health checks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    study: Annotated[
+        str | None,
+        typer.Option("--study", help="Show one study instead: its Study Instance UID, or how that begins or ends."),
+    ] = None,
 ) -> None:
     """Show roles, what stands where, and what needs attention, as the admin page does but for drift.
 
+    With `--study`, show one study: its state, why it waits or failed, its jobs and deliveries with their errors and
+    next try, and its events. It is told by UIDs; no patient is named.
+
     Nothing is started or changed, and no package is loaded: fit for health checks.
 
-    Examples: `whyray status`, `whyray status --quiet || systemctl restart whyray`, `whyray status --json | jq
-    .attention`.
+    Examples: `whyray status`, `whyray status --study 1.2.840.113619.2.55.3`, `whyray status --quiet || systemctl
+    restart whyray`, `whyray status --json | jq .attention`.
 
-    Exit code 0: roles run and none is lost; 1: a role is lost, or none runs; 2: the configuration or the catalog
-    can't be read.
+    Exit code 0: roles run and none is lost, or the study is here; 1: a role is lost, or none runs, or the study is not
+    here; 2: the configuration or the catalog can't be read, or several studies' UIDs begin so.
     """
     from rich.console import Console
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
 
     from whyray.app.kept_config import config_to_ask_by
-    from whyray.catalog import Catalog, is_newest
     from whyray.catalog.overview import overview
 
     settings = config_to_ask_by(config)
-    url = make_url(settings.catalog_url)
-    installation: Overview | None = None
-    if url.get_backend_name() != "sqlite" or Path(url.database or "").is_file():
-        catalog = Catalog(url, migrate=False)
-        try:
-            is_newest(catalog.engine)  # tells of a later version's; of an earlier version's, the reading fails
-            with catalog.read() as session:
-                installation = overview(
-                    session, catalog.clock(), destinations=settings.destinations, disks=_disks(settings, catalog)
-                )
-        except SQLAlchemyError as error:
-            raise trouble_of_catalog(error) or PeerUnreachable(
-                f"the catalog can't be read: {type(error).__name__}",
-                advice="Check that its server runs, and that `whyray serve` of this version has run once.",
-            ) from error
-        finally:
-            catalog.close()
+    console = Console(highlight=False)
+    if study is not None:
+        _show_study(console, settings, study, as_json=as_json, quiet=quiet)
+        return
+    installation = _read(
+        settings,
+        lambda session, catalog: overview(
+            session, catalog.clock(), destinations=settings.destinations, disks=_disks(settings, catalog)
+        ),
+    )
     if as_json:
         typer.echo(json.dumps(_as_json(installation), indent=2))
     elif not quiet:
-        _print(Console(highlight=False), installation)
+        _print(console, installation)
     if installation is None or not installation.healthy:
         raise typer.Exit(1)
+
+
+def _show_study(console: Console, settings: Config, uid: str, *, as_json: bool, quiet: bool) -> None:
+    from whyray.catalog.one_study import one_study
+    from whyray.cli import study_status
+
+    told = _read(
+        settings,
+        lambda session, catalog: one_study(session, uid, catalog.clock(), destinations=settings.destinations),
+    )
+    if told is None:
+        raise NotFound("there is no catalog yet", advice="Start `whyray serve`, and have the PACS send the study.")
+    if as_json:
+        typer.echo(json.dumps(study_status.as_json(told), indent=2))
+    elif not quiet:
+        study_status.print_study(console, told)
+    if told.study is None:
+        raise typer.Exit(1)
+
+
+def _read(settings: Config, read: Callable[[Session, Catalog], _Told]) -> _Told | None:
+    """What `read` gives of the catalog, which nothing is changed in; None where there is none yet."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from whyray.catalog import Catalog, is_newest
+
+    url = make_url(settings.catalog_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return None
+    catalog = Catalog(url, migrate=False)
+    try:
+        is_newest(catalog.engine)  # tells of a later version's; of an earlier version's, the reading fails
+        with catalog.read() as session:
+            return read(session, catalog)
+    except SQLAlchemyError as error:
+        raise trouble_of_catalog(error) or PeerUnreachable(
+            f"the catalog can't be read: {type(error).__name__}",
+            advice="Check that its server runs, and that `whyray serve` of this version has run once.",
+        ) from error
+    finally:
+        catalog.close()
 
 
 def _disks(config: Config, catalog: Catalog) -> Disks:

@@ -68,7 +68,9 @@ def compressed(file: bytes | Path, compression: str) -> bytes:
         If there is no such compression.
     """
     if compression not in COMPRESSIONS:
-        raise ConfigError(f"no compression {compression!r}; there are {', '.join(sorted(COMPRESSIONS))}")
+        raise ConfigError(
+            f"no compression {compression!r}; there are {', '.join(sorted(COMPRESSIONS))}", advice="Name one of these."
+        )
     dataset: Dataset = dcmread(BytesIO(file) if isinstance(file, bytes) else file)
     if compression not in compressions_of(str(dataset.SOPClassUID)):
         return file if isinstance(file, bytes) else file.read_bytes()

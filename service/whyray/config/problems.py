@@ -60,9 +60,9 @@ def did_you_mean(word: object, choices: Sequence[str], *, what: str = "known") -
 def config_error(problems: Sequence[Problem], source: str) -> ConfigError:
     """One error that lists all problems, with the line of the first."""
     if len(problems) == 1:
-        return ConfigError(f"{source}: {problems[0]}")
+        return ConfigError(f"{source}: {problems[0]}", advice=ConfigError.advice_of_file)
     listed = "\n".join(f"  {problem}" for problem in problems)
-    return ConfigError(f"{source} has {len(problems)} problems:\n{listed}")
+    return ConfigError(f"{source} has {len(problems)} problems:\n{listed}", advice=ConfigError.advice_of_file)
 
 
 def unreadable(path: Path, error: OSError) -> ConfigError:

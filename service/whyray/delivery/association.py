@@ -123,7 +123,17 @@ def _why_not(link: Association, peer: DicomPeer, caller: Caller, *, waited: floa
         return rejection(answer.result, answer.result_source, answer.diagnostic, name, caller.title_for(peer))
     if link.rejected_contexts and not link.accepted_contexts:
         return PeerRefused(f"{name} accepts none of what was proposed: {refusals(link.rejected_contexts)}")
-    return PeerUnreachable(f"{name} {silence(waited, peer.timeouts.acse.total_seconds(), 'the association request')}")
+    limit = peer.timeouts.acse.total_seconds()
+    return PeerUnreachable(
+        f"{name} {silence(waited, limit, 'the association request')}", advice=None if waited >= limit else _CLOSED
+    )
+
+
+_CLOSED = (
+    "Something answers there, and closed the connection: it may not allow this address or AE title, or want TLS, or be "
+    "no DICOM peer. Look at its log; of a WhyRay: at its Events, and who may call under `listener.peers`."
+)
+"""What to do about a peer that connects and takes no association: it runs, and host, port and firewall are right."""
 
 
 def silence(waited: float, limit: float, what: str) -> str:

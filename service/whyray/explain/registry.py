@@ -218,7 +218,7 @@ def method_named(name: str) -> AnyMethod:
         not_loaded = f"; not loaded: {'; '.join(_NOT_LOADED)}" if _NOT_LOADED else ""
         raise ConfigError(
             f"no explanation method {name!r}; there is: {', '.join(sorted(_METHODS))}{not_loaded}",
-            advice=f"Did you mean {near[0]!r}?" if near else None,
+            advice=(f"Did you mean {near[0]!r}? " if near else "") + "`whyray package methods` shows all.",
         )
     return _METHODS[name]
 

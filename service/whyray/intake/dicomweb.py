@@ -132,8 +132,7 @@ class _Service:
         given = {name: secret.reveal() for name, secret in settings.tokens.items()}
         name = holder_of(token.strip(), given) if scheme.lower() == "bearer" else None
         if name is None and settings.api_tokens and scheme.lower() == "bearer":
-            with self._receiver.catalog.read() as session:
-                row = api_tokens.holder(session, token.strip(), self._receiver.catalog.clock())
+            row = api_tokens.admitted(self._receiver.catalog, token.strip())
             if row is not None and "stow" not in row.scopes:
                 return _refusal(HTTPStatus.FORBIDDEN, f"the {api_tokens.actor_of(row)} has not the scope stow")
             name = None if row is None else row.name

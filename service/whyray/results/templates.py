@@ -87,7 +87,10 @@ def load_templates(folder: Path | None = None) -> Templates:
     own = {} if folder is None else {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.yaml"))}
     for name in own:
         if name not in known and Path(name).parent not in _LANGUAGES:
-            raise ConfigError(f"{own[name]}: no template has this name; there are {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"{own[name]}: no template has this name; there are {', '.join(sorted(known))}",
+                advice="Rename it to one of these, or take it out of the folder.",
+            )
     files = {**known, **own}
     read = _read(files)
     digest = hashlib.sha256()
@@ -118,7 +121,9 @@ def template_schema(name: str) -> dict[str, Any]:
     """
     model = _model(name)
     if model is None:
-        raise ConfigError(f"no template has the name {name}; there are {', '.join(_NAMES)}")
+        raise ConfigError(
+            f"no template has the name {name}; there are {', '.join(_NAMES)}", advice="Name one of these."
+        )
     schema: dict[str, Any] = model.model_json_schema(by_alias=True, mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": name}
 

@@ -34,7 +34,10 @@ class UidSource:
         if self.root is not None and (
             not re.fullmatch(r"[0-2](\.(0|[1-9]\d*))+", self.root) or len(self.root) > _LONGEST_UID - 20
         ):
-            raise ConfigError(f"{self.root!r} is not a UID root of at most {_LONGEST_UID - 20} characters")
+            raise ConfigError(
+                f"{self.root!r} is not a UID root of at most {_LONGEST_UID - 20} characters",
+                advice="Write the root that was assigned to your site, e.g. 1.2.826.0.1.3680043.10.1, or none.",
+            )
 
     def uid(self, *parts: str) -> str:
         """The UID of what these parts name."""

@@ -38,6 +38,7 @@ def list_tokens(backend: BackendDep) -> list[ApiTokenOut]:
                 created_by=token.created_by,
                 expires_at=token.expires_at,
                 revoked_at=token.revoked_at,
+                last_used_at=token.last_used_at,
                 in_force=api_tokens.in_force(token, now),
             )
             for token in api_tokens.every(session)
