@@ -13,7 +13,6 @@ from whyray.catalog import Catalog, api_tokens, events, jobs, processes
 from whyray.catalog.attention import attention
 from whyray.catalog.attention_item import Attention
 from whyray.catalog.shortages import Disks
-from whyray.catalog.states import JobState
 
 
 def told(catalog: Catalog, *, after: timedelta, destinations: tuple[str, ...] = ("pacs",)) -> list[Attention]:
@@ -23,6 +22,7 @@ def told(catalog: Catalog, *, after: timedelta, destinations: tuple[str, ...] = 
 
 def alive(catalog: Catalog, role: str, *, after: timedelta) -> None:
     with catalog.begin() as session:
+        processes.seen(session, f"{role}@here:1", role, NOON)
         processes.seen(session, f"{role}@here:1", role, NOON + after)
 
 
@@ -80,24 +80,16 @@ def test_a_result_for_an_unknown_destination_is_told_as_that_alone(catalog: Cata
     assert {(item.kind, item.count) for item in items} == {("deliveries.no-role", 1), ("destination.unknown", 1)}
 
 
-def test_jobs_that_no_worker_has_begun_for_an_hour_are_told_though_workers_run(catalog: Catalog) -> None:
+def test_while_any_role_has_just_started_the_others_may_be_about_to(catalog: Catalog) -> None:
+    """A restart with a backlog was an error for as long as the worker loaded."""
     with catalog.begin() as session:
         job(session)
-    late = timedelta(hours=1, minutes=1)
-    alive(catalog, "worker", after=late)
-    (item,) = told(catalog, after=late)
-    assert (item.severity, item.kind, item.count, item.since) == ("warning", "jobs.late", 1, NOON)
-    assert item.title == "1 job waits, the oldest for more than an hour"
-
-
-def test_an_old_job_that_is_tried_again_is_not_told_as_one_that_has_waited_since_it_was_made(catalog: Catalog) -> None:
-    with catalog.begin() as session:
-        row = job(session)
-        assert jobs.claim(session, row.id, "worker", NOON) is not None
-        jobs.finish(session, row.id, "worker", [], [], NOON)
-        row.state = JobState.QUEUED
-    alive(catalog, "worker", after=timedelta(days=3))
-    assert "jobs.late" not in [item.kind for item in told(catalog, after=timedelta(days=3))]
+        processes.seen(session, "worker@here:1", "worker", NOON)
+        processes.gone(session, "worker@here:1")
+        processes.seen(session, "admin@here:2", "admin", NOON + timedelta(minutes=10))
+    assert told(catalog, after=timedelta(minutes=10, seconds=20)) == []
+    alive(catalog, "admin", after=timedelta(minutes=11))
+    assert "jobs.no-worker" in [item.kind for item in told(catalog, after=timedelta(minutes=11))]
 
 
 # --- senders that are turned away --------------------------------------------------------------------------------
@@ -200,6 +192,10 @@ def test_a_token_that_ended_while_it_was_in_use_is_told_for_four_weeks(
     assert (item.severity, item.kind, item.since) == ("error", "token.ended", NOON + ends)
     assert item.title == "The API token “modality” has ended"
     assert told(catalog, after=ends + timedelta(days=26)) == []
+    assert "whyray account token revoke modality" in item.advice
+    with catalog.begin() as session:
+        api_tokens.revoke(session, "modality", NOON + ends, actor="test")
+    assert told(catalog, after=ends + timedelta(hours=1)) == []
 
 
 def test_a_token_that_ended_unused_or_has_a_successor_of_its_name_is_not_told(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from admin.conftest import afternoon, scene
 from admin.scene import Scene
 from cli.conftest import Cli, Said
-from whyray.catalog import events, studies
+from whyray.catalog import Rejection, Study, events, studies
 
 __all__ = ["afternoon", "scene"]
 
@@ -108,3 +110,22 @@ def test_a_study_is_found_by_the_beginning_of_its_uid_and_none_is_guessed_at(
 def test_the_command_of_reader_studies_says_where_one_study_of_a_pacs_is_told(cli: Cli) -> None:
     first = " ".join(cli("study", "--help").everything.split()[:60])
     assert "whyray status --study UID" in first
+
+
+def test_what_had_expired_and_was_stored_anew_is_not_counted_as_rejected(scene: Scene, cli: Cli, config: Path) -> None:
+    uid = scene.uid("done")
+    with scene.catalog.begin() as session:
+        study = session.scalars(select(Study).where(Study.study_instance_uid == uid)).one()
+        (first, *_) = (one for group in studies.routable(session, study.id).values() for one in group)
+        never_came = "1.2.3.4.5"
+        for sop_instance_uid in (first.sop_instance_uid, never_came):
+            session.add(
+                Rejection(
+                    study_instance_uid=uid,
+                    sop_instance_uid=sop_instance_uid,
+                    code="113039",
+                    document_uid="2.25.9",
+                    rejected_at=first.received_at - timedelta(hours=1),
+                )
+            )
+    assert json.loads(asked(cli, config, uid, "--json").out)["rejected"] == 0

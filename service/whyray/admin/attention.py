@@ -26,7 +26,6 @@ _VIEWS = {
     "token.ending": "accounts",
     "token.ended": "accounts",
     "jobs.no-worker": "jobs?state=queued",
-    "jobs.late": "jobs?state=queued",
     "deliveries.no-role": "deliveries?state=queued",
     "announcements.failed": "events?kind=announcement.failed",
     "announcements.waiting": "destinations",

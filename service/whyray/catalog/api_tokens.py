@@ -102,16 +102,17 @@ def every(session: Session) -> list[ApiToken]:
 
 
 def revoke(session: Session, which: str, now: datetime, *, actor: str) -> ApiToken:
-    """End a token, by its id or by its name, at once.
+    """End a token, by its id or by its name, at once; where none of that name is in force, one whose time is over, of
+    which nobody is to be told any more.
 
     Raises
     ------
     NotFound
-        If none that is in force is called so.
+        If none is called so, or it was revoked before.
     """
-    for token in every(session):
-        if which in (token.id, token.name) and in_force(token, now):
-            token.revoked_at = now
-            events.record(session, now, "info", "account.token-revoked", f"{token.name} {token.id}", actor=actor)
-            return token
-    raise NotFound(f"no token {which} is in force", advice="`whyray account token list` shows them.")
+    named = [token for token in every(session) if which in (token.id, token.name) and token.revoked_at is None]
+    for token in sorted(named, key=lambda one: not in_force(one, now)):
+        token.revoked_at = now
+        events.record(session, now, "info", "account.token-revoked", f"{token.name} {token.id}", actor=actor)
+        return token
+    raise NotFound(f"there is no token {which} that was not revoked", advice="`whyray account token list` shows them.")

@@ -49,11 +49,12 @@ def attention(
     """
     stuck_groups = stuck.everything(session) if stuck_work is None else stuck_work
     processes_seen = processes.all_processes(session)
-    alive = {row.role for row in processes_seen if processes.is_alive(row, now)}
+    running = [row for row in processes_seen if processes.is_alive(row, now)]
+    alive = {row.role for row in running}
     named = set(destinations)
     attentions = [
         *shortages(session, now, disks),
-        *unserved(session, now, alive=alive, destinations=named),
+        *unserved(session, now, running=running, destinations=named),
         *_ended(processes_seen, alive, now),
         *_hindered(processes_seen, now),
         *_refused_configurations(processes_seen),

@@ -44,7 +44,7 @@ def ending_tokens(session: Session, now: datetime) -> Iterator[Attention]:
                 title=f"The API token “{token.name}” has ended",
                 message=f"{_what_ends(token)} Who comes with it is refused.",
                 advice=f"Make a new one of this name ({_command(token, token.name)}) and give it to who used this one. "
-                "If nobody needs it any more, nothing is to be done: this is told for four weeks after its last use.",
+                f"If nobody needs it any more: `whyray account token revoke {token.name}`.",
                 since=token.expires_at,
             )
 

@@ -37,8 +37,8 @@ class RejectedInstances:
 
     @property
     def title(self) -> str:
-        """'113037 Rejected for Patient Safety Reasons'."""
-        return f"{self.code} {TITLES.get(self.code, '')}".rstrip()
+        """'113037 Rejected for Patient Safety Reasons'; 'an unknown title' where an earlier schema did not keep it."""
+        return f"{self.code} {TITLES[self.code]}" if self.code in TITLES else "an unknown title"
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound
-from whyray.catalog import events, lifted_rejections, processes, studies
+from whyray.catalog import events, processes, studies
 from whyray.catalog.conflicts import undecided
 from whyray.catalog.delivery_tables import Delivery
 from whyray.catalog.overview import ErrorWords
@@ -61,7 +61,7 @@ class OneStudy:
     state: str | None
     senders: tuple[Senders, ...]
     rejected: int
-    """Instances that the PACS rejected (IHE IOCM) and no job takes."""
+    """Instances that are here, that the PACS rejected (IHE IOCM) and no job takes."""
     undecided: int
     """Instances that came again with other content, about which nobody has decided."""
     jobs: tuple[JobOfStudy, ...]
@@ -87,24 +87,23 @@ def one_study(session: Session, part: str, now: datetime, *, destinations: Colle
     """
     study = _find(session, part)
     uid = part if study is None else study.study_instance_uid
-    told = events.recent(session, limit=_MOST_EVENTS, study=uid)
+    recent = events.recent(session, limit=_MOST_EVENTS, study=uid)
     if study is None:
-        return OneStudy(uid, now, None, None, (), 0, 0, (), (), tuple(told))
+        return OneStudy(uid, now, None, None, (), 0, 0, (), (), tuple(recent))
     alive = {row.role for row in processes.all_processes(session) if processes.is_alive(row, now)}
     jobs = list(session.scalars(select(Job).where(Job.study_id == study.id).order_by(Job.created_at, Job.id)))
     job_ids = [job.id for job in jobs]
     if job_ids:
         of_jobs = select(Event).where(Event.job_id.in_(job_ids), Event.study_instance_uid.is_(None))
-        told += session.scalars(of_jobs.order_by(Event.id.desc()).limit(_MOST_EVENTS))
-        told = sorted(told, key=lambda event: -event.id)[:_MOST_EVENTS]
-    notes = lifted_rejections.listed(session, study_uid=uid)
+        recent += session.scalars(of_jobs.order_by(Event.id.desc()).limit(_MOST_EVENTS))
+        recent = sorted(recent, key=lambda event: -event.id)[:_MOST_EVENTS]
     return OneStudy(
         uid=uid,
         at=now,
         study=study,
         state=session.scalar(select(STUDY_STATE).select_from(Study).where(Study.id == study.id)),
         senders=tuple(_senders(session, study)),
-        rejected=sum(note.instances for note in notes if not note.is_lifted),
+        rejected=len(studies.rejected(session, study.id)),
         undecided=len(undecided(session, study.id)),
         jobs=tuple(_job(job, worker_runs="worker" in alive) for job in jobs),
         deliveries=tuple(
@@ -117,7 +116,7 @@ def one_study(session: Session, part: str, now: datetime, *, destinations: Colle
                 .order_by(Delivery.created_at, Delivery.destination, Delivery.result_id)
             )
         ),
-        events=tuple(told),
+        events=tuple(recent),
     )
 
 
@@ -131,13 +130,17 @@ def _find(session: Session, part: str) -> Study | None:
     exact = session.scalar(select(Study).where(Study.study_instance_uid == part))
     if exact is not None:
         return exact
-    of_part = or_(*(and_(*conditions) for conditions in studies.of_uid(session, part)))
-    found = list(session.scalars(select(Study).where(of_part).order_by(Study.id.desc()).limit(_MOST_NAMED + 1)))
-    if len(found) > 1:
-        named = ", ".join(study.study_instance_uid for study in found[:_MOST_NAMED])
-        more = " and others" if len(found) > _MOST_NAMED else ""
-        raise NotFound(f"several studies have {part} in their UID: {named}{more}", advice="Give the whole UID.")
-    return found[0] if found else None
+    begins = studies.uid_begins(Study.study_instance_uid, part)
+    ends = studies.uid_begins(Study.reversed_uid, part[::-1])
+    matching = select(Study).where(begins | ends).order_by(Study.id.desc()).limit(_MOST_NAMED + 1)
+    of_part = list(session.scalars(matching))
+    if len(of_part) > 1:
+        named = ", ".join(study.study_instance_uid for study in of_part[:_MOST_NAMED])
+        more = " and others" if len(of_part) > _MOST_NAMED else ""
+        raise NotFound(
+            f"the UIDs of several studies begin or end with {part}: {named}{more}", advice="Give the whole UID."
+        )
+    return of_part[0] if of_part else None
 
 
 def _senders(session: Session, study: Study) -> Sequence[Senders]:

@@ -379,8 +379,8 @@ def of_uid(session: Session, part: str) -> tuple[tuple[ColumnElement[bool], ...]
     """
     if not (part.isascii() and part.isprintable()):
         return ((false(),),)
-    begins = _begins(Study.study_instance_uid, part)
-    ends = _begins(Study.reversed_uid, part[::-1])
+    begins = uid_begins(Study.study_instance_uid, part)
+    ends = uid_begins(Study.reversed_uid, part[::-1])
     contains = Study.study_instance_uid.contains(part, autoescape=True)
     study_ids: set[int] = set()
     for condition in (begins, ends):
@@ -394,6 +394,7 @@ def of_uid(session: Session, part: str) -> tuple[tuple[ColumnElement[bool], ...]
     return ((known,), (contains, ~known, Study.last_received_at > before))
 
 
-def _begins(column: InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:
+def uid_begins(column: InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:
+    """Whether the UID in this column begins so; of `Study.reversed_uid`, with `part` reversed: ends so."""
     # not LIKE: SQLite reads an index for that only where letters of both cases are one
     return (column >= part) & (column < part[:-1] + chr(ord(part[-1]) + 1))

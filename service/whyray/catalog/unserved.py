@@ -1,4 +1,4 @@
-"""Work that waits for a role that does not run, or that does not get round to it."""
+"""Work that waits for a role that does not run."""
 
 from __future__ import annotations
 
@@ -11,57 +11,49 @@ from sqlalchemy.orm import Session
 from whyray.catalog import deliveries, jobs
 from whyray.catalog.attention_item import Attention, number_of
 from whyray.catalog.states import DeliveryState, JobState
-from whyray.catalog.tables import Job
+from whyray.catalog.tables import Job, Process
 
 _ABOUT_TO_START = timedelta(minutes=1)
 """So long a role is waited for in silence: it may be starting."""
-_LATE = timedelta(hours=1)
 _LOOKED_AT = 20
 """So many of the oldest of each priority: those that were tried before don't say since when they wait."""
 
 
 def unserved(
-    session: Session, now: datetime, *, alive: Collection[str], destinations: Collection[str]
+    session: Session, now: datetime, *, running: Collection[Process], destinations: Collection[str]
 ) -> Iterator[Attention]:
-    """Queued jobs and deliveries that nobody takes up.
+    """Queued jobs and deliveries that nobody takes up. Nothing is said while any role has just started: the others of
+    its machine are about to.
 
     Parameters
     ----------
-    alive
+    running
         The roles that show signs of life.
     destinations
         Those that the configuration names: results for others would not be sent by any role.
     """
-    yield from _jobs(session, now, worker_runs="worker" in alive)
-    if "delivery" not in alive:
+    roles = {row.role for row in running}
+    if any(timedelta(0) <= now - row.started_at < _ABOUT_TO_START for row in running):
+        return
+    if "worker" not in roles:
+        yield from _jobs(session, now)
+    if "delivery" not in roles:
         yield from _deliveries(session, now, destinations)
 
 
-def _jobs(session: Session, now: datetime, *, worker_runs: bool) -> Iterator[Attention]:
+def _jobs(session: Session, now: datetime) -> Iterator[Attention]:
     count = jobs.tally(session).get(JobState.QUEUED, 0)
     if not count:
         return
     since = _oldest_never_begun(session)
-    if not worker_runs:
-        if since is None or now - since >= _ABOUT_TO_START:
-            yield Attention(
-                severity="error",
-                kind="jobs.no-worker",
-                title=f"{_waiting(count, 'job')} and no worker runs",
-                message="Studies are taken in and routed, and nothing computes.",
-                advice="Start a worker: `whyray serve` runs all roles of a machine, `whyray worker` this one alone. If "
-                "one should run, its log says why it does not.",
-                count=count,
-                since=since,
-            )
-    elif since is not None and now - since >= _LATE:
+    if since is None or now - since >= _ABOUT_TO_START:
         yield Attention(
-            severity="warning",
-            kind="jobs.late",
-            title=f"{_waiting(count, 'job')}, the oldest for more than an hour",
-            message="Workers run, and have not got round to it.",
-            advice="Look at the jobs that run: how far they are, and how long such jobs usually take. If more comes in "
-            "than is worked off, run more workers (`workers.count`, or another machine), or narrow the routes.",
+            severity="error",
+            kind="jobs.no-worker",
+            title=f"{_waiting(count, 'job')} and no worker runs",
+            message="Studies are taken in and routed, and nothing computes.",
+            advice="Start a worker: `whyray serve` runs all roles of a machine, `whyray worker` this one alone. If "
+            "one should run, its log says why it does not.",
             count=count,
             since=since,
         )

@@ -46,7 +46,7 @@ def status(
     restart whyray`, `whyray status --json | jq .attention`.
 
     Exit code 0: roles run and none is lost, or the study is here; 1: a role is lost, or none runs, or the study is not
-    here; 2: the configuration or the catalog can't be read, or several studies' UIDs begin so.
+    here; 2: the configuration or the catalog can't be read, or UID is of several studies or of none that there can be.
     """
     from rich.console import Console
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from whyray.catalog.attention_item import number_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,23 +19,23 @@ if TYPE_CHECKING:
 _EVENTS_SHOWN = 20
 
 
-def as_json(told: OneStudy) -> dict[str, Any]:
+def as_json(status: OneStudy) -> dict[str, Any]:
     """What a script reads."""
-    study = told.study
+    study = status.study
     return {
-        "study_instance_uid": told.uid,
+        "study_instance_uid": status.uid,
         "here": study is not None,
-        "state": told.state,
+        "state": status.state,
         "note": None if study is None else study.note,
         "first_received_at": None if study is None else _iso(study.first_received_at),
         "last_received_at": None if study is None else _iso(study.last_received_at),
-        "instances": sum(sender.instances for sender in told.senders),
-        "senders": {sender.calling_ae: sender.instances for sender in told.senders},
-        "rejected": told.rejected,
-        "undecided": told.undecided,
-        "jobs": [_job_json(item) for item in told.jobs],
-        "deliveries": [_delivery_json(item) for item in told.deliveries],
-        "events": [_event_json(event) for event in told.events],
+        "instances": sum(sender.instances for sender in status.senders),
+        "senders": {sender.calling_ae: sender.instances for sender in status.senders},
+        "rejected": status.rejected,
+        "undecided": status.undecided,
+        "jobs": [_job_json(item) for item in status.jobs],
+        "deliveries": [_delivery_json(item) for item in status.deliveries],
+        "events": [_event_json(event) for event in status.events],
     }
 
 
@@ -92,42 +94,44 @@ def _iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
 
 
-def print_study(console: Console, told: OneStudy) -> None:
+def print_study(console: Console, status: OneStudy) -> None:
     """The same for people: what stands still first, then what happened."""
-    for line in _lines(told):
+    for line in _lines(status):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _lines(told: OneStudy) -> Iterator[str]:
-    study = told.study
+def _lines(status: OneStudy) -> Iterator[str]:
+    study = status.study
     if study is None:
-        yield f"{told.uid} is not here: it never came, was refused, or retention removed it."
-        if not told.events:
+        yield f"{status.uid} is not here: it never came, was refused, or retention removed it."
+        if not status.events:
+            yield "  Give its whole UID: by a part of it no event is found of a study that is not here."
             yield (
                 "  What to do: look in the PACS's log whether it sent the study, and what it was answered; `whyray "
                 "status` says which senders were turned away lately."
             )
     else:
         note = f": {study.note}" if study.note else ""
-        yield f"{told.uid}: {told.state}{note}"
-        for sender in told.senders:
-            yield f"  {_number(sender.instances, 'instance')} from {sender.calling_ae}"
+        yield f"{status.uid}: {status.state}{note}"
+        for sender in status.senders:
+            yield f"  {number_of(sender.instances, 'instance')} from {sender.calling_ae}"
         yield f"  the last came at {_time(study.last_received_at)}"
-        if told.rejected:
-            rejected = _number(told.rejected, "instance")
+        if status.rejected:
+            rejected = number_of(status.rejected, "instance")
             yield f"  {rejected} rejected by the PACS: `whyray rejection list` shows the notes"
-        if told.undecided:
-            yield f"  {_number(told.undecided, 'instance')} came again with other content: decide on the study's page"
-        yield from _jobs(told)
-        yield from _deliveries(told)
-    yield from _events(told)
+        if status.undecided:
+            undecided = number_of(status.undecided, "instance")
+            yield f"  {undecided} came again with other content: decide on the study's page"
+        yield from _jobs(status)
+        yield from _deliveries(status)
+    yield from _events(status)
 
 
-def _jobs(told: OneStudy) -> Iterator[str]:
+def _jobs(status: OneStudy) -> Iterator[str]:
     yield "Jobs"
-    if not told.jobs:
+    if not status.jobs:
         yield "  No job was made of it yet. `whyray route test FILE.dcm` says which routes would take its files."
-    for item in told.jobs:
+    for item in status.jobs:
         job = item.job
         revision = f", revision {job.revision}" if job.revision > 1 else ""
         tried = f", attempt {job.attempt}" if job.attempt > 1 else ""
@@ -135,30 +139,30 @@ def _jobs(told: OneStudy) -> Iterator[str]:
         yield from _error(item.error)
 
 
-def _deliveries(told: OneStudy) -> Iterator[str]:
+def _deliveries(status: OneStudy) -> Iterator[str]:
     """Those of one destination, state and error together."""
 
     def key(item: DeliveryOfStudy) -> tuple[str, str, str, str]:
         words = "" if item.error is None else f"{item.error.code}: {item.error.message}"
         return item.delivery.destination, item.delivery.state.value, words, item.why or ""
 
-    if told.deliveries:
+    if status.deliveries:
         yield "Results on their way"
-    for (destination, state, _, _), group in groupby(sorted(told.deliveries, key=key), key):
+    for (destination, state, _, _), group in groupby(sorted(status.deliveries, key=key), key):
         items = list(group)
         tries = [item.next_try_at for item in items if item.next_try_at is not None]
         because = _because(items[0].why, min(tries, default=None))
-        yield f"  {destination}: {_number(len(items), 'result')} {state}{because}"
+        yield f"  {destination}: {number_of(len(items), 'result')} {state}{because}"
         yield from _error(items[0].error)
 
 
-def _events(told: OneStudy) -> Iterator[str]:
-    if told.events:
+def _events(status: OneStudy) -> Iterator[str]:
+    if status.events:
         yield "Events, the newest first"
-    for event in told.events[:_EVENTS_SHOWN]:
+    for event in status.events[:_EVENTS_SHOWN]:
         yield f"  {_time(event.at)} {event.severity} {event.kind}: {event.message}"
-    if len(told.events) > _EVENTS_SHOWN:
-        yield f"  and {len(told.events) - _EVENTS_SHOWN} more: --json has up to 100, the page all"
+    if len(status.events) > _EVENTS_SHOWN:
+        yield f"  and {len(status.events) - _EVENTS_SHOWN} more: --json has up to 100, the page all"
 
 
 def _because(why: str | None, next_try_at: datetime | None) -> str:
@@ -175,7 +179,3 @@ def _error(error: ErrorWords | None) -> Iterator[str]:
 
 def _time(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
