@@ -90,6 +90,26 @@ def test_ge_says_itself_when_the_scan_began() -> None:
         suv(made)
 
 
+def with_ge_time(made: list[FileDataset], moment: str) -> list[FileDataset]:
+    for data in made:
+        del data.FrameReferenceTime
+        data.private_block(0x0009, "GEMS_PETD_01", create=True).add_new(0x0D, "DT", moment)
+    return made
+
+
+def test_ges_own_time_that_contradicts_the_series_makes_no_suv() -> None:
+    """Series Time was believed, of when the patient was positioned: 25 % less."""
+    made = with_ge_time(uniform(20000, SeriesTime="093000"), "20260102101500.00")
+    with pytest.raises(ImageError, match="GE's own time"):
+        suv(made)
+
+
+def test_ges_own_time_that_is_later_than_an_image_is_no_start() -> None:
+    """It was believed where Series Time was not, and SUV doubled."""
+    made = with_ge_time(uniform(20000, SeriesTime="180000"), "20260102121500.00")
+    assert suv(made) == pytest.approx(20000 * HOUR_BEFORE, rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["DYNAMIC", "STATIC"])
 @pytest.mark.parametrize("after", ["60000", "7260000"])
 def test_a_start_that_the_frames_contradict_makes_no_suv(kind: str, after: str) -> None:

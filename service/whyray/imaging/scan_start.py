@@ -1,8 +1,8 @@
 """When the scan of a PET began, to which its values are corrected where Decay Correction (0054,1102) is START.
 
 That is the series' reference time (PS3.3 sections C.8.9.1 and C.8.9.4). Some devices write the time of reconstruction
-there; then it is looked for as by QIBA's vendor-neutral SUV pseudocode. Where two attributes tell times by which SUV
-differs by more than 5 %, there is none.
+there; then it is looked for as by QIBA's vendor-neutral SUV pseudocode. Where GE's own time or Frame Reference Time
+tells another by which SUV differs by more than 5 %, there is none.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _GE = "GEMS_PETD_01"
 def scan_start(headers: Mapping[str, Dataset], half_life: float) -> datetime:
     """The moment to which the slices of one volume are corrected; `half_life` in s.
 
-    The series' own time, unless it is later than an image; else GE's, else that from which Frame Reference Time counts,
-    else when the first slice was acquired, which holds of a scan of one frame only.
+    The series' own time, unless it is later than an image; else GE's, unless that is; else, of a frame of a dynamic
+    series, that from which Frame Reference Time counts, and otherwise when the first slice was acquired: what static
+    beds count from differs from device to device, so that it is compared alone.
 
     Raises ImageError, naming the attribute, where none is told or two contradict each other.
     """
@@ -42,12 +43,18 @@ def scan_start(headers: Mapping[str, Dataset], half_life: float) -> datetime:
     if len(known) != len(moments):
         raise refusal(first, "a time at which each image was acquired", "AcquisitionDate", "AcquisitionTime")
     tolerance = _ALIKE * half_life
-    series = _one_of(headers, _series_time, tolerance, "SeriesTime")
+    latest = min(known) + _SECOND
+    series, of_ge = (
+        None if moment is None or moment > latest else moment
+        for moment in (_one_of(headers, moment_in, tolerance, "SeriesTime") for moment_in in (_series_time, _ge_time))
+    )
     counted = _counted_from(headers, half_life)
-    if series is not None and series <= min(known) + _SECOND:
+    if series is not None:
+        if of_ge is not None and abs((of_ge - series).total_seconds()) > tolerance:
+            expected = f"{attribute_name('SeriesTime')} of {of_ge:%H:%M:%S}, GE's own time of the scan"
+            raise refusal_of(first, expected, f"{series:%H:%M:%S}")
         _refuse_contradiction(first, series, counted, tolerance)
         return series
-    of_ge = _one_of(headers, _ge_time, tolerance, "SeriesTime")
     start = of_ge or counted
     if is_dynamic(headers):
         if start is None:
