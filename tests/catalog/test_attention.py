@@ -142,6 +142,30 @@ def test_each_way_to_be_turned_away_has_its_words(catalog: Catalog, message: str
     assert advice in item.advice
 
 
+@pytest.mark.parametrize(
+    ("reason", "advice", "not_advised"),
+    [
+        ("its calling AE title is empty", "an AE title of its own", "token"),
+        ("bit 0 of its protocol version is not set (PS3.8 9.3.2)", "Find out what it is", "listener.peers"),
+        ("listener.peers does not name it", "listener.peers", "token"),
+        ("listener.peers does not allow it to call from 10.0.0.9", "listener.peers", "token"),
+        ("listener.peers wants it to come by TLS", "by TLS", "token"),
+        ("7 associations are open, as many as listener.limits allows", "the limit that is named", "listener.peers"),
+        ("its connection was closed meanwhile", "its own log", "listener.peers"),
+        ("STOW-RS has been taken out of the configuration", "by C-STORE", "token"),
+        ("without tokens, only direct clients on this machine may send", "api_tokens: true", "listener.peers"),
+        ("too many wrong tokens: wait a minute", "a minute after", "token add"),
+        ("the token ct3 1a2b has not the scope stow", "--scope stow", "listener.peers"),
+        ("a bearer token of listener.dicomweb is needed", "api_tokens: true", "listener.peers"),
+    ],
+)
+def test_the_advice_helps_against_the_reason(catalog: Catalog, reason: str, advice: str, not_advised: str) -> None:
+    reject(catalog, f"association from CT_4 at 10.0.0.9 rejected: {reason}")
+    (item,) = told(catalog, after=timedelta(minutes=1))
+    assert advice in item.advice
+    assert not_advised not in item.advice
+
+
 def test_many_that_are_turned_away_do_not_fill_the_overview(catalog: Catalog) -> None:
     for number in range(30):
         reject(catalog, f"association from A{number} at 10.0.0.{number} rejected: listener.peers does not name it")

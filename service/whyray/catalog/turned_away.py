@@ -18,6 +18,46 @@ _KIND: EventKind = "intake.rejected"
 _LATELY = timedelta(minutes=10)
 """A rejection is an event once a minute while its sender goes on; so long after the last one it counts as over."""
 _REPEATED = re.compile(r"; \d+ more since the last event$")
+_ADVICE = (
+    ("it called", "Have the sender call by the AE title that this listener has, or change `listener.ae_title`."),
+    ("AE title is empty", "Give the sender an AE title of its own, and write it under `listener.peers`."),
+    (
+        "protocol version",
+        "It speaks no DICOM, as scanners of networks don't. Find out what it is.",
+    ),
+    ("listener.limits", "Let the sender keep fewer associations open, or raise the limit that is named."),
+    ("by TLS", "Have the sender call by TLS, or take `tls: true` from its entry under `listener.peers`."),
+    (
+        "listener.peers",
+        "If it is to send here, write its AE title and address under `listener.peers`; the file is read again at once. "
+        "Else find out what calls from there.",
+    ),
+    (
+        "taken out of the configuration",
+        "Have the sender send by C-STORE or elsewhere, or put `listener.dicomweb` back.",
+    ),
+    (
+        "without tokens",
+        "If it is to send here, set `listener.dicomweb: {api_tokens: true}`, make a token by `whyray account token add "
+        "NAME --scope stow`, and give it to the sender.",
+    ),
+    (
+        "too many wrong tokens",
+        "Correct the token that the sender at this address has. It is let in a minute after the last wrong one.",
+    ),
+    (
+        "not the scope stow",
+        "Give the sender a token that has it: `whyray account token add NAME --scope stow` makes one.",
+    ),
+    (
+        "bearer token",
+        "If it is to send here, give it a token that is in force: one of `listener.dicomweb.tokens`, or, with "
+        "`api_tokens: true` there, one made by `whyray account token add NAME --scope stow` (`whyray account token "
+        "list` shows their ends).",
+    ),
+)
+"""By words of the reasons that intake gives (`whyray.intake.admission`, `dicomweb`, `server`, `upper_layer`)."""
+_ADVICE_OTHERWISE = "Find out what calls from there, and why by its own log."
 _MOST_READ = 500
 _MOST_TOLD = 5
 
@@ -71,18 +111,4 @@ def turned_away(session: Session, now: datetime) -> Iterator[Attention]:
 
 
 def _advice(sender: _TurnedAway) -> str:
-    if "it called" in sender.why:
-        return "Have the sender call by the AE title that this listener has, or change `listener.ae_title`."
-    if sender.who.startswith("DICOMweb"):
-        return (
-            "If it is to send here, give it a token that is in force: `whyray account token list` shows their ends, "
-            "`whyray account token add NAME --scope stow` makes one."
-        )
-    if "listener.limits" in sender.why:
-        return "Let the sender keep fewer associations open, or raise the limit that is named."
-    if "TLS" in sender.why:
-        return "Have the sender call by TLS, or take `tls: true` from its entry under `listener.peers`."
-    return (
-        "If it is to send here, write its AE title and address under `listener.peers`; the file is read again at once. "
-        "Else find out what calls from there."
-    )
+    return next((advice for words, advice in _ADVICE if words in sender.why), _ADVICE_OTHERWISE)

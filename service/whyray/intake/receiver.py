@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,6 +35,7 @@ from whyray.intake.upper_layer import NO_TLS
 from whyray.storage import Storage
 
 SUCCESS = 0x0000
+_NUMBER = re.compile(r"\d+")
 _log = logging.getLogger("whyray.intake")
 
 
@@ -141,7 +143,10 @@ class InstanceReceiver:
     def rejected(self, calling_ae: str, address: str, words: str, *, what: str = "association") -> None:
         """Log an association or request that was rejected, and enter it as an event."""
         who = _printable(calling_ae)
-        self._say("warning", "intake.rejected", who, f"{what} from {who} at {address} rejected: {words}")
+        # by address and reason too: many share a name, and over DICOMweb all do
+        reason = _NUMBER.sub("", words)
+        key = f"{who} {address} {reason}"
+        self._say("warning", "intake.rejected", key, f"{what} from {who} at {address} rejected: {words}")
 
     def turned_away(self, address: str, words: str) -> None:
         """Log a connection that was closed before anything was asked for, and enter it as an event."""
