@@ -107,6 +107,20 @@ def checked_entry(similarity: float | None, kept: float) -> dict[str, object]:
     return {**entry, "sanity": sanity}
 
 
+def test_maps_by_few_shuffled_weights_alone_are_no_check(planted: Path) -> None:
+    """With all of them shuffled no map was made: the check was not passed, whatever a former stage says."""
+    entry = checked_entry(0.1, 0.1)
+    entry["sanity"] |= {SIMILARITY: {"25% of the weights": 0.1, HALF: None, ALL: None}, "passed": True}
+    outcomes = check_outcomes({"methods": {"grad-cam": entry}}, read_package(planted))
+    assert outcomes["grad-cam"] == "not checked"
+
+
+@pytest.mark.parametrize("entry", [{"sanity": {SIMILARITY: {ALL: 0.1}}}, {"sanity": {SIMILARITY: 1}}, {"sanity": 1}, 1])
+def test_a_report_that_is_not_as_this_version_writes_it_is_refused_as_such(entry: object, planted: Path) -> None:
+    with pytest.raises(PackageError, match="the randomisation check of grad-cam is not as this version writes it"):
+        check_outcomes({"methods": {"grad-cam": entry}}, read_package(planted))
+
+
 @pytest.mark.parametrize("methods", [("hair", "empty", "fine"), tuple(CHECKS)])
 def test_the_randomisation_check_is_told_alike_by_command_page_and_show(
     methods: tuple[str, ...], cli: Cli, planted: Path, pictures: Path, capsys: pytest.CaptureFixture[str]

@@ -146,6 +146,29 @@ def test_maps_of_nothing_are_no_images_that_it_was_checked_on(tmp_path: Path) ->
     assert check["images"] == 0
 
 
+def test_without_a_map_by_all_weights_shuffled_nothing_is_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_package(package(tmp_path), options=CPU)
+    rng = np.random.default_rng(0)
+    images = [nets.image("dense", seed).numpy() for seed in range(4)]
+    drawn = [
+        Heatmap(rng.random(model.spatial_shape, np.float32), model.targets[0], "grad-cam", False, "") for _ in images
+    ]
+    other = load_package(model.package.folder, options=CPU)
+
+    def mapped(asked_of: object, *_: object, **__: object) -> list[Heatmap]:
+        if asked_of is other:
+            raise RuntimeError
+        return [Heatmap(rng.random(model.spatial_shape, np.float32), model.targets[0], "grad-cam", False, "")]
+
+    monkeypatch.setattr(randomisation_check, "heatmaps", mapped)
+    changed = [("25% of the weights", model), ("50% of the weights", model), ("100% of the weights", other)]
+    check = randomisation_check.randomisation_check(model, "grad-cam", asked(images), drawn, changed, {}, 0)
+    assert check[SIMILARITY]["50% of the weights"] is not None
+    assert check["passed"] is False
+
+
 def test_a_network_that_no_map_is_told_by_hides_no_map_that_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +293,7 @@ def test_many_boxes_are_not_called_few_where_no_measured_map_depends_on_the_weig
     report = measured_on_boxes(model, grad_cam=45)
     stays(report, "grad-cam")
     preferred = preferred_by(report, model)
-    unpreferred = "No method is preferred: 50 boxed findings, but the methods that were measured don&#x27;t depend on"
+    unpreferred = "No method is preferred: 50 boxed findings, but maps by all methods that were measured don&#x27;t"
     assert unpreferred in page(report, model.package)
     assert preferred.method == "occlusion"
     assert preferred.because == (

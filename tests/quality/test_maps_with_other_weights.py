@@ -53,6 +53,12 @@ def test_places_of_equal_rank_are_not_ordered_by_what_nobody_sees() -> None:
     assert order_kept(first, second) > SAME
 
 
+def test_one_place_that_outshines_all_others_makes_no_maps_alike() -> None:
+    first, second = (np.float32(1e-4) * part for part in np.random.default_rng(0).random((2, *SHAPE), np.float32))
+    first[5, 5] = second[5, 5] = 1
+    assert abs(order_kept(first, second)) < 0.1
+
+
 @given(seed=SEEDS, density=st.sampled_from([0.005, 0.02, 0.1, 0.3, 0.5]), other=st.sampled_from([0.02, 0.1, 0.5]))
 @settings(max_examples=50)
 def test_sparse_maps_of_different_places_share_no_more_than_zeros(seed: int, density: float, other: float) -> None:
@@ -82,6 +88,25 @@ def test_maps_that_can_only_lie_in_one_place_are_compared_inside_it(seed: int) -
     assert abs(order_kept(first, second, silent)) < 0.25
     assert order_kept(first, first, silent) == pytest.approx(1)
     assert order_kept(first, square(0), silent) == 0
+
+
+@pytest.mark.parametrize("noise", [0, 0.0003, 0.003, 0.02])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_background_that_is_never_quite_black_makes_no_maps_alike(noise: float, inverted: bool) -> None:
+    """Air in MR, black after lossy compression, noise behind a collimator: maps are faint there with any weights."""
+    rng = np.random.default_rng(0)
+    x = np.float32(noise) * rng.standard_normal(SHAPE)
+    x[16:48, 16:48] = rng.uniform(0.5, 0.7, (32, 32))
+    image = (1 - x if inverted else x).astype(np.float32)[None, None]
+    first, second = (np.abs(rng.standard_normal(SHAPE)) * x for _ in range(2))
+    assert abs(order_kept(first, second, silent_places(image))) < CHANGED
+    fixed = (square(inside) for inside in rng.uniform(0.5, 1, (2, 16, 16)))
+    assert order_kept(*fixed, silent_places(np.roll(image, 24, axis=-1))) > SAME
+
+
+def test_an_image_without_a_background_is_silent_hardly_anywhere() -> None:
+    x = np.random.default_rng(0).random((1, 1, *SHAPE), np.float32)
+    assert silent_places(x).mean() < 0.05
 
 
 def test_what_is_drawn_where_nothing_can_be_counts_all_the_same() -> None:

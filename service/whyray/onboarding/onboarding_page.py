@@ -198,7 +198,7 @@ def _check(sanity: Mapping[str, Any], outcome: CheckOutcome) -> str:
     colour = {CheckOutcome.PASSED: " class=yes", CheckOutcome.WITHHELD: " class=no"}.get(outcome, "")
     order = sanity.get(ORDER_KEPT, {})
     stages = "<br>".join(
-        f"{escape(stage)}: no map by these weights"
+        f"{escape(stage)}: no map by these weights, or none of its own"
         if value is None
         else f"{escape(stage)}: SSIM {value}, rank correlation {order.get(stage, '–')}"
         for stage, value in sanity[SIMILARITY].items()

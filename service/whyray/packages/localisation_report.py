@@ -211,5 +211,5 @@ def why_none_is_best(measured: Mapping[str, MethodLocalisation], independent: Co
     if not complete:
         return f"no method was measured on all of the boxed findings, {most} at most"
     if all(name in independent for name in complete):
-        return f"{most} boxed findings, but the methods that were measured don't depend on the weights"
+        return f"{most} boxed findings, but maps by all methods that were measured don't depend on the weights"
     return f"{most} boxed findings, but no method that was measured can be given and depends on the weights"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 from whyray.base.errors import PackageError
 from whyray.packages.package import Package
 
-ORDER_KEPT = "rank correlation over the image by share of weights randomised"
+ORDER_KEPT = "rank correlation beside the background by share of weights randomised"
 """In a method's entry `sanity`: by stage, how far the order of the map's places stays; with `IMAGES`. Another name with
 every change of how it is measured: what was measured otherwise, under another, is not believed."""
 IMAGES = "images"
 SIMILARITY = "SSIM by share of weights randomised"
-"""In the same entry: by stage, the mean SSIM with the model's own maps, None where no shuffled network gave one."""
+"""In the same entry: by stage, the mean SSIM with the model's own maps, None where no shuffled network gave one, or the
+method's own maps were empty."""
 HALF, ALL = "50% of the weights", "100% of the weights"
 """The stages that tell: with other weights in half of the layers, or in all of them, nothing that was learned is left
 of the way from the features to the answer."""
@@ -56,7 +58,7 @@ class CheckOutcome(StrEnum):
 
     WITHHELD is told by rank correlations (`RandomisedMaps.independent`). FAILED by SSIM alone, as the check was
     published: it says nothing of whether the maps show the model, since it fails methods by a hair, and it withholds
-    nothing. NOT_CHECKED: no shuffled network gave a map.
+    nothing. NOT_CHECKED: no network with all of its weights shuffled gave a map, or the method's own maps were empty.
     """
 
     PASSED = "passed"
@@ -71,19 +73,25 @@ def check_outcomes(report: Mapping[str, Any], package: Package) -> dict[str, Che
 
     Raises PackageError where the report is not as this version writes it.
     """
-    known = randomised_maps_in(report, package)
     outcomes = {}
     for method, entry in report.get("methods", {}).items():
-        sanity = entry.get("sanity")
-        if sanity is None:
-            continue
-        if method in known and known[method].independent:
-            outcomes[method] = CheckOutcome.WITHHELD
-        elif all(value is None for value in sanity.get(SIMILARITY, {}).values()):
-            outcomes[method] = CheckOutcome.NOT_CHECKED
-        else:
-            outcomes[method] = CheckOutcome.PASSED if sanity["passed"] else CheckOutcome.FAILED
+        with _as_this_version_writes(method, package):
+            outcome = _outcome(entry)
+        if outcome is not None:
+            outcomes[method] = outcome
     return outcomes
+
+
+def _outcome(entry: Mapping[str, Any]) -> CheckOutcome | None:
+    sanity = entry.get("sanity")
+    if sanity is None:
+        return None
+    maps = randomised_maps_of(entry)
+    if maps is not None and maps.independent:
+        return CheckOutcome.WITHHELD
+    if sanity.get(SIMILARITY, {}).get(ALL) is None:
+        return CheckOutcome.NOT_CHECKED
+    return CheckOutcome.PASSED if sanity["passed"] else CheckOutcome.FAILED
 
 
 def randomised_maps_of(entry: Mapping[str, Any]) -> RandomisedMaps | None:
@@ -108,16 +116,22 @@ def randomised_maps_in(report: Mapping[str, Any] | None, package: Package) -> di
     """
     measured = {}
     for method, entry in {} if report is None else report.get("methods", {}).items():
-        try:
+        with _as_this_version_writes(method, package):
             maps = randomised_maps_of(entry)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise PackageError(
-                f"{package.report}: the randomisation check of {method} is not as this version writes it: {error!r}",
-                advice="Onboard the package again.",
-            ) from error
         if maps is not None:
             measured[method] = maps
     return measured
+
+
+@contextmanager
+def _as_this_version_writes(method: str, package: Package) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PackageError(
+            f"{package.report}: the randomisation check of {method} is not as this version writes it: {error!r}",
+            advice="Onboard the package again.",
+        ) from error
 
 
 def independent_of_weights(known: Mapping[str, RandomisedMaps], method: str, of: object = None) -> bool:
