@@ -298,8 +298,8 @@ def test_many_boxes_are_not_called_few_where_no_measured_map_depends_on_the_weig
     assert preferred.method == "occlusion"
     assert preferred.because == (
         "maps by grad-cam were nearly the same with the model's weights shuffled; 50 boxed findings, but maps by all "
-        "methods that were measured don't depend on the weights, so that nobody knows whether this map points at the right "
-        "place"
+        "methods that were measured don't depend on the weights, so that nobody knows whether this map points at the "
+        "right place"
     )
     report["methods"]["grad-cam"]["localisation"]["complete"] = False
     assert "no method was measured on all of the boxed findings, 50 at most" in preferred_by(report, model).because
